@@ -1,0 +1,36 @@
+"""Perceptual losses for images, to learn, to teach and to use.
+
+Every public name can be imported from here; nothing heavy is loaded before the first one is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": ("InputError",),
+    "device": ("best_device", "best_precision"),
+    "images": ("bundled", "bundled_names", "read_image", "resize", "write_image"),
+    "vgg": ("CONV_LAYERS", "RELU_LAYERS", "Encoder", "LossNetwork"),
+    "losses": ("PerceptualLoss", "feature_loss", "gram_matrix", "pixel_loss", "style_loss", "total_variation"),
+    "settings": ("OptimizeSettings", "ReconstructionSettings", "TextureSettings", "TransferSettings"),
+    "optimize": ("optimize_image", "reconstruct_features", "reconstruct_style", "transfer_style"),
+    "figures": ("curves", "frame_slider", "grid", "show", "sweep"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

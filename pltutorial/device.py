@@ -1,0 +1,85 @@
+"""Which device and which precision: decided here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+
+import torch
+
+from .errors import InputError
+
+
+def best_device(device: str | torch.device | None = None) -> torch.device:
+    """The device to compute on: the one given, else CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        InputError: the named device does not exist on this machine.
+
+    Taught in chapter 2.
+    """
+    if device is None or str(device) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        raise InputError(
+            f"device {str(device)!r} cannot be used on this machine; "
+            "leave the device out to take the best there is, or say 'cpu'"
+        ) from problem
+    return chosen
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the processor computes in bfloat16 itself (AVX512-BF16, AMX, CUDA from Ampere on).
+
+    Emulated bfloat16 is slower than float32, so queries that count emulation are not enough.
+    The limits that ``ATEN_CPU_CAPABILITY`` and ``ONEDNN_MAX_CPU_ISA`` set are respected.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu" or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if isa and not any(word in isa for word in ("BF16", "AMX", "DEFAULT", "ALL", "FP16", "AVX10")):
+        return False
+    queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in queries)
+
+
+def best_precision(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """The type that convolutions compute in: bfloat16 where the processor really has it, else float32.
+
+    Args:
+        device: where the computation will run.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``. The environment variable
+            ``PLTUTORIAL_PRECISION`` takes the place of ``"auto"``.
+
+    Raises:
+        InputError: the precision is none of the three.
+
+    Taught in chapter 2.
+    """
+    if precision == "auto":
+        precision = os.environ.get("PLTUTORIAL_PRECISION") or "auto"
+    if precision == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    if precision not in ("float32", "bfloat16"):
+        raise InputError(f"precision {precision!r} is unknown; it is 'auto', 'float32' or 'bfloat16'")
+    return getattr(torch, precision)
+
+
+def compiled_or_eager(function, device: torch.device):
+    """``torch.compile(function)``; where the CPU has no C++ compiler, a warning says so and it stays eager."""
+    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))):
+        warnings.warn(
+            "compile=True needs a C++ compiler and none was found, so this runs eagerly; "
+            "install g++, clang++ or Visual C++ to have it compiled",
+            stacklevel=3,
+        )
+        return function
+    return torch.compile(function)

@@ -1,0 +1,23 @@
+"""The one family of errors that a user can cause: what was given, what is needed, how to get it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something given to the package cannot be used.
+
+    The message is one sentence that says what was given, what is needed and how to get it.
+    The command line prints it after ``error:`` and exits with code 2.
+
+    Taught in chapter 1.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A clause "did you mean 'relu1_2'?" for the closest known name, else the list of what is known."""
+    known = list(known)
+    close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"

@@ -1,0 +1,288 @@
+"""Pictures in files and in memory: the one place that knows file formats and 8-bit values.
+
+An *image* in this package is a float32 tensor (N, 3, H, W), RGB, with values in [0, 1].
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .errors import InputError, nearest
+
+MAX_PIXELS = 100_000_000  # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+
+
+def bundled_names(folder: str) -> list[str]:
+    """Names of the bundled pictures of one folder: ``content``, ``style``, ``train`` or ``test``.
+
+    Raises:
+        InputError: there is no such folder; the sentence suggests the nearest.
+
+    Taught in chapter 1.
+    """
+    root = _data_folder()
+    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    if folder not in folders:
+        raise InputError(f"there is no bundled folder {folder!r}; {nearest(folder, folders)}")
+    return sorted(entry.stem for entry in (root / folder).iterdir() if entry.suffix in _PICTURES)
+
+
+def bundled(name: str) -> Path:
+    """Path of a bundled picture, from any working directory and from an installed wheel.
+
+    Args:
+        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``.
+
+    Raises:
+        InputError: there is no such picture; the sentence suggests the nearest.
+
+    Taught in chapter 1.
+    """
+    folder, _, stem = str(name).partition("/")
+    stem = Path(stem).stem
+    names = bundled_names(folder)
+    if stem not in names:
+        raise InputError(f"there is no bundled picture {name!r}; {nearest(stem, names)}")
+    return next(path for path in (_data_folder() / folder).iterdir() if path.stem == stem)
+
+
+def _data_folder() -> Path:
+    """``data/`` inside an installed package, or beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "data", here.parent / "data"):
+        if (folder / "SOURCES.csv").is_file():
+            return folder
+    raise InputError(
+        f"the bundled pictures are missing beside {here.name}/; install the package again, "
+        "or work in a full checkout of the project"
+    )
+
+
+def read_image(
+    path: str | os.PathLike, size: int | tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS
+) -> torch.Tensor:
+    """Read a picture file into an image.
+
+    The EXIF orientation is honoured. Grey, palette, CMYK and 16-bit pictures become RGB; transparency
+    is laid over white.
+
+    Args:
+        path: a file that Pillow can read (JPEG, PNG, WebP, TIFF, ...).
+        size: None keeps the size; an int is the length of the longer side in pixels; a pair is (height, width).
+        max_pixels: the limit against decompression bombs, in pixels; raise it to read larger pictures.
+
+    Returns:
+        float32 tensor (1, 3, H, W), RGB, in [0, 1].
+
+    Raises:
+        InputError: the file is missing, empty, truncated or no picture, has more than ``max_pixels``
+            pixels, or fewer than 2 pixels along a side.
+
+    Taught in chapter 1.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"the picture {str(path)!r} {what}; give the path of a picture file")
+    if path.stat().st_size == 0:
+        raise InputError(f"the picture {str(path)!r} is an empty file; copy or download it again")
+    try:
+        with warnings.catch_warnings():
+            # our own limit replaces Pillow's warning
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            array = _decode(path, max_pixels)
+    except UnidentifiedImageError:
+        raise InputError(f"{str(path)!r} is not a picture that can be read; give a JPEG, PNG, WebP or TIFF") from None
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"the picture {str(path)!r} may not be read; change its permissions") from None
+    except Image.DecompressionBombError:
+        raise InputError(_too_many_pixels(path, "over 178 million", max_pixels)) from None
+    except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        reason = str(problem).rstrip(".") or type(problem).__name__
+        raise InputError(
+            f"the picture {str(path)!r} is truncated or damaged ({reason}); copy or download it again"
+        ) from None
+    if min(array.shape[:2]) < 2:
+        height, width = array.shape[:2]
+        raise InputError(
+            f"the picture {str(path)!r} has {width}x{height} pixels; give one with at least 2 along each side"
+        )
+    image = torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
+    return image if size is None else resize(image, size)
+
+
+def _decode(path: Path, max_pixels: int) -> numpy.ndarray:
+    """The file's pixels as float32 (H, W, 3) in [0, 1]."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > max_pixels:
+                raise InputError(_too_many_pixels(path, f"{picture.width * picture.height:,}", max_pixels))
+            picture.load()
+            picture = ImageOps.exif_transpose(picture)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    if picture.mode.startswith(("I", "F")):  # 16-bit grey, or 32-bit integers and floats
+        grey = numpy.asarray(picture).astype(numpy.float32)
+        if picture.mode != "F" or grey.max() > 1:
+            grey /= 65535
+        return numpy.repeat(numpy.clip(grey, 0, 1)[..., None], 3, axis=2)
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        array = numpy.asarray(picture.convert("RGBA"), dtype=numpy.float32) / 255
+        return array[..., :3] * array[..., 3:] + (1 - array[..., 3:])
+    return numpy.asarray(picture.convert("RGB"), dtype=numpy.float32) / 255
+
+
+def _too_many_pixels(path: Path, count: str, limit: int) -> str:
+    return (
+        f"the picture {str(path)!r} has {count} pixels and the limit is {limit:,}; "
+        "shrink it, or raise max_pixels if you trust the file"
+    )
+
+
+def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
+    """Write one image to a file, whole or not at all.
+
+    The picture is written beside its target, flushed to the disk and renamed, so a crash or a full disk
+    leaves what was there before. JPEG and WebP are written at quality 95.
+
+    Args:
+        path: the target; its ending chooses the format.
+        image: (1, 3, H, W) or (3, H, W), in [0, 1]; values are clamped and rounded to 8 bits.
+
+    Returns:
+        The path written to.
+
+    Raises:
+        InputError: the image is not one finite RGB image, the ending is unknown, or the folder is missing,
+            read-only or full.
+
+    Taught in chapter 1.
+    """
+    path = check_output(path)
+    image = image.unsqueeze(0) if image.ndim == 3 else image
+    check_image(image, "the picture to write", clamp=True)
+    if len(image) != 1:
+        raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
+    array = (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    picture = Image.fromarray(array)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            picture.save(file, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, path)
+    except OSError as problem:
+        raise InputError(
+            f"{str(path)!r} could not be written ({problem.strerror or problem}); "
+            "free space or choose another folder, nothing that was there is lost"
+        ) from None
+    finally:
+        Path(beside).unlink(missing_ok=True)
+    return path
+
+
+def check_output(path: str | os.PathLike, inputs: tuple[str | os.PathLike, ...] = ()) -> Path:
+    """Refuse an output path that cannot be written or that is an input, before any work is done."""
+    path = Path(path)
+    if path.suffix.lower() not in _PICTURES:
+        raise InputError(f"the output {str(path)!r} has no known ending; end it in {', '.join(_PICTURES)}")
+    if path.is_dir():
+        raise InputError(f"the output {str(path)!r} is a folder; add a file name")
+    if not path.parent.is_dir():
+        raise InputError(f"the output folder {str(path.parent)!r} does not exist; make it, or choose another")
+    for given in inputs:
+        if Path(given).exists() and path.exists() and path.samefile(given):
+            raise InputError(f"the output {str(path)!r} is also an input; choose another name so that nothing is lost")
+    try:  # a real write: permission bits say nothing to root, nor on a read-only mount
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pltutorial-"):
+            pass
+    except OSError as problem:
+        raise InputError(
+            f"the output folder {str(path.parent)!r} cannot be written to ({problem.strerror}); choose another"
+        ) from None
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
+    """Resize an image by antialiased bicubic interpolation; the result is clamped to [0, 1].
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+        size: an int is the length of the longer side in pixels, the aspect ratio kept; a pair is (height, width).
+
+    Raises:
+        InputError: the size is not positive, or the image is not one.
+
+    Taught in chapter 1.
+    """
+    check_image(image, "the picture to resize", clamp=True)
+    height, width = image.shape[-2:]
+    if isinstance(size, int):
+        scale = size / max(height, width)
+        size = (max(1, round(height * scale)), max(1, round(width * scale))) if size > 0 else (size, size)
+    if len(size) != 2 or min(size) < 1:
+        raise InputError(f"size {size} was given; give a positive number of pixels, or (height, width)")
+    if tuple(size) == (height, width):
+        return image
+    return F.interpolate(image, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def check_image(image: torch.Tensor, what: str = "the image", *, clamp: bool = False, smallest: int = 1) -> None:
+    """Refuse what is not an image, with a sentence that says what was expected.
+
+    This reads the values and so waits for the device: call it where data enters, never in a training step.
+
+    Args:
+        image: the tensor to check.
+        what: how the sentence names it.
+        clamp: small excursions outside [0, 1] are allowed because the caller clamps.
+        smallest: the least height and width in pixels.
+
+    Raises:
+        InputError: wrong type, shape, dtype, size, NaN or infinite values, or values outside [0, 1].
+    """
+    if not isinstance(image, torch.Tensor):
+        raise InputError(f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, 1], as read_image does")
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+        hint = "; add the batch dimension with image[None]" if image.ndim == 3 and image.shape[0] == 3 else ""
+        hint = hint or ("; permute it from channels-last" if image.shape[-1:] == (3,) else "; give (N, 3, H, W)")
+        raise InputError(f"{what} has shape {tuple(image.shape)}, but (N, 3, H, W) is needed{hint}")
+    if not image.is_floating_point():
+        raise InputError(f"{what} has dtype {image.dtype}, but float32 in [0, 1] is needed; use image.float() / 255")
+    if min(image.shape[-2:]) < smallest:
+        height, width = image.shape[-2:]
+        raise InputError(
+            f"{what} has {width}x{height} pixels, but at least {smallest}x{smallest} are needed; use a larger picture "
+            "or a shallower layer"
+        )
+    low, high = (float(value) for value in image.detach().aminmax())
+    if not (numpy.isfinite(low) and numpy.isfinite(high)):
+        raise InputError(f"{what} holds NaN or infinite values, but finite ones in [0, 1] are needed; look where it was made")
+    slack = 0.5 if clamp else 0.01
+    if high > 1 + slack and (high > 2 or low >= 0):
+        raise InputError(f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide 0-255 pictures by 255")
+    if low < -slack or high > 1 + slack:
+        raise InputError(
+            f"{what} has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; give plain pictures: "
+            "the loss network subtracts its own mean"
+        )

@@ -1,0 +1,397 @@
+"""The losses: pixel, feature, style, total variation, and the module that adds them up.
+
+Symbols are the papers': the loss network phi, the output y-hat, the content target y_c, the style target y_s.
+All sums are taken in float32 (float64 for float64 input) whatever precision the features have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .errors import InputError, nearest
+from .images import check_image
+from .vgg import LossNetwork
+
+NORMALIZATIONS = ("johnson", "gatys", "mean")
+JOHNSON_CONTENT = {"relu3_3": 1.0}
+JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
+
+
+def pixel_loss(
+    output: torch.Tensor, target: torch.Tensor, kind: str = "l2", *, reduction: str = "mean", epsilon: float = 1e-3
+) -> torch.Tensor:
+    """Difference between pictures, pixel by pixel, averaged over channels and positions.
+
+    ``l2``: mean of d**2, the pixel loss of Johnson et al. (2016), section 3.2, ||y - t||^2 / (C H W);
+    ``l1``: mean of abs(d); ``charbonnier``: mean of sqrt(d**2 + epsilon**2), smooth at 0 and like L1 far from it.
+
+    Args:
+        output: (N, 3, H, W) in [0, 1]; other shapes with the batch first work too.
+        target: the same shape.
+        kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+        epsilon: Charbonnier's rounding, in units of the pixel values.
+
+    Raises:
+        InputError: shapes differ, unknown kind or reduction.
+
+    Taught in chapter 1.
+    """
+    difference = _difference(output, target)
+    if kind == "l2":
+        value = difference.square()
+    elif kind == "l1":
+        value = difference.abs()
+    elif kind == "charbonnier":
+        value = (difference.square() + epsilon**2).sqrt()
+    else:
+        raise InputError(f"there is no pixel loss {kind!r}; {nearest(kind, ('l2', 'l1', 'charbonnier'))}")
+    return _reduce(value.flatten(1).mean(1), reduction)
+
+
+def feature_loss(
+    output: torch.Tensor, target: torch.Tensor, *, normalization: str = "johnson", reduction: str = "mean"
+) -> torch.Tensor:
+    """Feature reconstruction loss between two feature maps of one layer.
+
+    ``johnson`` and ``mean``: ||phi(y-hat) - phi(y)||^2 / (C H W), Johnson et al. (2016), equation 2;
+    ``gatys``: half the plain sum, Gatys et al. (2016), equation 1, that is C H W / 2 times as much:
+    786,432 times for relu3_3 of a 256 px picture... (256 x 64 x 64 = 1,048,576 values, half of it 524,288).
+
+    Args:
+        output: features of the output, (N, C, H, W).
+        target: features of the content target, the same shape, or (1, C, H, W) for one target for all.
+        normalization: ``"johnson"``, ``"gatys"`` or ``"mean"``.
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+
+    Raises:
+        InputError: shapes differ, unknown normalization or reduction.
+
+    Taught in chapter 2.
+    """
+    _check_normalization(normalization)
+    squares = _difference(output, target).square().flatten(1)
+    return _reduce(squares.sum(1) / 2 if normalization == "gatys" else squares.mean(1), reduction)
+
+
+def gram_matrix(feature: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Which channels fire together: G = F F^T / (C H W) with the features F as a (C, H W) matrix.
+
+    Johnson et al. (2016), equation 3. It is the uncentred covariance of the channels over positions, divided
+    by C: symmetric, positive semidefinite, and blind to where anything is. Gatys et al. (2016), equation 3,
+    leave the division out; multiply by C H W for theirs.
+
+    Args:
+        feature: (N, C, H, W).
+        mask: (1 or N, 1, H', W') in [0, 1], a region of the picture; averaged down to the layer's size.
+            The features are multiplied by it and the sum is divided by C times the sum of its squares, so that
+            a region's size does not matter (Gatys et al. 2017, section 3, guided Gram matrices).
+
+    Returns:
+        (N, C, C), float32 (float64 for float64 features).
+
+    Raises:
+        InputError: the features are not (N, C, H, W).
+
+    Taught in chapter 3.
+    """
+    if feature.ndim != 4:
+        raise InputError(f"features of shape {tuple(feature.shape)} were given; give (N, C, H, W)")
+    with torch.autocast(feature.device.type, enabled=False):  # autocast would multiply in half precision
+        feature = _at_least_float32(feature)
+        count: int | torch.Tensor = feature[0].numel()
+        if mask is not None:
+            mask = F.interpolate(mask.to(feature), size=feature.shape[-2:], mode="area")
+            feature = feature * mask
+            count = feature.shape[1] * mask.square().sum((1, 2, 3)).clamp_min(1e-6).view(-1, 1, 1)
+        flat = feature.flatten(2)
+        return (flat @ flat.transpose(1, 2)) / count
+
+
+def style_loss(
+    output: torch.Tensor, target: torch.Tensor, *, normalization: str = "johnson", reduction: str = "mean"
+) -> torch.Tensor:
+    """Style reconstruction loss of one layer: the distance between Gram matrices.
+
+    ``johnson``: the squared Frobenius norm of the difference, Johnson et al. (2016), equation 4;
+    ``gatys``: a quarter of it, which is Gatys' E_l = sum (G - A)^2 / (4 N^2 M^2) for plain sums G and A
+    (2016, equation 4), with each picture divided by its own size;
+    ``mean``: the mean over the C^2 entries, as Johnson's released code and most others: against the paper
+    relu4_3 (C = 512) counts 64 times less than relu1_2 (C = 64).
+
+    Args:
+        output: features (N, C, H, W) or Gram matrices (N, C, C) of the output.
+        target: features of any height and width, or Gram matrices; a batch of one serves all outputs.
+        normalization: ``"johnson"``, ``"gatys"`` or ``"mean"``.
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+
+    Raises:
+        InputError: the channels differ, unknown normalization or reduction.
+
+    Taught in chapter 3.
+    """
+    _check_normalization(normalization)
+    output, target = (gram_matrix(given) if given.ndim == 4 else given for given in (output, target))
+    squares = _difference(output, target).square().flatten(1)
+    factor = {"johnson": 1.0, "gatys": 0.25, "mean": 1 / squares.shape[1]}[normalization]
+    return _reduce(squares.sum(1) * factor, reduction)
+
+
+def total_variation(image: torch.Tensor, kind: str = "squared", *, reduction: str = "mean") -> torch.Tensor:
+    """How much neighbouring pixels differ: a small weight on it takes away noise that the features do not see.
+
+    ``squared``: 1/2 sum (dx^2 + dy^2), whose gradient Johnson's released code adds, each difference where both
+    neighbours exist below and to the right (the last row and column are cropped);
+    ``absolute``: mean abs(dx) + mean abs(dy), anisotropic total variation per pixel.
+
+    Args:
+        image: (N, 3, H, W), on any scale: ``squared`` grows with the square of it.
+        kind: ``"squared"`` or ``"absolute"``.
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+
+    Raises:
+        InputError: unknown kind or reduction.
+
+    Taught in chapter 4.
+    """
+    image = _at_least_float32(image)
+    if kind == "squared":
+        corner = image[..., :-1, :-1]
+        down, right = image[..., 1:, :-1] - corner, image[..., :-1, 1:] - corner
+        return _reduce((down.square() + right.square()).flatten(1).sum(1) / 2, reduction)
+    if kind == "absolute":
+        down, right = image.diff(dim=-2), image.diff(dim=-1)
+        return _reduce(down.abs().flatten(1).mean(1) + right.abs().flatten(1).mean(1), reduction)
+    raise InputError(f"there is no total variation {kind!r}; {nearest(kind, ('squared', 'absolute'))}")
+
+
+class LossTerms(dict):
+    """The weighted terms by name, and ``total``, their sum; tensors on the device of the output."""
+
+    @property
+    def total(self) -> torch.Tensor:
+        """The sum of all terms: call ``.backward()`` on it."""
+        return torch.stack(list(self.values())).sum(0)
+
+
+@dataclass
+class ContentTarget:
+    """Features of a content target by layer, and the picture itself for the pixel term."""
+
+    features: dict[str, torch.Tensor]
+    image: torch.Tensor
+
+
+@dataclass
+class StyleTarget:
+    """Gram matrices by layer, for each region of the output (one region, without a mask, by default)."""
+
+    grams: list[dict[str, torch.Tensor]]
+    masks: list[torch.Tensor | None]
+
+
+class PerceptualLoss(nn.Module):
+    """Feature, style, pixel and total variation terms added up, ready for a training loop.
+
+    ``loss(output, content=y, style=s).total.backward()``. Each term is weight x loss; the content, style and
+    pixel terms are means over the batch. Nothing is copied to the host after the first call, which checks
+    that the pictures are in [0, 1].
+
+    Args:
+        content: weights by layer of the feature reconstruction loss. Johnson et al. (2016) write relu2_2 in the
+            text and relu3_3 in figure 2 and their code; the default is relu3_3.
+        style: weights by layer of the style reconstruction loss; the paper's four layers with weight 1 if True,
+            none by default.
+        pixel: weight of the pixel loss against the content target.
+        total_variation: weight of :func:`total_variation`, ``squared`` on the papers' 0-255 scale, so that
+            Johnson's 1e-6 to 1e-4 mean here what they mean there (65,025 times its value in [0, 1]).
+        normalization: ``"johnson"``, ``"gatys"`` or ``"mean"``; see :func:`feature_loss` and :func:`style_loss`.
+        pixel_kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
+        network: a :class:`LossNetwork`, an :class:`Encoder` or anything called as ``network(image, layers)``;
+            None makes a LossNetwork with the embedded weights.
+
+    Raises:
+        InputError: unknown layers, negative weights, or nothing to compare.
+
+    Source: Johnson et al. (2016), section 3.2 and equations 2 to 5.
+
+    Taught in chapter 4.
+    """
+
+    def __init__(
+        self,
+        content: Mapping[str, float] | None = None,
+        style: Mapping[str, float] | bool | None = None,
+        *,
+        pixel: float = 0.0,
+        total_variation: float = 0.0,
+        normalization: str = "johnson",
+        pixel_kind: str = "l2",
+        network: Callable | None = None,
+    ) -> None:
+        super().__init__()
+        _check_normalization(normalization)
+        if content is None and not style and not pixel:
+            content = JOHNSON_CONTENT
+        self.content_weights = dict(content or {})
+        self.style_weights = dict(JOHNSON_STYLE if style is True else style or {})
+        self.pixel, self.total_variation = pixel, total_variation
+        self.normalization, self.pixel_kind = normalization, pixel_kind
+        named = {**self.content_weights, **self.style_weights, "pixel": pixel, "total_variation": total_variation}
+        for name, weight in named.items():
+            if not 0 <= weight < float("inf"):
+                raise InputError(f"the weight {weight} of {name} was given; weights are finite and at least 0")
+        self.network = LossNetwork() if network is None else network
+        check_layers = getattr(self.network, "check_layers", None)
+        if check_layers is not None:
+            check_layers((*self.content_weights, *self.style_weights))
+        self._checked = False
+
+    def content_target(self, image: torch.Tensor) -> ContentTarget:
+        """Features of a content target, computed once and reused; no layer beyond the content layers is run.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], as many as the outputs.
+        """
+        with torch.no_grad():
+            features = self.network(image, tuple(self.content_weights)) if self.content_weights else {}
+        return ContentTarget(features, image)
+
+    def style_target(
+        self,
+        styles: torch.Tensor | Sequence[torch.Tensor],
+        *,
+        weights: Sequence[float] | None = None,
+        masks: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> StyleTarget:
+        """Gram matrices of one or several styles, computed once and reused.
+
+        Args:
+            styles: one picture (1, 3, H, W) in [0, 1] or several, of any sizes. Without masks their Gram matrices
+                are blended; with masks the region of index i takes the style of index i, or the only one.
+            weights: one for each style, normalised to sum to 1; equal by default. Without masks only.
+            masks: for each region a pair (region of the output, region of the style), (1, 1, H, W) in [0, 1].
+
+        Raises:
+            InputError: no style, numbers that do not match, negative weights or an empty region.
+        """
+        styles = [styles] if isinstance(styles, torch.Tensor) else list(styles)
+        if not styles:
+            raise InputError("no style was given; give at least one picture")
+        with torch.no_grad():
+            if masks is None:
+                shares = _shares(weights, len(styles))
+                grams = [self._grams(style) for style in styles]
+                blend = {name: sum(s * g[name] for s, g in zip(shares, grams, strict=True)) for name in grams[0]}
+                return StyleTarget([blend], [None])
+            if weights is not None or len(styles) not in (1, len(masks)):
+                raise InputError(
+                    f"{len(styles)} styles and {len(masks)} pairs of masks were given; give one style, or one for each pair, "
+                    "and no weights"
+                )
+            styles = styles if len(styles) > 1 else styles * len(masks)
+            for number, mask in enumerate((mask for pair in masks for mask in pair)):
+                if mask.ndim != 4 or mask.shape[1] != 1 or not bool(mask.max() > 0):
+                    raise InputError(f"mask {number} is empty or not (1, 1, H, W); give a region with values up to 1")
+            grams = [self._grams(style, mask) for style, (_, mask) in zip(styles, masks, strict=True)]
+            return StyleTarget(grams, [region for region, _ in masks])
+
+    def _grams(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        return {name: gram_matrix(f, mask) for name, f in self.network(image, tuple(self.style_weights)).items()}
+
+    def forward(
+        self,
+        output: torch.Tensor,
+        content: torch.Tensor | ContentTarget | None = None,
+        style: torch.Tensor | Sequence[torch.Tensor] | StyleTarget | None = None,
+        *,
+        reduction: str = "mean",
+    ) -> LossTerms:
+        """Compare an output with its targets.
+
+        Args:
+            output: (N, 3, H, W), in [0, 1].
+            content: the content target, the same shape, or what :meth:`content_target` returned.
+            style: the style target, of any size, or what :meth:`style_target` returned (faster in a loop).
+            reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+
+        Returns:
+            LossTerms with the weighted terms ``content/LAYER``, ``style/LAYER``, ``pixel`` and
+            ``total_variation`` and their ``total``, on the output's device.
+
+        Raises:
+            InputError: a target that the weights ask for is missing; on the first call also pictures that are
+                not (N, 3, H, W) in [0, 1].
+        """
+        self._check_first_call(output, content, style)
+        if isinstance(content, torch.Tensor):
+            content = self.content_target(content)
+        if style is not None and not isinstance(style, StyleTarget):
+            style = self.style_target(style)
+        if content is None and (self.content_weights or self.pixel):
+            raise InputError("the loss has content or pixel weights but no content was given; give content=picture")
+        if style is None and self.style_weights:
+            raise InputError("the loss has style weights but no style was given; give style=picture")
+        layers = tuple(dict.fromkeys((*self.content_weights, *self.style_weights)))
+        features = self.network(output, layers) if layers else {}
+        terms = LossTerms()
+        how = {"normalization": self.normalization, "reduction": reduction}
+        for name, weight in self.content_weights.items():
+            terms[f"content/{name}"] = weight * feature_loss(features[name], content.features[name], **how)
+        for name, weight in self.style_weights.items():
+            regions = zip(style.grams, style.masks, strict=True)
+            losses = [style_loss(gram_matrix(features[name], mask), grams[name], **how) for grams, mask in regions]
+            terms[f"style/{name}"] = weight * (losses[0] if len(losses) == 1 else torch.stack(losses).mean(0))
+        if self.pixel:
+            terms["pixel"] = self.pixel * pixel_loss(output, content.image, self.pixel_kind, reduction=reduction)
+        if self.total_variation:
+            terms["total_variation"] = self.total_variation * 255**2 * total_variation(output, reduction=reduction)
+        return terms
+
+    def _check_first_call(self, output, content, style) -> None:
+        """Values are looked at once, in the first call: a look waits for the device."""
+        if self._checked or torch.compiler.is_compiling():
+            return
+        check_image(output, "the output", clamp=True)
+        if isinstance(content, torch.Tensor):
+            check_image(content, "the content target")
+        for picture in [style] if isinstance(style, torch.Tensor) else style if isinstance(style, (list, tuple)) else []:
+            check_image(picture, "the style target")
+        self._checked = True
+
+
+def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _difference(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    if output.shape[1:] != target.shape[1:] or len(target) not in (1, len(output)):
+        raise InputError(
+            f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give equal shapes, or one target for all"
+        )
+    return _at_least_float32(output) - _at_least_float32(target)
+
+
+def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
+    if reduction == "mean":
+        return values.mean()
+    if reduction == "none":
+        return values
+    raise InputError(f"there is no reduction {reduction!r}; it is 'mean' or 'none'")
+
+
+def _check_normalization(normalization: str) -> None:
+    if normalization not in NORMALIZATIONS:
+        raise InputError(f"there is no normalization {normalization!r}; {nearest(normalization, NORMALIZATIONS)}")
+
+
+def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
+    weights = [1.0] * count if weights is None else list(weights)
+    if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+        raise InputError(f"the weights {weights} were given for {count} styles; give one for each, at least 0, not all 0")
+    return [weight / sum(weights) for weight in weights]

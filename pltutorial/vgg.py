@@ -1,0 +1,293 @@
+"""The loss network: VGG-16 cut at named layers, and where its weights come from."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import urllib.error
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .device import best_device, best_precision, compiled_or_eager
+from .errors import InputError, nearest
+
+# Configuration D of Simonyan and Zisserman (2014), table 1: five blocks of 3x3 convolutions.
+_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+_NAMES = [f"{block}_{index}" for block, (_, count) in enumerate(_BLOCKS, 1) for index in range(1, count + 1)]
+_CHANNELS = [channels for channels, count in _BLOCKS for _ in range(count)]
+_KEYS = ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28")  # torchvision's `features.N`
+
+RELU_LAYERS = tuple(f"relu{name}" for name in _NAMES)
+"""The 13 layer names after the activation, ``relu1_1`` to ``relu5_3``. Taught in chapter 2."""
+CONV_LAYERS = tuple(f"conv{name}" for name in _NAMES)
+"""The 13 layer names before the activation, ``conv1_1`` to ``conv5_3``. Taught in chapter 2."""
+
+EMBEDDED = Path(__file__).parent / "assets" / "vgg16_features_fp16.safetensors"
+EMBEDDED_SHA256 = "3d39eee2403da518391aba7ed3a5e9a008cefabfda356e02374b607f148df137"
+# The released network takes RGB 0-255 minus this mean, undivided (assets/PROVENANCE.md); here on the [0, 1] scale.
+_RELEASED_MEAN, _RELEASED_STD = tuple(value / 255 for value in (123.68, 116.779, 103.939)), (1 / 255,) * 3
+
+
+class LossNetwork(nn.Module):
+    """The fixed network phi whose features are compared: the 13 convolutions of VGG-16.
+
+    It is frozen: its weights are buffers, so no optimizer finds them, no checkpoint stores them, and they
+    never get gradients. Gradients do flow to the image.
+
+    Args:
+        weights: ``"embedded"``, the released network, in the package as half precision (the default);
+            ``"torchvision"`` or ``"IMAGENET1K_FEATURES"``, torchvision's port of the same release, and
+            ``"IMAGENET1K_V1"``, torchvision's own training with another scale, both downloaded by torchvision
+            and fed with its own normalisation; or the path of a ``.safetensors`` or ``.pth`` file with
+            torchvision's names and the released network's normalisation.
+        pooling: ``"max"`` as released, or ``"average"``, which Gatys et al. (2016, section 2) found smoother.
+        precision: ``"auto"`` computes in bfloat16 where the processor really has it and in float32 elsewhere;
+            ``"float32"`` or ``"bfloat16"`` decide. Inside a caller's ``torch.autocast`` the caller decides.
+            A float64 image is computed in float64.
+        device: where to put the weights; None takes the best there is.
+        compile: compile the network with ``torch.compile``; without a C++ compiler a warning says so.
+
+    Raises:
+        InputError: unknown weights, pooling or precision; weights with a wrong hash or wrong contents;
+            a download that fails.
+
+    Source: Simonyan and Zisserman (2014), table 1, configuration D; Johnson et al. (2016), section 3.2.
+
+    Taught in chapter 2.
+    """
+
+    layer_names = RELU_LAYERS + CONV_LAYERS
+
+    def __init__(
+        self,
+        weights: str | Path = "embedded",
+        *,
+        pooling: str = "max",
+        precision: str = "auto",
+        device: str | torch.device | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        device = best_device(device)
+        best_precision(device, precision)  # an unknown name is refused here, not in the first step
+        if pooling not in ("max", "average"):
+            raise InputError(f"pooling {pooling!r} is unknown; {nearest(pooling, ('max', 'average'))}")
+        self.pooling, self.precision = pooling, precision
+        tensors, mean, std = load_weights(weights)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        for name, (weight, bias) in zip(_NAMES, tensors, strict=True):
+            weight = weight.float().contiguous(memory_format=torch.channels_last)
+            self.register_buffer(f"weight{name}", weight, persistent=False)
+            self.register_buffer(f"bias{name}", bias.float(), persistent=False)
+        self._lowered: dict[torch.dtype, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self.to(device).eval()
+        self._features = compiled_or_eager(self._run, device) if compile else self._run
+
+    def forward(self, image: torch.Tensor, layers: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Features of an image at the named layers; no layer beyond the deepest one is run.
+
+        Args:
+            image: (N, 3, H, W), RGB, in [0, 1]. Values are not checked here, the hot path; see
+                :func:`pltutorial.losses.PerceptualLoss`, which checks its first call.
+            layers: names out of :data:`RELU_LAYERS` and :data:`CONV_LAYERS`.
+
+        Returns:
+            ``{name: (N, C, H', W')}`` in the order asked for, in the precision computed in.
+
+        Raises:
+            InputError: an unknown layer (with the nearest name), an image on another device or smaller than
+                the deepest layer needs.
+        """
+        layers = tuple(layers)
+        self.check_layers(layers, image.shape[-2:])
+        if image.device != self.mean.device:
+            raise InputError(
+                f"the image is on {image.device} and the loss network on {self.mean.device}; "
+                "move one of them with .to(device)"
+            )
+        dtype = self._dtype(image)
+        features = self._features(image, self._weights(dtype), dtype, frozenset(layers))
+        return {layer: features[layer] for layer in layers}
+
+    def check_layers(self, layers: Iterable[str], size: tuple[int, int] | None = None) -> None:
+        """Refuse unknown layers, and a (height, width) too small for the deepest of them."""
+        for layer in layers:
+            if layer not in self.layer_names:
+                raise InputError(f"there is no layer {layer!r}; {nearest(layer, RELU_LAYERS + CONV_LAYERS)}")
+            if size is not None and min(size) < smallest_size(layer):
+                raise InputError(
+                    f"the picture has {size[1]}x{size[0]} pixels, but {layer} needs at least {smallest_size(layer)} along "
+                    "each side; use a larger picture or a shallower layer"
+                )
+
+    def _dtype(self, image: torch.Tensor) -> torch.dtype:
+        kind = image.device.type
+        if torch.is_autocast_enabled(kind):
+            return torch.get_autocast_dtype(kind)
+        return torch.float64 if image.dtype == torch.float64 else best_precision(image.device, self.precision)
+
+    def _weights(self, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """All weights in one precision; lowered once, not in every step as autocast would for frozen weights."""
+        if dtype not in self._lowered:
+            pairs = ((getattr(self, f"weight{name}"), getattr(self, f"bias{name}")) for name in _NAMES)
+            self._lowered[dtype] = [(weight.to(dtype), bias.to(dtype)) for weight, bias in pairs]
+        return self._lowered[dtype]
+
+    def _apply(self, *args, **kwargs):
+        self._lowered = {}  # .to(device) and .half() make the lowered copies stale
+        return super()._apply(*args, **kwargs)
+
+    def _run(self, image: torch.Tensor, weights, dtype: torch.dtype, wanted: frozenset[str]) -> dict[str, torch.Tensor]:
+        with torch.autocast(image.device.type, enabled=False):
+            x = (image - self.mean.to(image.dtype)) * self.scale.to(image.dtype)
+            x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+            features: dict[str, torch.Tensor] = {}
+            for name, (weight, bias) in zip(_NAMES, weights, strict=True):
+                if name.endswith("_1") and name != "1_1":
+                    x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+                x = F.conv2d(x, weight, bias, padding=1)
+                if f"conv{name}" in wanted:
+                    features[f"conv{name}"] = x
+                    x = F.relu(x)  # not in place: the tap must stay what it is called
+                else:
+                    x = F.relu_(x)
+                if f"relu{name}" in wanted:
+                    features[f"relu{name}"] = x
+                if len(features) == len(wanted):
+                    return features
+        raise AssertionError("check_layers has let an unknown layer through")
+
+
+class Encoder(nn.Module):
+    """Any network with named layers, with its own normalisation, in the place of :class:`LossNetwork`.
+
+    Args:
+        module: a network that takes (N, 3, H, W); it is frozen and put in eval mode, in place.
+        mean: per channel, subtracted from the image in [0, 1].
+        std: per channel, divided by after that.
+
+    A layer's name is torchvision's ``get_graph_node_names`` name, such as ``"layer3.0.relu"`` of a ResNet.
+
+    Raises:
+        InputError: an unknown layer (with the nearest name).
+
+    Taught in chapter 2.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+    ) -> None:
+        super().__init__()
+        from torchvision.models.feature_extraction import get_graph_node_names
+
+        self.module = module.eval().requires_grad_(False)
+        for child in module.modules():
+            if hasattr(child, "inplace"):
+                child.inplace = False  # an in-place activation would overwrite the tap before it
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.layer_names = tuple(get_graph_node_names(module)[1])
+        self._extractors: dict[tuple[str, ...], nn.Module] = {}
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Stays in eval mode whatever the training loop around it says."""
+        return super().train(False)
+
+    def check_layers(self, layers: Iterable[str], size: tuple[int, int] | None = None) -> None:
+        """Refuse unknown layers."""
+        for layer in layers:
+            if layer not in self.layer_names:
+                raise InputError(f"there is no layer {layer!r}; {nearest(layer, self.layer_names)}")
+
+    def forward(self, image: torch.Tensor, layers: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Features at the named layers, as :meth:`LossNetwork.forward` gives them."""
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        layers = tuple(layers)
+        self.check_layers(layers)
+        if layers not in self._extractors:  # the graph behind the deepest layer is cut off
+            self._extractors[layers] = create_feature_extractor(self.module, list(layers)).eval()
+        return self._extractors[layers]((image - self.mean) / self.std)
+
+
+def smallest_size(layer: str) -> int:
+    """The least height and width in pixels at which a VGG layer has any position left."""
+    return 2 ** (int(layer[4]) - 1)
+
+
+def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple, tuple]:
+    """The 13 pairs (weight, bias) with the mean and the standard deviation they expect; see LossNetwork."""
+    mean, std = _RELEASED_MEAN, _RELEASED_STD
+    if weights == "embedded":
+        tensors = _read_file(EMBEDDED, EMBEDDED_SHA256)
+    elif weights in ("torchvision", "IMAGENET1K_FEATURES", "IMAGENET1K_V1"):
+        tensors, mean, std = _from_torchvision("IMAGENET1K_FEATURES" if weights == "torchvision" else str(weights))
+    elif Path(weights).suffix in (".safetensors", ".pth", ".pt"):
+        tensors = _read_file(Path(weights))
+    else:
+        known = ("embedded", "torchvision", "IMAGENET1K_FEATURES", "IMAGENET1K_V1")
+        raise InputError(
+            f"weights {str(weights)!r} are unknown; {nearest(str(weights), known)}, "
+            "or give the path of a .safetensors or .pth file"
+        )
+    channels = [3, *_CHANNELS]
+    pairs = []
+    for index, key in enumerate(_KEYS):
+        pair = tensors.get(f"features.{key}.weight"), tensors.get(f"features.{key}.bias")
+        shape = (channels[index + 1], channels[index], 3, 3)
+        if pair[0] is None or pair[1] is None or tuple(pair[0].shape) != shape:
+            raise InputError(
+                f"the weights {str(weights)!r} hold no VGG-16: features.{key} is missing or not {shape}; "
+                "give a state dict with torchvision's names"
+            )
+        pairs.append(pair)
+    return pairs, mean, std
+
+
+def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise InputError(f"the weights file {str(path)!r} does not exist; install the package again or correct the path")
+    if sha256 is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != sha256:
+            raise InputError(
+                f"the weights file {str(path)!r} has sha256 {digest[:12]}... instead of {sha256[:12]}...; "
+                "it is damaged or another file, so install the package again"
+            )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as problem:  # safetensors and pickle raise many kinds
+        raise InputError(
+            f"the weights file {str(path)!r} cannot be read ({str(problem).splitlines()[0]}); "
+            "give a safetensors file, or a .pth that holds a state dict"
+        ) from problem
+
+
+def _from_torchvision(name: str) -> tuple[dict[str, torch.Tensor], tuple, tuple]:
+    from torchvision.models import VGG16_Weights
+
+    choice = VGG16_Weights[name]
+    preset = choice.transforms()
+    where = "use weights='embedded', which needs no download"
+    try:
+        return choice.get_state_dict(progress=False, check_hash=True), tuple(preset.mean), tuple(preset.std)
+    except urllib.error.URLError as problem:
+        raise InputError(f"the weights {name} could not be downloaded ({problem.reason}); connect, or {where}") from problem
+    except OSError as problem:
+        hint = "free space" if problem.errno == errno.ENOSPC else "look at TORCH_HOME"
+        raise InputError(f"the weights {name} could not be stored ({problem.strerror or problem}); {hint}, or {where}") from problem
+    except RuntimeError as problem:
+        raise InputError(f"the weights {name} arrived damaged ({problem}); try again, or {where}") from problem
