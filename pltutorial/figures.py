@@ -1,0 +1,668 @@
+"""Pictures, grids, sweeps, curves, and sliders that need no kernel; only notebooks import this module.
+
+Every function displays one output that holds the figure (JPEG for photographs, PNG for curves and whole-number
+zoom) and one short line of rounded facts, which the notebook tests compare because they cannot compare pictures.
+Outside IPython only the line is printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy
+from PIL import Image, ImageDraw, ImageFont
+
+from .errors import InputError
+
+WIDTH = 760  # pixels; the width of a page's text column, and still legible at half the size on a phone
+_MARGIN, _GAP = 6, 10
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito
+_LINES = ("-", "--", "-.", ":")
+
+
+def show(
+    image: Any,
+    titles: str | Sequence[str] | None = None,
+    columns: int | None = None,
+    *,
+    zoom: int | None = None,
+    scale: str | tuple[float, float] | None = None,
+    cmap: str = "gray",
+    values: bool = False,
+    facts: str = "mean",
+    width: int = WIDTH,
+) -> None:
+    """Show pictures side by side, one panel each.
+
+    Args:
+        image: (N, 3, H, W) or (N, 1, H, W), (3, H, W), (1, H, W) or (H, W), or a list of these.
+            Values in [0, 1] unless ``scale`` is given for single-channel pictures.
+        titles: one title a panel.
+        columns: panels in a row; by default as many as fit well, at most 3.
+        zoom: every pixel becomes ``zoom`` by ``zoom`` equal pixels and the figure is stored without loss.
+        scale: for single-channel pictures: ``"each"`` (every panel from its minimum to its maximum), ``"joint"``
+            (one range for all panels) or ``(low, high)``; the figure states it. None: black is 0 and white is 1.
+        cmap: a matplotlib colour map for single-channel pictures, such as ``"viridis"``.
+        values: write the value into every pixel (single-channel pictures with a zoom of at least 24).
+        facts: what the compared line says: ``"mean"`` (of every panel, two decimals), ``"shape"`` (sizes only),
+            or words of your own where numbers would differ between processors.
+        width: of the figure in pixels, at most.
+
+    Raises:
+        InputError: for NaN, values outside [0, 1], other shapes, or a zoom that does not fit.
+
+    Taught in chapter 1.
+    """
+    panels = _panels(image, scale)
+    columns = columns or _columns(len(panels))
+    titles = _titles(titles, len(panels))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    headings = [titles[i : i + columns] for i in range(0, len(panels), columns)] if titles else None
+    figure = _compose(rows, headings, None, zoom, scale, cmap, values, width)
+    _display_picture(figure, f"show: {_facts(panels, scale, facts)}", zoom)
+
+
+def grid(
+    rows: Sequence[Any],
+    row_titles: Sequence[str] | None = None,
+    column_titles: Sequence[str] | None = None,
+    *,
+    zoom: int | None = None,
+    scale: str | tuple[float, float] | None = None,
+    cmap: str = "gray",
+    facts: str = "mean",
+    width: int = WIDTH,
+) -> None:
+    """Show a table of pictures: ``rows`` is a list of rows, each a list of pictures or a batch as for `show`.
+
+    Args:
+        rows: the rows, all of the same length.
+        row_titles: one title a row, written along its left side.
+        column_titles: one title a column, written above the first row.
+        zoom, scale, cmap, facts, width: as for `show`.
+
+    Raises:
+        InputError: as `show`, and where rows or titles differ in number.
+
+    Taught in chapter 2.
+    """
+    table = [_panels(row, scale) for row in rows]
+    if not table or len({len(row) for row in table}) != 1:
+        counts = ", ".join(str(len(row)) for row in table) or "no"
+        raise InputError(
+            f"grid was given rows of {counts} pictures; give every row the same number of pictures."
+        )
+    if row_titles is not None and len(row_titles) != len(table):
+        raise InputError(
+            f"grid was given {len(row_titles)} row titles for {len(table)} rows; give one a row."
+        )
+    columns = _titles(column_titles, len(table[0]), "column titles", "columns")
+    headings = [columns] + [None] * (len(table) - 1) if columns else None
+    figure = _compose(table, headings, row_titles, zoom, scale, cmap, False, width)
+    panels = [panel for row in table for panel in row]
+    line = f"grid: {len(table)} rows x {len(table[0])} columns, {_facts(panels, scale, facts)}"
+    _display_picture(figure, line, zoom)
+
+
+def sweep(
+    images: Mapping[Any, Any],
+    name: str,
+    columns: int | None = None,
+    *,
+    zoom: int | None = None,
+    scale: str | tuple[float, float] | None = None,
+    cmap: str = "gray",
+    facts: str = "mean",
+    width: int = WIDTH,
+) -> None:
+    """Show what one setting does: one panel for each of its values, titled ``name = value``.
+
+    Args:
+        images: ``{value: picture}`` in the order of the panels.
+        name: of the setting that changes.
+        columns, zoom, scale, cmap, facts, width: as for `show`.
+
+    Raises:
+        InputError: as `show`.
+
+    Taught in chapter 1.
+    """
+    panels = _panels(list(images.values()), scale)
+    titles = _titles([f"{name} = {_plain(value)}" for value in images], len(panels))
+    columns = columns or _columns(len(panels))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    headings = [titles[i : i + columns] for i in range(0, len(panels), columns)]
+    figure = _compose(rows, headings, None, zoom, scale, cmap, False, width)
+    line = f"sweep: {name} = {' '.join(_plain(value) for value in images)}, {_facts(panels, scale, facts)}"
+    _display_picture(figure, line, zoom)
+
+
+def curves(
+    lines: Mapping[str, Sequence[float] | tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    log: bool | str = False,
+    title: str | None = None,
+    markers: bool = False,
+    facts: str = "ends",
+) -> None:
+    """Draw lines, told apart by colour and by dashes, in one axis.
+
+    Args:
+        lines: ``{label: y}`` with x = 0, 1, 2 ..., or ``{label: (x, y)}``.
+        xlabel, ylabel: the axes' labels, with units.
+        log: a logarithmic y axis (True or ``"y"``), x axis (``"x"``), or both (``"xy"``).
+        title: above the axis; usually the caption says it better.
+        markers: a dot at every point.
+        facts: what the compared line says: ``"ends"`` (first and last value, two digits), ``"trend"`` (falls, rises
+            or stays: for losses of an optimisation, whose digits differ between processors), ``"shape"``, or words.
+
+    Raises:
+        InputError: for NaN or infinite values, unequal lengths, no line, or values a logarithmic axis cannot show.
+
+    Taught in chapter 1.
+    """
+    from matplotlib.figure import Figure
+
+    log = {True: "y", False: ""}.get(log, log)
+    series = {str(label): _line(label, line, log) for label, line in lines.items()}
+    if not series:
+        raise InputError('curves was given no line; give a mapping such as {"L-BFGS": values}.')
+    style = {"font.family": "DejaVu Sans"}
+    figure = Figure(figsize=(7.2, 4.3), dpi=100, layout="constrained", facecolor="white")
+    axis = figure.add_subplot()
+    for i, (label, (x, y)) in enumerate(series.items()):
+        axis.plot(
+            x,
+            y,
+            label=label,
+            color=_COLORS[i % len(_COLORS)],
+            linestyle=_LINES[i % len(_LINES)],
+            linewidth=2.2,
+            marker="o" if markers or len(x) == 1 else None,
+        )
+    if "y" in log:
+        axis.set_yscale("log")
+    if "x" in log:
+        axis.set_xscale("log")
+    axis.set_xlabel(xlabel, fontsize=14, **style)
+    axis.set_ylabel(ylabel, fontsize=14, **style)
+    axis.tick_params(labelsize=12)
+    axis.grid(color="#dddddd", linewidth=0.8)
+    axis.spines[["top", "right"]].set_visible(False)
+    if title:
+        axis.set_title(title, fontsize=14)
+    if len(series) > 1:
+        axis.legend(fontsize=12.5, frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.8)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    # 64 colours are enough for lines and letters, and a third of the bytes.
+    picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    _display({"image/png": _encode(picture, "PNG")}, f"curves: {_curve_facts(series, facts)}")
+
+
+def frame_slider(
+    frames: Any,
+    labels: Sequence[Any],
+    alt: str,
+    name: str,
+    *,
+    start: int = 0,
+    scale: str | tuple[float, float] | None = None,
+    cmap: str = "gray",
+    facts: str = "shape",
+    width: int = 384,
+    quality: int = 80,
+) -> None:
+    """Show frames one at a time under a slider that works without a kernel, on a published page and from a file.
+
+    Arrow keys move it, and a screen reader reads each frame's label and alternative text.
+
+    Args:
+        frames: pictures of one size, as for `show`.
+        labels: one a frame, such as the setting's values.
+        alt: what the picture shows, for those who cannot see it; each frame's label is added to it.
+        name: of what the slider changes; it is written beside the slider, and the HTML id comes from it, so it must
+            be unique on a page.
+        start: the index of the frame that is shown first.
+        scale, cmap: as for `show`.
+        facts: as for `show`, with ``"shape"`` as the default.
+        width: of the frames in pixels, at most.
+        quality: of the JPEG frames.
+
+    Raises:
+        InputError: as `show`, and for one frame only, unequal sizes, unequal numbers, or an empty alt or name.
+
+    Taught in chapter 1.
+    """
+    panels = _panels(frames, scale)
+    labels = [_plain(label) for label in labels]
+    slug = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-")
+    if len(panels) < 2 or len({panel.shape for panel in panels}) != 1:
+        raise InputError(f"frame_slider was given {_sizes(panels)}; give at least two pictures of one size.")
+    if len(labels) != len(panels):
+        raise InputError(
+            f"frame_slider was given {len(labels)} labels for {len(panels)} frames; give one a frame."
+        )
+    if not alt.strip() or not slug:
+        raise InputError(
+            "frame_slider was given no alt text or no name; describe the picture and name the slider."
+        )
+    if not 0 <= start < len(panels):
+        raise InputError(f"frame_slider cannot start at frame {start}; frames are 0 to {len(panels) - 1}.")
+    limits = _limits(panels, scale)
+    pictures = [_fit(_rgb(panel, limits, cmap), width, 2 * width) for panel in panels]
+    sources = [f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}" for picture in pictures]
+    shown = sources[start]
+    sources[start] = ""  # it is in the page already, as the first frame
+    data = json.dumps({"alt": alt, "labels": labels, "frames": sources}, ensure_ascii=True).replace(
+        "<", "\\u003c"
+    )
+    page = _SLIDER.format(
+        id=f"frame-slider-{slug}",
+        source=shown,
+        alt=html.escape(f"{alt}, {labels[start]}"),
+        name=html.escape(str(name)),
+        label=html.escape(labels[start]),
+        width=pictures[0].width,
+        height=pictures[0].height,
+        last=len(panels) - 1,
+        start=start,
+        data=data,
+    )
+    line = f"frame_slider: {name} = {' '.join(labels)}, {_facts(panels, scale, facts)}"
+    _display({"text/html": page}, line)
+
+
+def live_panel(
+    callback: Callable[..., None], start: Mapping[str, Any] | None = None, **choices: Sequence[Any]
+) -> None:
+    """Controls for the classroom that call ``callback`` anew whenever one is moved (ipywidgets, needs a kernel).
+
+    Where nobody sits at a keyboard (the book's build, the tests) no widget is made: a line says that the cell comes
+    alive in Jupyter, and the callback is called once with the starting values, so that its output is stored and tested.
+
+    Args:
+        callback: a function of the choices' names that displays something.
+        start: starting values, by name; by default each choice's first value.
+        choices: for each argument of the callback, the list of values to choose from.
+
+    Raises:
+        InputError: for a choice without values, or a starting value that is not among them.
+
+    Taught in chapter 1.
+    """
+    start = dict(start or {})
+    for name, options in choices.items():
+        options = list(options)
+        if not options or start.setdefault(name, options[0]) not in options:
+            raise InputError(
+                f"live_panel cannot start {name!r} at {start.get(name)!r}; choose one of {options}."
+            )
+    if not _somebody_is_there():
+        parts = "; ".join(
+            f"{name} = {' '.join(_plain(v) for v in options)}" for name, options in choices.items()
+        )
+        _display({}, f"live_panel ({parts}): run this cell in Jupyter to move it. It starts like this:")
+        callback(**start)
+        return
+    import ipywidgets
+    from IPython.display import display
+
+    controls = {}
+    for name, options in choices.items():
+        numbers = all(isinstance(option, int | float) and not isinstance(option, bool) for option in options)
+        kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
+        controls[name] = kind(
+            options=[(_plain(option), option) for option in options],
+            value=start[name],
+            description=name.replace("_", " "),
+            style={"description_width": "initial"},
+        )
+        controls[name].continuous_update = False  # a callback may take a second
+    display(ipywidgets.VBox([*controls.values(), ipywidgets.interactive_output(callback, controls)]))
+
+
+def _somebody_is_there() -> bool:
+    """Whether a person runs this cell: a front end that can ask for input is one that can move a widget."""
+    if os.environ.get("PLTUTORIAL_STATIC"):
+        return False
+    kernel = getattr(_shell(), "kernel", None)
+    return bool(getattr(kernel, "_allow_stdin", False))
+
+
+# ---- what a figure is made of ----------------------------------------------------------------------------------------
+
+
+def _panels(image: Any, scale: str | tuple[float, float] | None) -> list[numpy.ndarray]:
+    """A list of (3, H, W) and (1, H, W) float32 arrays, checked."""
+    if isinstance(image, list | tuple):
+        panels = [panel for one in image for panel in _panels(one, scale)]
+    else:
+        array = image.detach().cpu().float().numpy() if hasattr(image, "detach") else numpy.asarray(image)
+        array = array.astype(numpy.float32, copy=False)
+        array = array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim in (2, 3) else array
+        if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+            shape = "x".join(str(side) for side in numpy.shape(array)) or "a number"
+            raise InputError(
+                f"A figure was given {shape}; it needs pictures (N, 3, H, W) or single channels (N, 1, H, W), "
+                "and feature[0, :9, None] makes pictures of a feature's first nine channels."
+            )
+        panels = list(array)
+    if not panels:
+        raise InputError("A figure was given no picture; give at least one.")
+    for panel in panels:
+        if not numpy.isfinite(panel).all():
+            raise InputError(
+                "A figure was given a picture with NaN or infinite values; find out where they come from."
+            )
+        if (len(panel) == 3 or scale is None) and (panel.min() < -1e-3 or panel.max() > 1 + 1e-3):
+            cure = (
+                "divide 8-bit values by 255, or clamp(0, 1)"
+                if len(panel) == 3
+                else 'give scale="joint" or "each"'
+            )
+            raise InputError(
+                f"A figure was given values from {panel.min():.4g} to {panel.max():.4g}; it needs [0, 1], so {cure}."
+            )
+    return panels
+
+
+def _columns(count: int) -> int:
+    return {4: 2}.get(count, min(count, 3))
+
+
+def _titles(titles, count: int, what: str = "titles", panels: str = "pictures") -> list[str] | None:
+    if titles is None:
+        return None
+    titles = [titles] if isinstance(titles, str) else [str(title) for title in titles]
+    if len(titles) != count:
+        raise InputError(f"A figure was given {len(titles)} {what} for {count} {panels}; give one each.")
+    return titles
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _sizes(panels: list[numpy.ndarray]) -> str:
+    sizes = ["x".join(str(side) for side in panel.shape) for panel in panels]
+    count = f"{len(panels)} picture{'s' if len(panels) > 1 else ''}"
+    return f"{count} {sizes[0] if len(set(sizes)) == 1 else ' '.join(sizes)}"
+
+
+def _facts(panels: list[numpy.ndarray], scale, facts: str) -> str:
+    if facts == "shape":
+        return _sizes(panels)
+    if facts != "mean":
+        return f"{_sizes(panels)}, {facts}"
+    # Adding 0.0 turns -0.00 into 0.00; float64 sums do not depend on the number of threads.
+    means = " ".join(f"{round(float(panel.mean(dtype=numpy.float64)), 2) + 0.0:.2f}" for panel in panels)
+    return f"{_sizes(panels)}, mean{'s' if len(panels) > 1 else ''} {means}"
+
+
+def _line(label: str, line, log: str) -> tuple[numpy.ndarray, numpy.ndarray]:
+    pair = isinstance(line, tuple) and len(line) == 2 and numpy.ndim(line[0]) == 1
+    y = numpy.asarray(line[1] if pair else line, dtype=numpy.float64)
+    x = numpy.asarray(line[0], dtype=numpy.float64) if pair else numpy.arange(len(y), dtype=numpy.float64)
+    if y.ndim != 1 or x.shape != y.shape or not len(y):
+        raise InputError(
+            f"The curve {label!r} has {x.size} x and {y.size} y values; give as many of each, at least one."
+        )
+    if not (numpy.isfinite(x).all() and numpy.isfinite(y).all()):
+        raise InputError(f"The curve {label!r} has NaN or infinite values; find out where they come from.")
+    if ("y" in log and (y <= 0).any()) or ("x" in log and (x <= 0).any()):
+        raise InputError(f"The curve {label!r} has values of 0 or less; leave them out or give log=False.")
+    return x, y
+
+
+def _curve_facts(series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: str) -> str:
+    def one(label: str, y: numpy.ndarray) -> str:
+        head = f"{label} {len(y)} point{'s' if len(y) > 1 else ''}"
+        if facts == "ends":
+            return f"{head} from {y[0]:.2g} to {y[-1]:.2g}"
+        if facts == "trend":
+            # Within 1% is neither a fall nor a rise.
+            change = (y[-1] - y[0]) / max(abs(y[0]), abs(y[-1]), 1e-300)
+            return f"{head} {'falls' if change < -0.01 else 'rises' if change > 0.01 else 'stays'}"
+        return head
+
+    words = "; ".join(one(label, y) for label, (_, y) in series.items())
+    return words if facts in ("ends", "trend", "shape") else f"{words}; {facts}"
+
+
+# ---- drawing: plain pasting, so that one pixel of a picture is one pixel of the figure wherever it fits ---------------
+
+
+def _limits(panels: list[numpy.ndarray], scale) -> tuple[float, float] | str:
+    """The values drawn darkest and brightest, or "each"."""
+    if scale is None:
+        return 0.0, 1.0
+    if scale == "each":
+        return "each"
+    if scale == "joint":
+        single = [panel for panel in panels if len(panel) == 1] or panels
+        return float(min(p.min() for p in single)), float(max(p.max() for p in single))
+    if isinstance(scale, str) or len(scale) != 2 or not scale[0] < scale[1]:
+        raise InputError(
+            f'scale is {scale!r}; give "each", "joint" or a pair (low, high) with low below high.'
+        )
+    return float(scale[0]), float(scale[1])
+
+
+def _rgb(panel: numpy.ndarray, limits: tuple[float, float] | str, cmap: str) -> Image.Image:
+    if len(panel) == 3:
+        array = panel.transpose(1, 2, 0)
+    else:
+        low, high = (float(panel.min()), float(panel.max())) if limits == "each" else limits
+        array = (panel[0] - low) / ((high - low) or 1.0)
+        array = numpy.repeat(array[..., None], 3, axis=2) if cmap == "gray" else _colored(array, cmap)
+    array = (array.clip(0, 1) * 255 + 0.5).astype(numpy.uint8)
+    return Image.fromarray(numpy.ascontiguousarray(array))
+
+
+def _colored(array: numpy.ndarray, cmap: str) -> numpy.ndarray:
+    import matplotlib
+
+    if cmap not in matplotlib.colormaps:
+        raise InputError(f'cmap {cmap!r} is not a colour map of matplotlib; use "gray", "viridis" or "RdBu".')
+    return matplotlib.colormaps[cmap](array.clip(0, 1))[..., :3]
+
+
+def _fit(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """Shrunk to fit, never enlarged."""
+    factor = min(1.0, width / picture.width, height / picture.height)
+    size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _font(pixels: float) -> ImageFont.FreeTypeFont:
+    import matplotlib
+
+    path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(path, round(pixels), layout_engine=ImageFont.Layout.BASIC)
+
+
+def _wrap(text: str, size: float, width: float) -> tuple[list[str], ImageFont.FreeTypeFont]:
+    """The text in lines of at most `width` pixels; a single word too long for a line makes the letters smaller."""
+    while True:
+        font = _font(size)
+        lines = [""]
+        for word in str(text).split():
+            longer = f"{lines[-1]} {word}".strip()
+            if not lines[-1] or font.getlength(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        if size <= 10 or max(font.getlength(line) for line in lines) <= width:
+            return lines, font
+        size -= 1
+
+
+def _written(text: str, size: float, width: float) -> Image.Image:
+    """The text, centred on a white strip of this width."""
+    lines, font = _wrap(text, size, width)
+    step = round(size * 1.25)
+    strip = Image.new("RGB", (max(1, round(width)), step * len(lines) + round(size * 0.3)), "white")
+    draw = ImageDraw.Draw(strip)
+    for i, line in enumerate(lines):
+        draw.text((strip.width / 2, i * step + size), line, fill="#111111", font=font, anchor="ms")
+    return strip
+
+
+def _compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Image.Image:
+    """One white sheet with the panels, their titles, and a note on how values became shades."""
+    panels = [panel for row in rows for panel in row]
+    limits = _limits(panels, scale)
+    count = max(len(row) for row in rows)
+    size = 19.0  # letters, in pixels of a full-width figure: 9 on a phone
+    label = round(size * 1.6) if row_titles else 0
+    room = (width - 2 * _MARGIN - label - _GAP * (count - 1)) // count
+    pictures = [[_panel_picture(panel, limits, cmap, zoom, values, room) for panel in row] for row in rows]
+    cell = max(picture.width for row in pictures for picture in row)
+    if headings:
+        cell = min(max(cell, 120), room)  # so that a title has a few words' width
+    total = 2 * _MARGIN + label + cell * count + _GAP * (count - 1)
+    size = min(size, max(14.0, total / 40))
+    tops = [
+        [_written(text, size, cell) for text in row] if row else [] for row in headings or [None] * len(rows)
+    ]
+    heights = [
+        (max([strip.height for strip in strips], default=0), max(picture.height for picture in row))
+        for strips, row in zip(tops, pictures, strict=True)
+    ]
+    note = _note(limits, cmap, size, total - 2 * _MARGIN) if scale is not None else None
+    height = (
+        2 * _MARGIN + sum(map(sum, heights)) + _GAP * (len(rows) - 1) + (note.height + _GAP if note else 0)
+    )
+    sheet = Image.new("RGB", (total, height), "white")
+    y = _MARGIN
+    for i, (strips, row, (top, tall)) in enumerate(zip(tops, pictures, heights, strict=True)):
+        for j, picture in enumerate(row):
+            x = _MARGIN + label + j * (cell + _GAP)
+            if strips:
+                sheet.paste(strips[j], (x, y + top - strips[j].height))
+            sheet.paste(picture, (x + (cell - picture.width) // 2, y + top))
+        if row_titles:
+            strip = _written(row_titles[i], size, tall).rotate(90, expand=True)
+            sheet.paste(strip, (_MARGIN, y + top + (tall - strip.height) // 2))
+        y += top + tall + _GAP
+    if note:
+        sheet.paste(note, ((total - note.width) // 2, y))
+    return sheet
+
+
+def _panel_picture(panel, limits, cmap: str, zoom: int | None, values: bool, room: int) -> Image.Image:
+    picture = _rgb(panel, limits, cmap)
+    if zoom is None:
+        return _fit(picture, room, round(1.4 * room))
+    if zoom < 1 or zoom != int(zoom) or picture.width * zoom > room:
+        raise InputError(
+            f"A zoom of {zoom} does not fit: a panel {picture.width} pixels wide has {room} pixels of room; "
+            f"give a whole number up to {max(1, room // picture.width)}, or crop the picture, or give fewer columns."
+        )
+    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    if values and zoom >= 24 and len(panel) == 1:
+        draw, font = ImageDraw.Draw(picture), _font(min(zoom / 3, 20))
+        for (i, j), value in numpy.ndenumerate(panel[0]):
+            ink = "black" if sum(picture.getpixel((j * zoom, i * zoom))) > 380 else "white"
+            draw.text(((j + 0.5) * zoom, (i + 0.5) * zoom), f"{value:.3g}", fill=ink, font=font, anchor="mm")
+    return picture
+
+
+def _note(limits, cmap: str, size: float, width: int) -> Image.Image:
+    """How values became shades: a bar from the lowest to the highest value, or a sentence."""
+    if limits == "each":
+        return _written(
+            "each panel from its own minimum (left) to its own maximum (right)", size * 0.85, width
+        )
+    low, high = (f"{limit:.3g}" for limit in limits)
+    font = _font(size * 0.85)
+    bar = numpy.linspace(*limits, 120, dtype=numpy.float32)[None, None].repeat(round(size * 0.8), axis=1)
+    picture = _rgb(bar, limits, cmap)
+    left, right = font.getlength(low), font.getlength(high)
+    note = Image.new("RGB", (round(left + right) + 120 + 16, round(size * 1.3)), "white")
+    draw = ImageDraw.Draw(note)
+    draw.text((0, note.height / 2), low, fill="#111111", font=font, anchor="lm")
+    note.paste(picture, (round(left) + 8, (note.height - picture.height) // 2))
+    draw.rectangle(
+        (
+            round(left) + 8,
+            (note.height - picture.height) // 2,
+            round(left) + 127,
+            (note.height + picture.height) // 2,
+        ),
+        outline="#777777",
+    )
+    draw.text((note.width, note.height / 2), high, fill="#111111", font=font, anchor="rm")
+    return note
+
+
+# ---- handing over ------------------------------------------------------------------------------------------------------
+
+
+def _encode(picture: Image.Image, kind: str, quality: int = 85) -> str:
+    data = io.BytesIO()
+    if kind == "JPEG":
+        # Full colour resolution: coloured edges are what many of these pictures are about.
+        picture.save(data, "JPEG", quality=quality, optimize=True, dpi=(100, 100))
+    else:
+        picture.save(data, "PNG", optimize=True)
+    return base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def _display_picture(figure: Image.Image, line: str, zoom: int | None) -> None:
+    kind = "PNG" if zoom else "JPEG"
+    _display({f"image/{kind.lower()}": _encode(figure, kind)}, line)
+
+
+def _shell():
+    """IPython's running shell, or None; IPython is not imported for it."""
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+
+
+def _display(bundle: dict[str, str], line: str) -> None:
+    if _shell() is None:
+        print(line)
+        return
+    from IPython.display import display
+
+    display({**bundle, "text/plain": line}, raw=True)
+
+
+# No colours are set, so that the page's own (light or dark) hold; the script keeps everything inside one function.
+_SLIDER = """\
+<div class="frame-slider" id="{id}" style="max-width:{width}px;margin:0 0 1rem">
+<img src="{source}" alt="{alt}" width="{width}" height="{height}" style="display:block;width:100%;height:auto">
+<label style="display:block;margin-top:.5rem"><span>{name}</span> = <output aria-live="off">{label}</output>
+<input type="range" min="0" max="{last}" step="1" value="{start}" autocomplete="off" aria-label="{name}" \
+aria-valuetext="{label}" style="display:block;width:100%;min-height:2.2rem;margin:0;cursor:pointer"></label>
+<noscript><p>The slider needs JavaScript; its first frame is shown.</p></noscript>
+<script>
+(function () {{
+  var script = document.currentScript;
+  var box = (script && script.closest(".frame-slider")) || document.getElementById("{id}");
+  if (!box) return;
+  var image = box.querySelector("img"), range = box.querySelector("input"), output = box.querySelector("output");
+  var data = {data};
+  data.frames[{start}] = image.getAttribute("src");
+  range.addEventListener("input", function () {{
+    var i = Number(range.value);
+    image.src = data.frames[i];
+    image.alt = data.alt + ", " + data.labels[i];
+    output.textContent = data.labels[i];
+    range.setAttribute("aria-valuetext", data.labels[i]);
+  }});
+}})();
+</script>
+</div>
+"""
