@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from ._sheets import compose, fit, limits_of, panels_of, rgb
 from .errors import InputError
 
 WIDTH = 760  # pixels; the width of a page's text column, and still legible at half the size on a phone
-_MARGIN, _GAP = 6, 10
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito
 _LINES = ("-", "--", "-.", ":")
 
@@ -61,12 +61,12 @@ def show(
 
     Taught in chapter 1.
     """
-    panels = _panels(image, scale)
+    panels = panels_of(image, scale)
     columns = columns or _columns(len(panels))
     titles = _titles(titles, len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(panels), columns)] if titles else None
-    figure = _compose(rows, headings, None, zoom, scale, cmap, values, width)
+    figure = compose(rows, headings, None, zoom, scale, cmap, values, width)
     _display_picture(figure, f"show: {_facts(panels, scale, facts)}", zoom)
 
 
@@ -94,7 +94,7 @@ def grid(
 
     Taught in chapter 2.
     """
-    table = [_panels(row, scale) for row in rows]
+    table = [panels_of(row, scale) for row in rows]
     if not table or len({len(row) for row in table}) != 1:
         counts = ", ".join(str(len(row)) for row in table) or "no"
         raise InputError(
@@ -106,7 +106,7 @@ def grid(
         )
     columns = _titles(column_titles, len(table[0]), "column titles", "columns")
     headings = [columns] + [None] * (len(table) - 1) if columns else None
-    figure = _compose(table, headings, row_titles, zoom, scale, cmap, False, width)
+    figure = compose(table, headings, row_titles, zoom, scale, cmap, False, width)
     panels = [panel for row in table for panel in row]
     line = f"grid: {len(table)} rows x {len(table[0])} columns, {_facts(panels, scale, facts)}"
     _display_picture(figure, line, zoom)
@@ -135,12 +135,12 @@ def sweep(
 
     Taught in chapter 1.
     """
-    panels = _panels(list(images.values()), scale)
+    panels = panels_of(list(images.values()), scale)
     titles = _titles([f"{name} = {_plain(value)}" for value in images], len(panels))
     columns = columns or _columns(len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(panels), columns)]
-    figure = _compose(rows, headings, None, zoom, scale, cmap, False, width)
+    figure = compose(rows, headings, None, zoom, scale, cmap, False, width)
     line = f"sweep: {name} = {' '.join(_plain(value) for value in images)}, {_facts(panels, scale, facts)}"
     _display_picture(figure, line, zoom)
 
@@ -177,25 +177,18 @@ def curves(
     series = {str(label): _line(label, line, log) for label, line in lines.items()}
     if not series:
         raise InputError('curves was given no line; give a mapping such as {"L-BFGS": values}.')
-    style = {"font.family": "DejaVu Sans"}
     figure = Figure(figsize=(7.2, 4.3), dpi=100, layout="constrained", facecolor="white")
     axis = figure.add_subplot()
     for i, (label, (x, y)) in enumerate(series.items()):
-        axis.plot(
-            x,
-            y,
-            label=label,
-            color=_COLORS[i % len(_COLORS)],
-            linestyle=_LINES[i % len(_LINES)],
-            linewidth=2.2,
-            marker="o" if markers or len(x) == 1 else None,
-        )
+        marker = "o" if markers or len(x) == 1 else None
+        color, dashes = _COLORS[i % len(_COLORS)], _LINES[i % len(_LINES)]
+        axis.plot(x, y, label=label, color=color, linestyle=dashes, linewidth=2.2, marker=marker)
     if "y" in log:
         axis.set_yscale("log")
     if "x" in log:
         axis.set_xscale("log")
-    axis.set_xlabel(xlabel, fontsize=14, **style)
-    axis.set_ylabel(ylabel, fontsize=14, **style)
+    axis.set_xlabel(xlabel, fontsize=14)
+    axis.set_ylabel(ylabel, fontsize=14)
     axis.tick_params(labelsize=12)
     axis.grid(color="#dddddd", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
@@ -244,7 +237,7 @@ def frame_slider(
 
     Taught in chapter 1.
     """
-    panels = _panels(frames, scale)
+    panels = panels_of(frames, scale)
     labels = [_plain(label) for label in labels]
     slug = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-")
     if len(panels) < 2 or len({panel.shape for panel in panels}) != 1:
@@ -259,8 +252,8 @@ def frame_slider(
         )
     if not 0 <= start < len(panels):
         raise InputError(f"frame_slider cannot start at frame {start}; frames are 0 to {len(panels) - 1}.")
-    limits = _limits(panels, scale)
-    pictures = [_fit(_rgb(panel, limits, cmap), width, 2 * width) for panel in panels]
+    limits = limits_of(panels, scale)
+    pictures = [fit(rgb(panel, limits, cmap), width, 2 * width) for panel in panels]
     sources = [f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}" for picture in pictures]
     shown = sources[start]
     sources[start] = ""  # it is in the page already, as the first frame
@@ -340,56 +333,6 @@ def _somebody_is_there() -> bool:
     return bool(getattr(kernel, "_allow_stdin", False))
 
 
-# ---- what a figure is made of ----------------------------------------------------------------------------------------
-
-
-def _panels(image: Any, scale: str | tuple[float, float] | None) -> list[numpy.ndarray]:
-    """A list of (3, H, W) and (1, H, W) float32 arrays, checked."""
-    if isinstance(image, list | tuple):
-        panels = [panel for one in image for panel in _panels(one, scale)]
-    else:
-        array = image.detach().cpu().float().numpy() if hasattr(image, "detach") else numpy.asarray(image)
-        array = array.astype(numpy.float32, copy=False)
-        array = array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim in (2, 3) else array
-        if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
-            shape = "x".join(str(side) for side in numpy.shape(array)) or "a number"
-            raise InputError(
-                f"A figure was given {shape}; it needs pictures (N, 3, H, W) or single channels (N, 1, H, W), "
-                "and feature[0, :9, None] makes pictures of a feature's first nine channels."
-            )
-        panels = list(array)
-    if not panels:
-        raise InputError("A figure was given no picture; give at least one.")
-    for panel in panels:
-        if not numpy.isfinite(panel).all():
-            raise InputError(
-                "A figure was given a picture with NaN or infinite values; find out where they come from."
-            )
-        if (len(panel) == 3 or scale is None) and (panel.min() < -1e-3 or panel.max() > 1 + 1e-3):
-            cure = (
-                "divide 8-bit values by 255, or clamp(0, 1)"
-                if len(panel) == 3
-                else 'give scale="joint" or "each"'
-            )
-            raise InputError(
-                f"A figure was given values from {panel.min():.4g} to {panel.max():.4g}; it needs [0, 1], so {cure}."
-            )
-    return panels
-
-
-def _columns(count: int) -> int:
-    return {4: 2}.get(count, min(count, 3))
-
-
-def _titles(titles, count: int, what: str = "titles", panels: str = "pictures") -> list[str] | None:
-    if titles is None:
-        return None
-    titles = [titles] if isinstance(titles, str) else [str(title) for title in titles]
-    if len(titles) != count:
-        raise InputError(f"A figure was given {len(titles)} {what} for {count} {panels}; give one each.")
-    return titles
-
-
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -440,180 +383,22 @@ def _curve_facts(series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: 
     return words if facts in ("ends", "trend", "shape") else f"{words}; {facts}"
 
 
-# ---- drawing: plain pasting, so that one pixel of a picture is one pixel of the figure wherever it fits ---------------
+def _columns(count: int) -> int:
+    return {4: 2}.get(count, min(count, 3))
 
 
-def _limits(panels: list[numpy.ndarray], scale) -> tuple[float, float] | str:
-    """The values drawn darkest and brightest, or "each"."""
-    if scale is None:
-        return 0.0, 1.0
-    if scale == "each":
-        return "each"
-    if scale == "joint":
-        single = [panel for panel in panels if len(panel) == 1] or panels
-        return float(min(p.min() for p in single)), float(max(p.max() for p in single))
-    if isinstance(scale, str) or len(scale) != 2 or not scale[0] < scale[1]:
-        raise InputError(
-            f'scale is {scale!r}; give "each", "joint" or a pair (low, high) with low below high.'
-        )
-    return float(scale[0]), float(scale[1])
-
-
-def _rgb(panel: numpy.ndarray, limits: tuple[float, float] | str, cmap: str) -> Image.Image:
-    if len(panel) == 3:
-        array = panel.transpose(1, 2, 0)
-    else:
-        low, high = (float(panel.min()), float(panel.max())) if limits == "each" else limits
-        array = (panel[0] - low) / ((high - low) or 1.0)
-        array = numpy.repeat(array[..., None], 3, axis=2) if cmap == "gray" else _colored(array, cmap)
-    array = (array.clip(0, 1) * 255 + 0.5).astype(numpy.uint8)
-    return Image.fromarray(numpy.ascontiguousarray(array))
-
-
-def _colored(array: numpy.ndarray, cmap: str) -> numpy.ndarray:
-    import matplotlib
-
-    if cmap not in matplotlib.colormaps:
-        raise InputError(f'cmap {cmap!r} is not a colour map of matplotlib; use "gray", "viridis" or "RdBu".')
-    return matplotlib.colormaps[cmap](array.clip(0, 1))[..., :3]
-
-
-def _fit(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """Shrunk to fit, never enlarged."""
-    factor = min(1.0, width / picture.width, height / picture.height)
-    size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-
-
-def _font(pixels: float) -> ImageFont.FreeTypeFont:
-    import matplotlib
-
-    path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    return ImageFont.truetype(path, round(pixels), layout_engine=ImageFont.Layout.BASIC)
-
-
-def _wrap(text: str, size: float, width: float) -> tuple[list[str], ImageFont.FreeTypeFont]:
-    """The text in lines of at most `width` pixels; a single word too long for a line makes the letters smaller."""
-    while True:
-        font = _font(size)
-        lines = [""]
-        for word in str(text).split():
-            longer = f"{lines[-1]} {word}".strip()
-            if not lines[-1] or font.getlength(longer) <= width:
-                lines[-1] = longer
-            else:
-                lines.append(word)
-        if size <= 10 or max(font.getlength(line) for line in lines) <= width:
-            return lines, font
-        size -= 1
-
-
-def _written(text: str, size: float, width: float) -> Image.Image:
-    """The text, centred on a white strip of this width."""
-    lines, font = _wrap(text, size, width)
-    step = round(size * 1.25)
-    strip = Image.new("RGB", (max(1, round(width)), step * len(lines) + round(size * 0.3)), "white")
-    draw = ImageDraw.Draw(strip)
-    for i, line in enumerate(lines):
-        draw.text((strip.width / 2, i * step + size), line, fill="#111111", font=font, anchor="ms")
-    return strip
-
-
-def _compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Image.Image:
-    """One white sheet with the panels, their titles, and a note on how values became shades."""
-    panels = [panel for row in rows for panel in row]
-    limits = _limits(panels, scale)
-    count = max(len(row) for row in rows)
-    size = 19.0  # letters, in pixels of a full-width figure: 9 on a phone
-    label = round(size * 1.6) if row_titles else 0
-    room = (width - 2 * _MARGIN - label - _GAP * (count - 1)) // count
-    pictures = [[_panel_picture(panel, limits, cmap, zoom, values, room) for panel in row] for row in rows]
-    cell = max(picture.width for row in pictures for picture in row)
-    if headings:
-        cell = min(max(cell, 120), room)  # so that a title has a few words' width
-    total = 2 * _MARGIN + label + cell * count + _GAP * (count - 1)
-    size = min(size, max(14.0, total / 40))
-    tops = [
-        [_written(text, size, cell) for text in row] if row else [] for row in headings or [None] * len(rows)
-    ]
-    heights = [
-        (max([strip.height for strip in strips], default=0), max(picture.height for picture in row))
-        for strips, row in zip(tops, pictures, strict=True)
-    ]
-    note = _note(limits, cmap, size, total - 2 * _MARGIN) if scale is not None else None
-    height = (
-        2 * _MARGIN + sum(map(sum, heights)) + _GAP * (len(rows) - 1) + (note.height + _GAP if note else 0)
-    )
-    sheet = Image.new("RGB", (total, height), "white")
-    y = _MARGIN
-    for i, (strips, row, (top, tall)) in enumerate(zip(tops, pictures, heights, strict=True)):
-        for j, picture in enumerate(row):
-            x = _MARGIN + label + j * (cell + _GAP)
-            if strips:
-                sheet.paste(strips[j], (x, y + top - strips[j].height))
-            sheet.paste(picture, (x + (cell - picture.width) // 2, y + top))
-        if row_titles:
-            strip = _written(row_titles[i], size, tall).rotate(90, expand=True)
-            sheet.paste(strip, (_MARGIN, y + top + (tall - strip.height) // 2))
-        y += top + tall + _GAP
-    if note:
-        sheet.paste(note, ((total - note.width) // 2, y))
-    return sheet
-
-
-def _panel_picture(panel, limits, cmap: str, zoom: int | None, values: bool, room: int) -> Image.Image:
-    picture = _rgb(panel, limits, cmap)
-    if zoom is None:
-        return _fit(picture, room, round(1.4 * room))
-    if zoom < 1 or zoom != int(zoom) or picture.width * zoom > room:
-        raise InputError(
-            f"A zoom of {zoom} does not fit: a panel {picture.width} pixels wide has {room} pixels of room; "
-            f"give a whole number up to {max(1, room // picture.width)}, or crop the picture, or give fewer columns."
-        )
-    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-    if values and zoom >= 24 and len(panel) == 1:
-        draw, font = ImageDraw.Draw(picture), _font(min(zoom / 3, 20))
-        for (i, j), value in numpy.ndenumerate(panel[0]):
-            ink = "black" if sum(picture.getpixel((j * zoom, i * zoom))) > 380 else "white"
-            draw.text(((j + 0.5) * zoom, (i + 0.5) * zoom), f"{value:.3g}", fill=ink, font=font, anchor="mm")
-    return picture
-
-
-def _note(limits, cmap: str, size: float, width: int) -> Image.Image:
-    """How values became shades: a bar from the lowest to the highest value, or a sentence."""
-    if limits == "each":
-        return _written(
-            "each panel from its own minimum (left) to its own maximum (right)", size * 0.85, width
-        )
-    low, high = (f"{limit:.3g}" for limit in limits)
-    font = _font(size * 0.85)
-    bar = numpy.linspace(*limits, 120, dtype=numpy.float32)[None, None].repeat(round(size * 0.8), axis=1)
-    picture = _rgb(bar, limits, cmap)
-    left, right = font.getlength(low), font.getlength(high)
-    note = Image.new("RGB", (round(left + right) + 120 + 16, round(size * 1.3)), "white")
-    draw = ImageDraw.Draw(note)
-    draw.text((0, note.height / 2), low, fill="#111111", font=font, anchor="lm")
-    note.paste(picture, (round(left) + 8, (note.height - picture.height) // 2))
-    draw.rectangle(
-        (
-            round(left) + 8,
-            (note.height - picture.height) // 2,
-            round(left) + 127,
-            (note.height + picture.height) // 2,
-        ),
-        outline="#777777",
-    )
-    draw.text((note.width, note.height / 2), high, fill="#111111", font=font, anchor="rm")
-    return note
-
-
-# ---- handing over ------------------------------------------------------------------------------------------------------
+def _titles(titles, count: int, what: str = "titles", panels: str = "pictures") -> list[str] | None:
+    if titles is None:
+        return None
+    titles = [titles] if isinstance(titles, str) else [str(title) for title in titles]
+    if len(titles) != count:
+        raise InputError(f"A figure was given {len(titles)} {what} for {count} {panels}; give one each.")
+    return titles
 
 
 def _encode(picture: Image.Image, kind: str, quality: int = 85) -> str:
     data = io.BytesIO()
     if kind == "JPEG":
-        # Full colour resolution: coloured edges are what many of these pictures are about.
         picture.save(data, "JPEG", quality=quality, optimize=True, dpi=(100, 100))
     else:
         picture.save(data, "PNG", optimize=True)
