@@ -18,12 +18,18 @@ from .images import check_image
 from .vgg import LossNetwork
 
 NORMALIZATIONS = ("johnson", "gatys", "mean")
+_CHUNK = 8192  # positions summed at a time by a Gram matrix
 JOHNSON_CONTENT = {"relu3_3": 1.0}
 JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
 
 
 def pixel_loss(
-    output: torch.Tensor, target: torch.Tensor, kind: str = "l2", *, reduction: str = "mean", epsilon: float = 1e-3
+    output: torch.Tensor,
+    target: torch.Tensor,
+    kind: str = "l2",
+    *,
+    reduction: str = "mean",
+    epsilon: float = 1e-3,
 ) -> torch.Tensor:
     """Difference between pictures, pixel by pixel, averaged over channels and positions.
 
@@ -102,15 +108,35 @@ def gram_matrix(feature: torch.Tensor, mask: torch.Tensor | None = None) -> torc
     """
     if feature.ndim != 4:
         raise InputError(f"features of shape {tuple(feature.shape)} were given; give (N, C, H, W)")
-    with torch.autocast(feature.device.type, enabled=False):  # autocast would multiply in half precision
-        feature = _at_least_float32(feature)
+    with torch.autocast(feature.device.type, enabled=False):  # autocast would sum in half precision
         count: int | torch.Tensor = feature[0].numel()
         if mask is not None:
             mask = F.interpolate(mask.to(feature), size=feature.shape[-2:], mode="area")
             feature = feature * mask
-            count = feature.shape[1] * mask.square().sum((1, 2, 3)).clamp_min(1e-6).view(-1, 1, 1)
-        flat = feature.flatten(2)
-        return (flat @ flat.transpose(1, 2)) / count
+            area = _at_least_float32(mask).square().sum((1, 2, 3)).clamp_min(1e-6)
+            count = feature.shape[1] * area.view(-1, 1, 1)
+        positions = feature.flatten(2).transpose(1, 2)  # (N, H W, C), a view where memory is channels-last
+        return _SelfProduct.apply(positions) / count
+
+
+class _SelfProduct(torch.autograd.Function):
+    """X^T X in float32. Its gradient X (g + g^T) takes one product instead of two, in the precision of X."""
+
+    @staticmethod
+    def forward(ctx, positions: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(positions)
+        count, _, channels = positions.shape
+        dtype = torch.promote_types(positions.dtype, torch.float32)
+        total = positions.new_zeros((count, channels, channels), dtype=dtype)
+        for chunk in positions.split(_CHUNK, dim=1):  # so that the float32 copy stays in the cache
+            chunk = chunk.to(dtype)
+            total.baddbmm_(chunk.transpose(1, 2), chunk)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        (positions,) = ctx.saved_tensors
+        return positions @ (gradient + gradient.transpose(1, 2)).to(positions.dtype)
 
 
 def style_loss(
@@ -242,10 +268,17 @@ class PerceptualLoss(nn.Module):
         self.style_weights = dict(JOHNSON_STYLE if style is True else style or {})
         self.pixel, self.total_variation = pixel, total_variation
         self.normalization, self.pixel_kind = normalization, pixel_kind
-        named = {**self.content_weights, **self.style_weights, "pixel": pixel, "total_variation": total_variation}
+        named = {
+            **self.content_weights,
+            **self.style_weights,
+            "pixel": pixel,
+            "total_variation": total_variation,
+        }
         for name, weight in named.items():
             if not 0 <= weight < float("inf"):
-                raise InputError(f"the weight {weight} of {name} was given; weights are finite and at least 0")
+                raise InputError(
+                    f"the weight {weight} of {name} was given; weights are finite and at least 0"
+                )
         self.network = LossNetwork() if network is None else network
         check_layers = getattr(self.network, "check_layers", None)
         if check_layers is not None:
@@ -287,7 +320,9 @@ class PerceptualLoss(nn.Module):
             if masks is None:
                 shares = _shares(weights, len(styles))
                 grams = [self._grams(style) for style in styles]
-                blend = {name: sum(s * g[name] for s, g in zip(shares, grams, strict=True)) for name in grams[0]}
+                blend = {
+                    name: sum(s * g[name] for s, g in zip(shares, grams, strict=True)) for name in grams[0]
+                }
                 return StyleTarget([blend], [None])
             if weights is not None or len(styles) not in (1, len(masks)):
                 raise InputError(
@@ -297,12 +332,16 @@ class PerceptualLoss(nn.Module):
             styles = styles if len(styles) > 1 else styles * len(masks)
             for number, mask in enumerate((mask for pair in masks for mask in pair)):
                 if mask.ndim != 4 or mask.shape[1] != 1 or not bool(mask.max() > 0):
-                    raise InputError(f"mask {number} is empty or not (1, 1, H, W); give a region with values up to 1")
+                    raise InputError(
+                        f"mask {number} is empty or not (1, 1, H, W); give a region with values up to 1"
+                    )
             grams = [self._grams(style, mask) for style, (_, mask) in zip(styles, masks, strict=True)]
             return StyleTarget(grams, [region for region, _ in masks])
 
     def _grams(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        return {name: gram_matrix(f, mask) for name, f in self.network(image, tuple(self.style_weights)).items()}
+        return {
+            name: gram_matrix(f, mask) for name, f in self.network(image, tuple(self.style_weights)).items()
+        }
 
     def forward(
         self,
@@ -334,7 +373,9 @@ class PerceptualLoss(nn.Module):
         if style is not None and not isinstance(style, StyleTarget):
             style = self.style_target(style)
         if content is None and (self.content_weights or self.pixel):
-            raise InputError("the loss has content or pixel weights but no content was given; give content=picture")
+            raise InputError(
+                "the loss has content or pixel weights but no content was given; give content=picture"
+            )
         if style is None and self.style_weights:
             raise InputError("the loss has style weights but no style was given; give style=picture")
         layers = tuple(dict.fromkeys((*self.content_weights, *self.style_weights)))
@@ -345,12 +386,18 @@ class PerceptualLoss(nn.Module):
             terms[f"content/{name}"] = weight * feature_loss(features[name], content.features[name], **how)
         for name, weight in self.style_weights.items():
             regions = zip(style.grams, style.masks, strict=True)
-            losses = [style_loss(gram_matrix(features[name], mask), grams[name], **how) for grams, mask in regions]
+            losses = [
+                style_loss(gram_matrix(features[name], mask), grams[name], **how) for grams, mask in regions
+            ]
             terms[f"style/{name}"] = weight * (losses[0] if len(losses) == 1 else torch.stack(losses).mean(0))
         if self.pixel:
-            terms["pixel"] = self.pixel * pixel_loss(output, content.image, self.pixel_kind, reduction=reduction)
+            terms["pixel"] = self.pixel * pixel_loss(
+                output, content.image, self.pixel_kind, reduction=reduction
+            )
         if self.total_variation:
-            terms["total_variation"] = self.total_variation * 255**2 * total_variation(output, reduction=reduction)
+            terms["total_variation"] = (
+                self.total_variation * 255**2 * total_variation(output, reduction=reduction)
+            )
         return terms
 
     def _check_first_call(self, output, content, style) -> None:
@@ -360,7 +407,9 @@ class PerceptualLoss(nn.Module):
         check_image(output, "the output", clamp=True)
         if isinstance(content, torch.Tensor):
             check_image(content, "the content target")
-        for picture in [style] if isinstance(style, torch.Tensor) else style if isinstance(style, (list, tuple)) else []:
+        for picture in (
+            [style] if isinstance(style, torch.Tensor) else style if isinstance(style, (list, tuple)) else []
+        ):
             check_image(picture, "the style target")
         self._checked = True
 
@@ -387,11 +436,15 @@ def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
 
 def _check_normalization(normalization: str) -> None:
     if normalization not in NORMALIZATIONS:
-        raise InputError(f"there is no normalization {normalization!r}; {nearest(normalization, NORMALIZATIONS)}")
+        raise InputError(
+            f"there is no normalization {normalization!r}; {nearest(normalization, NORMALIZATIONS)}"
+        )
 
 
 def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise InputError(f"the weights {weights} were given for {count} styles; give one for each, at least 0, not all 0")
+        raise InputError(
+            f"the weights {weights} were given for {count} styles; give one for each, at least 0, not all 0"
+        )
     return [weight / sum(weights) for weight in weights]

@@ -1,0 +1,463 @@
+"""The image is the parameter: feature reconstruction, style reconstruction and style transfer by optimisation."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from tqdm.auto import tqdm
+
+from .device import best_device, best_precision
+from .errors import InputError, nearest
+from .images import check_image, resize
+from .losses import LossTerms, PerceptualLoss
+from .settings import OptimizeSettings, ReconstructionSettings, TextureSettings, TransferSettings, changed
+from .vgg import CONV_LAYERS, RELU_LAYERS, LossNetwork
+
+_LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
+# Rows are Y, I, Q (NTSC); Gatys et al. (2017), section 5.2, keep I and Q of the content.
+_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one step did: the weighted terms and their total before the step, and the seconds since the start.
+
+    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get it, the history leaves it out.
+    """
+
+    step: int
+    total: float
+    terms: dict[str, float]
+    seconds: float
+    image: torch.Tensor | None = None
+
+
+@dataclass
+class Result:
+    """The best picture (1, 3, H, W) in [0, 1], a Record for each step, and why it stopped (``done``, ``interrupted``)."""
+
+    image: torch.Tensor
+    history: list[Record] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = "done"
+
+    @property
+    def totals(self) -> list[float]:
+        """The total loss at each step."""
+        return [record.total for record in self.history]
+
+
+def optimize_image(
+    objective: Callable[[torch.Tensor], LossTerms],
+    image: torch.Tensor,
+    settings: OptimizeSettings | None = None,
+    *,
+    callback: Callable[[Record], None] | None = None,
+    **changes,
+) -> Result:
+    """Move the pixels of an image downhill on any objective.
+
+    After each step the pixels are clipped to [0, 1], as in the comparison of Johnson et al. (2016), section 4.1.
+    One step is one evaluation of the objective, for L-BFGS too (no line search). Ctrl-C ends it early with the
+    best picture so far.
+
+    Args:
+        objective: takes an image (N, 3, H, W) and returns LossTerms, such as a PerceptualLoss with its targets.
+        image: where to start, (N, 3, H, W) in [0, 1]; it is not changed.
+        settings: steps, optimizer, learning_rate, history_size and progress are read.
+        callback: called with a Record before each step.
+        **changes: settings by name, ``steps=50``.
+
+    Returns:
+        Result with the picture of the lowest total, on the device of ``image``.
+
+    Raises:
+        InputError: the image is none, the loss became NaN or infinite, or memory ran out.
+
+    Taught in chapter 4.
+    """
+    settings = changed(settings, OptimizeSettings, changes) if changes else settings or OptimizeSettings()
+    check_image(image, "the picture to start from")
+    # L-BFGS flattens gradients with .view(-1): the leaf must be contiguous, not channels-last
+    pixels = image.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+    rate = settings.learning_rate or _LEARNING_RATES[settings.optimizer]
+    if settings.optimizer == "lbfgs":
+        how = {
+            "max_iter": 1,
+            "history_size": settings.history_size,
+            "tolerance_grad": 0,
+            "tolerance_change": 0,
+        }
+        optimizer: torch.optim.Optimizer = torch.optim.LBFGS([pixels], lr=rate, **how)
+    else:
+        optimizer = torch.optim.Adam([pixels], lr=rate)
+    result = Result(pixels.detach().clone())
+    best, start = math.inf, time.perf_counter()
+    silent = not settings.progress or bool(os.environ.get("TQDM_DISABLE"))
+
+    def closure() -> torch.Tensor:
+        nonlocal best
+        optimizer.zero_grad()
+        terms = objective(pixels)
+        total = terms.total
+        total.backward()
+        names, values = (
+            list(terms),
+            torch.stack([*terms.values(), total]).tolist(),
+        )  # the one wait for the device
+        if not math.isfinite(values[-1]):
+            raise InputError(
+                f"the loss became {values[-1]} at step {len(result.history) + 1}; lower learning_rate or the weights, "
+                "or take optimizer='adam'"
+            )
+        seconds = time.perf_counter() - start
+        record = Record(len(result.history) + 1, values[-1], dict(zip(names, values, strict=False)), seconds)
+        result.history.append(record)
+        if record.total < best:
+            best = record.total
+            result.image.copy_(pixels.detach())
+        if callback is not None:
+            callback(replace(record, image=pixels.detach().clone()))
+        return total
+
+    try:
+        with tqdm(total=settings.steps, disable=silent, unit="step", leave=False) as bar:
+            for _ in range(settings.steps):
+                optimizer.step(closure)
+                with torch.no_grad():
+                    pixels.clamp_(0, 1)
+                bar.set_postfix_str(f"loss {result.history[-1].total:.4g}", refresh=False)
+                bar.update()
+            with torch.no_grad():  # the last step's picture has not been looked at yet
+                last = float(objective(pixels).total)
+            if last < best:
+                result.image.copy_(pixels.detach())
+    except KeyboardInterrupt:
+        result.stopped = "interrupted"
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as problem:
+        if (
+            isinstance(problem, RuntimeError)
+            and "memory" not in str(problem)
+            and "allocate" not in str(problem)
+        ):
+            raise
+        raise InputError(_too_large(pixels.shape, memory_free(pixels.device))) from problem
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def reconstruct_features(
+    image: torch.Tensor,
+    layer: str | None = None,
+    *,
+    settings: ReconstructionSettings | None = None,
+    network: LossNetwork | None = None,
+    callback: Callable[[Record], None] | None = None,
+    **changes,
+) -> Result:
+    """Find a picture, starting from noise, whose features at one layer are those of the given picture.
+
+    Mahendran and Vedaldi (2015); Johnson et al. (2016), section 3.2 and figure 3: the higher the layer, the less
+    of the exact pixels comes back, while content and layout stay. Total variation is weighed against the
+    feature loss divided by the mean square of the target's features, so that one weight fits all layers.
+
+    Args:
+        image: (1, 3, H, W) in [0, 1].
+        layer: a name out of RELU_LAYERS or CONV_LAYERS; the settings' own if left out.
+        settings: see ReconstructionSettings; ``**changes`` set single ones, ``steps=50``.
+        network: a loss network to reuse.
+        callback: called with a Record before each step.
+
+    Raises:
+        InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+
+    Taught in chapter 2.
+    """
+    settings = changed(
+        settings, ReconstructionSettings, changes if layer is None else {**changes, "layer": layer}
+    )
+    network = _network(network, settings, (settings.layer,))
+    image = _enter(image, "the picture to reconstruct", network)
+
+    def objective_at(size: int) -> tuple[Callable, torch.Tensor]:
+        target = _fit(image, size)
+        with torch.no_grad():
+            energy = float(network(target, (settings.layer,))[settings.layer].float().square().mean())
+        loss = PerceptualLoss(
+            {settings.layer: 1 / max(energy, 1e-12)},
+            total_variation=settings.total_variation / 100,
+            network=network,
+        )
+        features = loss.content_target(target)
+        return lambda output: loss(output, content=features), target
+
+    return _coarse_to_fine(objective_at, settings, image, {}, (settings.layer,), callback)
+
+
+def reconstruct_style(
+    style: torch.Tensor,
+    layers: Sequence[str] | None = None,
+    *,
+    settings: TextureSettings | None = None,
+    network: LossNetwork | None = None,
+    callback: Callable[[Record], None] | None = None,
+    **changes,
+) -> Result:
+    """Find a picture, starting from noise, whose Gram matrices are those of the style: texture synthesis.
+
+    Gatys et al. (2015); Johnson et al. (2016), section 3.2 and figure 4. Each layer's term is divided by the
+    squared norm of its target Gram matrix, so that all layers count alike; only then is it a picture of what
+    *these layers* keep.
+
+    Args:
+        style: (1, 3, H, W) in [0, 1].
+        layers: names of the layers whose Gram matrices are compared; the settings' own if left out.
+        settings: see TextureSettings; ``height`` and ``width`` may differ from the style's.
+        network: a loss network to reuse.
+        callback: called with a Record before each step.
+
+    Raises:
+        InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+
+    Taught in chapter 3.
+    """
+    layers = (layers,) if isinstance(layers, str) else layers
+    settings = changed(
+        settings, TextureSettings, changes if layers is None else {**changes, "layers": tuple(layers)}
+    )
+    network = _network(network, settings, settings.layers)
+    style = _enter(style, "the style picture", network)
+
+    def objective_at(size: int) -> tuple[Callable, torch.Tensor]:
+        target = _fit(style, size)
+        probe = PerceptualLoss(style=dict.fromkeys(settings.layers, 1.0), network=network)
+        grams = probe.style_target(target)
+        weights = {name: 1 / max(float(gram.square().sum()), 1e-12) for name, gram in grams.grams[0].items()}
+        loss = PerceptualLoss(style=weights, total_variation=settings.total_variation / 100, network=network)
+        scale = max(target.shape[-2:]) / max(style.shape[-2:])
+        height, width = settings.height or style.shape[-2], settings.width or style.shape[-1]
+        canvas = target.new_zeros((1, 3, max(1, round(height * scale)), max(1, round(width * scale))))
+        return lambda output: loss(output, style=grams), canvas
+
+    return _coarse_to_fine(objective_at, settings, style, {}, settings.layers, callback)
+
+
+def transfer_style(
+    content: torch.Tensor,
+    style: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    settings: TransferSettings | None = None,
+    style_weights: Sequence[float] | None = None,
+    masks: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
+    init: torch.Tensor | str | None = None,
+    network: LossNetwork | None = None,
+    callback: Callable[[Record], None] | None = None,
+    **changes,
+) -> Result:
+    """Give a picture the style of another: content features here, Gram matrices there, by optimisation.
+
+    Gatys et al. (2016), equation 7, with the layers and the normalisation of Johnson et al. (2016).
+
+    Args:
+        content: (1, 3, H, W) in [0, 1].
+        style: one picture or several, of any sizes; each is resized to ``style_scale`` times the output.
+        settings: see TransferSettings; ``**changes`` set single ones, ``style_weight=1e-3``.
+        style_weights: how several styles are blended, one for each; equal by default.
+        masks: for each region a pair (region of the content, region of the style), (1, 1, H, W) in [0, 1]:
+            guided Gram matrices, Gatys et al. (2017), section 3.
+        init: a picture to start from, or ``"content"``, ``"style"``, ``"noise"``, ``"grey"``; the settings' own if left out.
+        network: a loss network to reuse.
+        callback: called with a Record before each step.
+
+    Raises:
+        InputError: pictures or settings that make no sense, numbers of styles, weights and masks that do not match.
+
+    Taught in chapter 4.
+    """
+    picture = init if isinstance(init, torch.Tensor) else None
+    if isinstance(init, str):
+        changes = {**changes, "init": init}
+    settings = changed(settings, TransferSettings, changes)
+    layers = (*settings.content_layers, *settings.style_layers)
+    network = _network(network, settings, layers)
+    content = _enter(content, "the content picture", network)
+    styles = [
+        _enter(s, "the style picture", network)
+        for s in ([style] if isinstance(style, torch.Tensor) else style)
+    ]
+    masks = masks and [tuple(mask.to(content) for mask in pair) for pair in masks]
+    if settings.preserve_color == "histogram":
+        styles = [match_color(s, content) for s in styles]
+    elif settings.preserve_color == "luminance":
+        styles = [_match_luminance(s, content) for s in styles]
+    target_content = luminance(content) if settings.preserve_color == "luminance" else content
+    loss = PerceptualLoss(
+        dict.fromkeys(settings.content_layers, settings.content_weight),
+        dict.fromkeys(settings.style_layers, settings.style_weight),
+        total_variation=settings.total_variation,
+        normalization=settings.normalization,
+        network=network,
+    )
+    starts = {"content": target_content, "style": styles[0] if styles else content}
+    if picture is not None:
+        starts["picture"] = _enter(picture, "the picture to start from", network)
+        settings = replace(settings, init="picture")
+
+    def objective_at(size: int) -> tuple[Callable, torch.Tensor]:
+        small = _fit(target_content, size)
+        side = max(1, round(max(small.shape[-2:]) * settings.style_scale))
+        features = loss.content_target(small)
+        grams = loss.style_target([_fit(s, side) for s in styles], weights=style_weights, masks=masks)
+        return lambda output: loss(output, content=features, style=grams), small
+
+    result = _coarse_to_fine(objective_at, settings, content, starts, layers, callback)
+    if settings.preserve_color == "luminance":
+        result.image = with_colors_of(result.image, resize(content, tuple(result.image.shape[-2:])))
+    return result
+
+
+def luminance(image: torch.Tensor) -> torch.Tensor:
+    """The grey picture Y of an image, (N, 3, H, W) with three equal channels."""
+    return (image * _YIQ[0].to(image).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(image).contiguous()
+
+
+def with_colors_of(image: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
+    """The luminance of one image with the chrominance I, Q of another (Gatys et al. 2017, section 5.2)."""
+    matrix = _YIQ.to(image)
+    yiq = torch.einsum("ij,njhw->nihw", matrix, colors).clone()
+    yiq[:, 0] = luminance(image)[:, 0]
+    return torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), yiq).clamp(0, 1)
+
+
+def match_color(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Recolour an image so that mean and covariance of its RGB values are the reference's.
+
+    The linear map of Gatys et al. (2017), section 5.1, by the symmetric square roots of both covariances.
+    """
+    flat, goal = (given.transpose(0, 1).flatten(1).double().cpu() for given in (image, reference))
+    root, goal_root = (
+        _square_root(torch.cov(given) + 1e-6 * torch.eye(3, dtype=given.dtype)) for given in (flat, goal)
+    )
+    matched = goal_root @ torch.linalg.solve(root, flat - flat.mean(1, keepdim=True)) + goal.mean(
+        1, keepdim=True
+    )
+    return matched.view_as(image.transpose(0, 1)).transpose(0, 1).to(image).clamp(0, 1).contiguous()
+
+
+def _square_root(matrix: torch.Tensor) -> torch.Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def _match_luminance(style: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
+    """The style in grey, with the mean and the deviation of the content's luminance."""
+    grey, goal = luminance(style), luminance(content)
+    return ((grey - grey.mean()) * (goal.std() / grey.std().clamp_min(1e-6)) + goal.mean()).clamp(0, 1)
+
+
+def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> Result:
+    """One optimisation for each size, each starting from the last one's picture."""
+    longest = max(image.shape[-2:])
+    sizes = list(dict.fromkeys(min(size, longest) for size in settings.sizes))
+    joined = Result(image)
+    for number, size in enumerate(sizes):
+        objective, canvas = objective_at(size)
+        check_memory(canvas.shape, layers, settings, canvas.device)
+        shape = tuple(canvas.shape[-2:])
+        start = resize(joined.image, shape) if number else _start(settings, starts, canvas)
+        offset, seconds = len(joined.history), joined.seconds
+
+        def moved(record: Record, offset: int = offset, seconds: float = seconds) -> Record:
+            return replace(record, step=record.step + offset, seconds=record.seconds + seconds)
+
+        relay = None if callback is None else (lambda record, moved=moved: callback(moved(record)))
+        part = optimize_image(objective, start, settings, callback=relay)
+        history = joined.history + [moved(record) for record in part.history]
+        joined = Result(part.image, history, seconds + part.seconds, part.stopped)
+        if part.stopped != "done":
+            break
+    return joined
+
+
+def _start(settings, starts: dict[str, torch.Tensor], canvas: torch.Tensor) -> torch.Tensor:
+    known = (*starts, "noise", "grey")
+    if settings.init not in known:
+        raise InputError(f"init={settings.init!r} is unknown; {nearest(str(settings.init), known)}")
+    if settings.init in starts:
+        return resize(starts[settings.init], tuple(canvas.shape[-2:]))
+    if settings.init == "grey":
+        return torch.full_like(canvas, 0.5)
+    generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that every device starts alike
+    return torch.rand(canvas.shape, generator=generator).to(canvas)
+
+
+def _enter(image: torch.Tensor, what: str, network) -> torch.Tensor:
+    check_image(image, what)
+    if len(image) != 1:
+        raise InputError(f"{what} is a batch of {len(image)}; give one picture, (1, 3, H, W)")
+    device = next((buffer.device for buffer in network.buffers()), image.device)
+    return image.detach().to(device)
+
+
+def _network(network, settings: OptimizeSettings, layers: Sequence[str]):
+    if network is None:
+        network = LossNetwork(precision=settings.precision, device=settings.device, compile=settings.compile)
+    network.check_layers(layers)
+    return network
+
+
+def _fit(image: torch.Tensor, size: int) -> torch.Tensor:
+    """Shrunk so that its longer side is at most ``size``; never enlarged."""
+    return resize(image, min(size, max(image.shape[-2:])))
+
+
+def memory_needed(
+    shape: torch.Size, layers: Sequence[str], settings: OptimizeSettings, device: torch.device
+) -> int:
+    """Bytes that a step at this size takes at its peak, estimated from the layers up to the deepest one."""
+    names = [layer for layer in layers if layer in RELU_LAYERS + CONV_LAYERS]
+    depth = max((int(layer[4]) for layer in names), default=5)
+    bytes_each = best_precision(device, settings.precision).itemsize
+    # features kept for the backward pass, a gradient and a working copy of the widest, in units of pixels
+    kept = sum(channels * count / 4**block for block, (channels, count) in enumerate(_KEPT[:depth]))
+    history = (2 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
+    return int(shape[-2] * shape[-1] * (kept * bytes_each + 3 * 64 * 4 + history * 3 * 4))
+
+
+_KEPT = ((64, 3), (128, 3), (256, 4), (512, 4), (512, 4))  # channels, and maps kept, of each block
+
+
+def memory_free(device: torch.device) -> int | None:
+    """Bytes that are free on the device; None where nobody can say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return None
+
+
+def check_memory(
+    shape: torch.Size, layers: Sequence[str], settings: OptimizeSettings, device: torch.device
+) -> None:
+    """Refuse a size that will not fit before hours are lost, and say which would."""
+    free = memory_free(device)
+    if free is not None and memory_needed(shape, layers, settings, device) > free:
+        raise InputError(_too_large(shape, free, memory_needed(shape, layers, settings, device)))
+
+
+def _too_large(shape: torch.Size, free: int | None, needed: int | None = None) -> str:
+    height, width = shape[-2:]
+    factor = math.sqrt(0.8 * free / needed) if free and needed else 0.5
+    return (
+        f"{width}x{height} pixels do not fit into the memory that is free"
+        + (f" ({free / 1e9:.1f} GB)" if free else "")
+        + f"; about {int(width * min(factor, 0.9))}x{int(height * min(factor, 0.9))} would, so give sizes={int(max(shape[-2:]) * min(factor, 0.9))}"
+    )
