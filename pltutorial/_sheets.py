@@ -1,8 +1,8 @@
-"""How the figures' sheets are drawn: by plain pasting, so that a pixel of a picture is a pixel of the figure."""
+"""How a figure's sheet is drawn: by plain pasting, so that a picture's pixel is a pixel of the figure."""
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -24,8 +24,8 @@ def panels_of(image: Any, scale: str | tuple[float, float] | None) -> list[numpy
         if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
             shape = "x".join(str(side) for side in numpy.shape(array)) or "a number"
             raise InputError(
-                f"A figure was given {shape}; it needs pictures (N, 3, H, W) or single channels (N, 1, H, W), "
-                "and feature[0, :9, None] makes pictures of a feature's first nine channels."
+                f"A figure was given {shape}; it needs pictures (N, 3, H, W) or channels (N, 1, H, W): "
+                "feature[0, :9, None] makes pictures of a feature's first nine channels."
             )
         panels = list(array)
     if not panels:
@@ -42,7 +42,8 @@ def panels_of(image: Any, scale: str | tuple[float, float] | None) -> list[numpy
                 else 'give scale="joint" or "each"'
             )
             raise InputError(
-                f"A figure was given values from {panel.min():.4g} to {panel.max():.4g}; it needs [0, 1], so {cure}."
+                f"A figure was given values from {panel.min():.4g} to {panel.max():.4g}; "
+                f"it needs [0, 1], so {cure}."
             )
     return panels
 
@@ -92,12 +93,12 @@ def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
 def _font(pixels: float) -> ImageFont.FreeTypeFont:
     import matplotlib
 
-    path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    return ImageFont.truetype(path, round(pixels), layout_engine=ImageFont.Layout.BASIC)
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), round(pixels), layout_engine=ImageFont.Layout.BASIC)
 
 
 def _wrap(text: str, size: float, width: float) -> tuple[list[str], ImageFont.FreeTypeFont]:
-    """The text in lines of at most `width` pixels; a single word too long for a line makes the letters smaller."""
+    """The text in lines of at most `width` pixels; a word too long for a line makes the letters smaller."""
     while True:
         font = _font(size)
         lines = [""]
@@ -144,15 +145,15 @@ def compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Ima
         (max([strip.height for strip in strips], default=0), max(picture.height for picture in row))
         for strips, row in zip(tops, pictures, strict=True)
     ]
-    note = _note(limits, cmap, size, total - 2 * _MARGIN) if scale is not None else None
-    height = (
-        2 * _MARGIN + sum(map(sum, heights)) + _GAP * (len(rows) - 1) + (note.height + _GAP if note else 0)
-    )
-    sheet = Image.new("RGB", (total, height), "white")
+    note = _note(limits, cmap, size) if scale is not None else None
+    wide = max(total, note.width + 2 * _MARGIN) if note else total
+    height = 2 * _MARGIN + sum(map(sum, heights)) + _GAP * (len(rows) - 1)
+    height += note.height + _GAP if note else 0
+    sheet = Image.new("RGB", (wide, height), "white")
     y = _MARGIN
     for i, (strips, row, (top, tall)) in enumerate(zip(tops, pictures, heights, strict=True)):
         for j, picture in enumerate(row):
-            x = _MARGIN + label + j * (cell + _GAP)
+            x = (wide - total) // 2 + _MARGIN + label + j * (cell + _GAP)
             if strips:
                 sheet.paste(strips[j], (x, y + top - strips[j].height))
             sheet.paste(picture, (x + (cell - picture.width) // 2, y + top))
@@ -161,18 +162,18 @@ def compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Ima
             sheet.paste(strip, (_MARGIN, y + top + (tall - strip.height) // 2))
         y += top + tall + _GAP
     if note:
-        sheet.paste(note, ((total - note.width) // 2, y))
+        sheet.paste(note, ((wide - note.width) // 2, y))
     return sheet
 
 
 def _panel_picture(panel, limits, cmap: str, zoom: int | None, values: bool, room: int) -> Image.Image:
     picture = rgb(panel, limits, cmap)
     if zoom is None:
-        return fit(picture, room, round(1.4 * room))
+        return fit(picture, room, round(1.25 * room))
     if zoom < 1 or zoom != int(zoom) or picture.width * zoom > room:
         raise InputError(
             f"A zoom of {zoom} does not fit: a panel {picture.width} pixels wide has {room} pixels of room; "
-            f"give a whole number up to {max(1, room // picture.width)}, or crop the picture, or give fewer columns."
+            f"give a whole number up to {max(1, room // picture.width)}, crop it, or use fewer columns."
         )
     picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
     if values and zoom >= 24 and len(panel) == 1:
@@ -186,13 +187,10 @@ def _panel_picture(panel, limits, cmap: str, zoom: int | None, values: bool, roo
     return picture
 
 
-def _note(limits, cmap: str, size: float, width: int) -> Image.Image:
-    """How values became shades: a bar from the lowest to the highest value, or a sentence."""
-    if limits == "each":
-        return _written(
-            "each panel from its own minimum (left) to its own maximum (right)", size * 0.85, width
-        )
-    low, high = (f"{limit:.3g}" for limit in limits)
+def _note(limits, cmap: str, size: float) -> Image.Image:
+    """How values became shades: a bar from the lowest to the highest value."""
+    low, high = ("own minimum", "own maximum") if limits == "each" else (f"{limit:.2g}" for limit in limits)
+    limits = (0.0, 1.0) if limits == "each" else limits
     font = _font(size * 0.85)
     bar = numpy.linspace(*limits, 120, dtype=numpy.float32)[None, None].repeat(round(size * 0.8), axis=1)
     picture = rgb(bar, limits, cmap)

@@ -1,7 +1,8 @@
 """Pictures, grids, sweeps, curves, and sliders that need no kernel; only notebooks import this module.
 
-Every function displays one output that holds the figure (JPEG for photographs, PNG for curves and whole-number
-zoom) and one short line of rounded facts, which the notebook tests compare because they cannot compare pictures.
+Every function displays one output that holds the figure (JPEG for photographs, PNG for curves and
+whole-number zoom) and one short line of rounded facts, which the notebook tests compare because they
+cannot compare pictures.
 Outside IPython only the line is printed.
 """
 
@@ -48,12 +49,13 @@ def show(
         titles: one title a panel.
         columns: panels in a row; by default as many as fit well, at most 3.
         zoom: every pixel becomes ``zoom`` by ``zoom`` equal pixels and the figure is stored without loss.
-        scale: for single-channel pictures: ``"each"`` (every panel from its minimum to its maximum), ``"joint"``
-            (one range for all panels) or ``(low, high)``; the figure states it. None: black is 0 and white is 1.
+        scale: for single-channel pictures: ``"each"`` (every panel from its minimum to its maximum),
+            ``"joint"`` (one range for all panels) or ``(low, high)``; a bar below the panels states it.
+            None: black is 0 and white is 1.
         cmap: a matplotlib colour map for single-channel pictures, such as ``"viridis"``.
         values: write the value into every pixel (single-channel pictures with a zoom of at least 24).
-        facts: what the compared line says: ``"mean"`` (of every panel, two decimals), ``"shape"`` (sizes only),
-            or words of your own where numbers would differ between processors.
+        facts: what the compared line says: ``"mean"`` (of every panel, two decimals), ``"shape"`` (sizes
+            only), or words of your own where numbers would differ between processors.
         width: of the figure in pixels, at most.
 
     Raises:
@@ -163,11 +165,13 @@ def curves(
         log: a logarithmic y axis (True or ``"y"``), x axis (``"x"``), or both (``"xy"``).
         title: above the axis; usually the caption says it better.
         markers: a dot at every point.
-        facts: what the compared line says: ``"ends"`` (first and last value, two digits), ``"trend"`` (falls, rises
-            or stays: for losses of an optimisation, whose digits differ between processors), ``"shape"``, or words.
+        facts: what the compared line says: ``"ends"`` (first and last value, two digits), ``"trend"``
+            (falls, rises or stays: for an optimisation's losses, whose digits differ between processors),
+            ``"shape"`` (numbers of points only), or words of your own.
 
     Raises:
-        InputError: for NaN or infinite values, unequal lengths, no line, or values a logarithmic axis cannot show.
+        InputError: for NaN or infinite values, unequal lengths, no line, or values of 0 or less on a
+            logarithmic axis.
 
     Taught in chapter 1.
     """
@@ -187,15 +191,17 @@ def curves(
         axis.set_yscale("log")
     if "x" in log:
         axis.set_xscale("log")
-    axis.set_xlabel(xlabel, fontsize=14)
-    axis.set_ylabel(ylabel, fontsize=14)
-    axis.tick_params(labelsize=12)
+    axis.set_xlabel(xlabel, fontsize=15)
+    axis.set_ylabel(ylabel, fontsize=15)
+    axis.tick_params(labelsize=13)
     axis.grid(color="#dddddd", linewidth=0.8)
     axis.spines[["top", "right"]].set_visible(False)
+    if "x" not in log and all((x == x.round()).all() for x, _ in series.values()):
+        axis.xaxis.get_major_locator().set_params(integer=True)
     if title:
-        axis.set_title(title, fontsize=14)
+        axis.set_title(title, fontsize=15)
     if len(series) > 1:
-        axis.legend(fontsize=12.5, frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.8)
+        axis.legend(fontsize=13, frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.8)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     # 64 colours are enough for lines and letters, and a third of the bytes.
@@ -216,7 +222,7 @@ def frame_slider(
     width: int = 384,
     quality: int = 80,
 ) -> None:
-    """Show frames one at a time under a slider that works without a kernel, on a published page and from a file.
+    """Show frames one at a time over a slider that works without a kernel, published or from a file.
 
     Arrow keys move it, and a screen reader reads each frame's label and alternative text.
 
@@ -224,8 +230,8 @@ def frame_slider(
         frames: pictures of one size, as for `show`.
         labels: one a frame, such as the setting's values.
         alt: what the picture shows, for those who cannot see it; each frame's label is added to it.
-        name: of what the slider changes; it is written beside the slider, and the HTML id comes from it, so it must
-            be unique on a page.
+        name: of what the slider changes; it is written beside the slider, and the HTML id comes from it, so
+            it must be unique on a page.
         start: the index of the frame that is shown first.
         scale, cmap: as for `show`.
         facts: as for `show`, with ``"shape"`` as the default.
@@ -233,7 +239,7 @@ def frame_slider(
         quality: of the JPEG frames.
 
     Raises:
-        InputError: as `show`, and for one frame only, unequal sizes, unequal numbers, or an empty alt or name.
+        InputError: as `show`, and for a single frame, unequal sizes, unequal numbers, no alt or no name.
 
     Taught in chapter 1.
     """
@@ -279,10 +285,11 @@ def frame_slider(
 def live_panel(
     callback: Callable[..., None], start: Mapping[str, Any] | None = None, **choices: Sequence[Any]
 ) -> None:
-    """Controls for the classroom that call ``callback`` anew whenever one is moved (ipywidgets, needs a kernel).
+    """Controls for the classroom that call ``callback`` whenever one is moved (ipywidgets, needs a kernel).
 
-    Where nobody sits at a keyboard (the book's build, the tests) no widget is made: a line says that the cell comes
-    alive in Jupyter, and the callback is called once with the starting values, so that its output is stored and tested.
+    Where nobody sits at a keyboard (the book's build, the tests) no widget is made: a line says that the cell
+    comes alive in Jupyter, and the callback is called once with the starting values, so that what it shows
+    is stored and tested.
 
     Args:
         callback: a function of the choices' names that displays something.
@@ -424,10 +431,11 @@ def _display(bundle: dict[str, str], line: str) -> None:
     display({**bundle, "text/plain": line}, raw=True)
 
 
-# No colours are set, so that the page's own (light or dark) hold; the script keeps everything inside one function.
+# No colours are set, so that the page's own (light or dark) hold; the script's names stay in one function.
 _SLIDER = """\
 <div class="frame-slider" id="{id}" style="max-width:{width}px;margin:0 0 1rem">
-<img src="{source}" alt="{alt}" width="{width}" height="{height}" style="display:block;width:100%;height:auto">
+<img src="{source}" alt="{alt}" width="{width}" height="{height}" \
+style="display:block;width:100%;height:auto">
 <label style="display:block;margin-top:.5rem"><span>{name}</span> = <output aria-live="off">{label}</output>
 <input type="range" min="0" max="{last}" step="1" value="{start}" autocomplete="off" aria-label="{name}" \
 aria-valuetext="{label}" style="display:block;width:100%;min-height:2.2rem;margin:0;cursor:pointer"></label>
@@ -437,7 +445,8 @@ aria-valuetext="{label}" style="display:block;width:100%;min-height:2.2rem;margi
   var script = document.currentScript;
   var box = (script && script.closest(".frame-slider")) || document.getElementById("{id}");
   if (!box) return;
-  var image = box.querySelector("img"), range = box.querySelector("input"), output = box.querySelector("output");
+  var image = box.querySelector("img"), range = box.querySelector("input");
+  var output = box.querySelector("output");
   var data = {data};
   data.frames[{start}] = image.getAttribute("src");
   range.addEventListener("input", function () {{
