@@ -75,7 +75,9 @@ def best_precision(device: torch.device, precision: str = "auto") -> torch.dtype
 
 def compiled_or_eager(function, device: torch.device):
     """``torch.compile(function)``; where the CPU has no C++ compiler, a warning says so and it stays eager."""
-    if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))):
+    if device.type == "cpu" and not any(
+        map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))
+    ):
         warnings.warn(
             "compile=True needs a C++ compiler and none was found, so this runs eagerly; "
             "install g++, clang++ or Visual C++ to have it compiled",

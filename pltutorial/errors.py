@@ -17,7 +17,7 @@ class InputError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A clause "did you mean 'relu1_2'?" for the closest known name, else the list of what is known."""
+    """The clause "the nearest is 'relu1_2'" for the closest known name, else the list of what is known."""
     known = list(known)
     close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    return f"the nearest is {close[0]!r}" if close else f"known are {', '.join(known)}"

@@ -101,14 +101,18 @@ def read_image(
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             array = _decode(path, max_pixels)
     except UnidentifiedImageError:
-        raise InputError(f"{str(path)!r} is not a picture that can be read; give a JPEG, PNG, WebP or TIFF") from None
+        raise InputError(
+            f"{str(path)!r} is not a picture that can be read; give a JPEG, PNG, WebP or TIFF"
+        ) from None
     except InputError:
         raise
     except PermissionError:
         raise InputError(f"the picture {str(path)!r} may not be read; change its permissions") from None
     except Image.DecompressionBombError:
         raise InputError(_too_many_pixels(path, "over 178 million", max_pixels)) from None
-    except Exception as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+    except (
+        Exception
+    ) as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         reason = str(problem).rstrip(".") or type(problem).__name__
         raise InputError(
             f"the picture {str(path)!r} is truncated or damaged ({reason}); copy or download it again"
@@ -175,7 +179,9 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     check_image(image, "the picture to write", clamp=True)
     if len(image) != 1:
         raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
-    array = (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    array = (
+        (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    )
     picture = Image.fromarray(array)
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     try:
@@ -183,8 +189,8 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
             picture.save(file, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
+        Path(beside).chmod(0o666 & ~_umask())
+        Path(beside).replace(path)
     except OSError as problem:
         raise InputError(
             f"{str(path)!r} could not be written ({problem.strerror or problem}); "
@@ -206,7 +212,9 @@ def check_output(path: str | os.PathLike, inputs: tuple[str | os.PathLike, ...] 
         raise InputError(f"the output folder {str(path.parent)!r} does not exist; make it, or choose another")
     for given in inputs:
         if Path(given).exists() and path.exists() and path.samefile(given):
-            raise InputError(f"the output {str(path)!r} is also an input; choose another name so that nothing is lost")
+            raise InputError(
+                f"the output {str(path)!r} is also an input; choose another name so that nothing is lost"
+            )
     try:  # a real write: permission bits say nothing to root, nor on a read-only mount
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pltutorial-"):
             pass
@@ -244,10 +252,14 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
         raise InputError(f"size {size} was given; give a positive number of pixels, or (height, width)")
     if tuple(size) == (height, width):
         return image
-    return F.interpolate(image, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return F.interpolate(image, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(
+        0, 1
+    )
 
 
-def check_image(image: torch.Tensor, what: str = "the image", *, clamp: bool = False, smallest: int = 1) -> None:
+def check_image(
+    image: torch.Tensor, what: str = "the image", *, clamp: bool = False, smallest: int = 1
+) -> None:
     """Refuse what is not an image, with a sentence that says what was expected.
 
     This reads the values and so waits for the device: call it where data enters, never in a training step.
@@ -262,13 +274,19 @@ def check_image(image: torch.Tensor, what: str = "the image", *, clamp: bool = F
         InputError: wrong type, shape, dtype, size, NaN or infinite values, or values outside [0, 1].
     """
     if not isinstance(image, torch.Tensor):
-        raise InputError(f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, 1], as read_image does")
+        raise InputError(
+            f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, 1], as read_image does"
+        )
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
         hint = "; add the batch dimension with image[None]" if image.ndim == 3 and image.shape[0] == 3 else ""
-        hint = hint or ("; permute it from channels-last" if image.shape[-1:] == (3,) else "; give (N, 3, H, W)")
+        hint = hint or (
+            "; permute it from channels-last" if image.shape[-1:] == (3,) else "; give (N, 3, H, W)"
+        )
         raise InputError(f"{what} has shape {tuple(image.shape)}, but (N, 3, H, W) is needed{hint}")
     if not image.is_floating_point():
-        raise InputError(f"{what} has dtype {image.dtype}, but float32 in [0, 1] is needed; use image.float() / 255")
+        raise InputError(
+            f"{what} has dtype {image.dtype}, but float32 in [0, 1] is needed; use image.float() / 255"
+        )
     if min(image.shape[-2:]) < smallest:
         height, width = image.shape[-2:]
         raise InputError(
@@ -277,10 +295,14 @@ def check_image(image: torch.Tensor, what: str = "the image", *, clamp: bool = F
         )
     low, high = (float(value) for value in image.detach().aminmax())
     if not (numpy.isfinite(low) and numpy.isfinite(high)):
-        raise InputError(f"{what} holds NaN or infinite values, but finite ones in [0, 1] are needed; look where it was made")
+        raise InputError(
+            f"{what} holds NaN or infinite values, but finite ones in [0, 1] are needed; look where it was made"
+        )
     slack = 0.5 if clamp else 0.01
     if high > 1 + slack and (high > 2 or low >= 0):
-        raise InputError(f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide 0-255 pictures by 255")
+        raise InputError(
+            f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide 0-255 pictures by 255"
+        )
     if low < -slack or high > 1 + slack:
         raise InputError(
             f"{what} has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; give plain pictures: "

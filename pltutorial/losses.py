@@ -66,8 +66,8 @@ def feature_loss(
     """Feature reconstruction loss between two feature maps of one layer.
 
     ``johnson`` and ``mean``: ||phi(y-hat) - phi(y)||^2 / (C H W), Johnson et al. (2016), equation 2;
-    ``gatys``: half the plain sum, Gatys et al. (2016), equation 1, that is C H W / 2 times as much:
-    786,432 times for relu3_3 of a 256 px picture... (256 x 64 x 64 = 1,048,576 values, half of it 524,288).
+    ``gatys``: half the plain sum, Gatys et al. (2016), equation 1, that is C H W / 2 times as much
+    (524,288 times for relu3_3 of a 256 x 256 picture: 256 x 64 x 64 values, halved).
 
     Args:
         output: features of the output, (N, C, H, W).
@@ -326,11 +326,11 @@ class PerceptualLoss(nn.Module):
                 return StyleTarget([blend], [None])
             if weights is not None or len(styles) not in (1, len(masks)):
                 raise InputError(
-                    f"{len(styles)} styles and {len(masks)} pairs of masks were given; give one style, or one for each pair, "
-                    "and no weights"
+                    f"{len(styles)} styles and {len(masks)} pairs of masks were given; give one style, "
+                    "or one for each pair, and no weights"
                 )
             styles = styles if len(styles) > 1 else styles * len(masks)
-            for number, mask in enumerate((mask for pair in masks for mask in pair)):
+            for number, mask in enumerate(mask for pair in masks for mask in pair):
                 if mask.ndim != 4 or mask.shape[1] != 1 or not bool(mask.max() > 0):
                     raise InputError(
                         f"mask {number} is empty or not (1, 1, H, W); give a region with values up to 1"

@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from .device import best_device, best_precision
+from .device import best_precision
 from .errors import InputError, nearest
 from .images import check_image, resize
 from .losses import LossTerms, PerceptualLoss
@@ -437,7 +438,7 @@ def memory_free(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     try:
-        with open("/proc/meminfo") as file:
+        with Path("/proc/meminfo").open() as file:
             lines = dict(line.split(":", 1) for line in file)
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
@@ -455,9 +456,9 @@ def check_memory(
 
 def _too_large(shape: torch.Size, free: int | None, needed: int | None = None) -> str:
     height, width = shape[-2:]
-    factor = math.sqrt(0.8 * free / needed) if free and needed else 0.5
+    factor = min(0.9, math.sqrt(0.8 * free / needed)) if free and needed else 0.5
     return (
         f"{width}x{height} pixels do not fit into the memory that is free"
         + (f" ({free / 1e9:.1f} GB)" if free else "")
-        + f"; about {int(width * min(factor, 0.9))}x{int(height * min(factor, 0.9))} would, so give sizes={int(max(shape[-2:]) * min(factor, 0.9))}"
+        + f"; about {int(width * factor)}x{int(height * factor)} would, so give sizes={int(max(height, width) * factor)}"
     )

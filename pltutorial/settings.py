@@ -110,9 +110,8 @@ class TransferSettings(OptimizeSettings):
         """Refuse values that make no sense, with a sentence."""
         super().__post_init__()
         if self.preserve_color not in (None, "luminance", "histogram"):
-            raise InputError(
-                f"preserve_color={self.preserve_color!r} is unknown; {nearest(self.preserve_color, ('luminance', 'histogram'))}"
-            )
+            known = nearest(self.preserve_color, ("luminance", "histogram"))
+            raise InputError(f"preserve_color={self.preserve_color!r} is unknown; {known}")
         if not 0 < self.style_scale < float("inf"):
             raise InputError(f"style_scale={self.style_scale} was given; give a positive number")
 

@@ -19,7 +19,21 @@ from .errors import InputError, nearest
 _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 _NAMES = [f"{block}_{index}" for block, (_, count) in enumerate(_BLOCKS, 1) for index in range(1, count + 1)]
 _CHANNELS = [channels for channels, count in _BLOCKS for _ in range(count)]
-_KEYS = ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28")  # torchvision's `features.N`
+_KEYS = (
+    "0",
+    "2",
+    "5",
+    "7",
+    "10",
+    "12",
+    "14",
+    "17",
+    "19",
+    "21",
+    "24",
+    "26",
+    "28",
+)  # torchvision's `features.N`
 
 RELU_LAYERS = tuple(f"relu{name}" for name in _NAMES)
 """The 13 layer names after the activation, ``relu1_1`` to ``relu5_3``. Taught in chapter 2."""
@@ -142,7 +156,9 @@ class LossNetwork(nn.Module):
         self._lowered = {}  # .to(device) and .half() make the lowered copies stale
         return super()._apply(*args, **kwargs)
 
-    def _run(self, image: torch.Tensor, weights, dtype: torch.dtype, wanted: frozenset[str]) -> dict[str, torch.Tensor]:
+    def _run(
+        self, image: torch.Tensor, weights, dtype: torch.dtype, wanted: frozenset[str]
+    ) -> dict[str, torch.Tensor]:
         with torch.autocast(image.device.type, enabled=False):
             x = (image - self.mean.to(image.dtype)) * self.scale.to(image.dtype)
             x = x.to(dtype).contiguous(memory_format=torch.channels_last)
@@ -229,7 +245,9 @@ def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Te
     if weights == "embedded":
         tensors = _read_file(EMBEDDED, EMBEDDED_SHA256)
     elif weights in ("torchvision", "IMAGENET1K_FEATURES", "IMAGENET1K_V1"):
-        tensors, mean, std = _from_torchvision("IMAGENET1K_FEATURES" if weights == "torchvision" else str(weights))
+        tensors, mean, std = _from_torchvision(
+            "IMAGENET1K_FEATURES" if weights == "torchvision" else str(weights)
+        )
     elif Path(weights).suffix in (".safetensors", ".pth", ".pt"):
         tensors = _read_file(Path(weights))
     else:
@@ -254,7 +272,9 @@ def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Te
 
 def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise InputError(f"the weights file {str(path)!r} does not exist; install the package again or correct the path")
+        raise InputError(
+            f"the weights file {str(path)!r} does not exist; install the package again or correct the path"
+        )
     if sha256 is not None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -285,9 +305,15 @@ def _from_torchvision(name: str) -> tuple[dict[str, torch.Tensor], tuple, tuple]
     try:
         return choice.get_state_dict(progress=False, check_hash=True), tuple(preset.mean), tuple(preset.std)
     except urllib.error.URLError as problem:
-        raise InputError(f"the weights {name} could not be downloaded ({problem.reason}); connect, or {where}") from problem
+        raise InputError(
+            f"the weights {name} could not be downloaded ({problem.reason}); connect, or {where}"
+        ) from problem
     except OSError as problem:
         hint = "free space" if problem.errno == errno.ENOSPC else "look at TORCH_HOME"
-        raise InputError(f"the weights {name} could not be stored ({problem.strerror or problem}); {hint}, or {where}") from problem
+        raise InputError(
+            f"the weights {name} could not be stored ({problem.strerror or problem}); {hint}, or {where}"
+        ) from problem
     except RuntimeError as problem:
-        raise InputError(f"the weights {name} arrived damaged ({problem}); try again, or {where}") from problem
+        raise InputError(
+            f"the weights {name} arrived damaged ({problem}); try again, or {where}"
+        ) from problem

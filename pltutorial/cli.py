@@ -1,0 +1,285 @@
+"""The command ``pltutorial``; its settings are those of the functions, and nothing heavy loads before it runs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+import types
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+from .errors import InputError, nearest
+from .settings import ReconstructionSettings, TextureSettings, TransferSettings
+
+app = typer.Typer(
+    name="pltutorial",
+    help="Perceptual losses for images: transfer a style, reconstruct features, make textures.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write the picture: .png, .jpg, ...")]
+MaxPixels = Annotated[int, typer.Option(help="Refuse pictures with more pixels than this.")]
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except InputError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def _with_settings(kind: type):
+    """Give a command one option for each field of a settings dataclass, with its default and its help.
+
+    The decorated command gets ``settings``, an instance of the dataclass. Tuples are written with commas.
+    """
+    hints = typing.get_type_hints(kind)
+
+    def decorate(command):
+        own = [
+            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"
+        ]
+        options = []
+        for setting in fields(kind):
+            hint, default = hints[setting.name], setting.default
+            if typing.get_origin(hint) is tuple:
+                hint, default = str, ",".join(map(str, default))
+            elif isinstance(hint, types.UnionType):
+                hint = typing.Optional[typing.get_args(hint)[0]]  # noqa: UP045 Typer reads this form
+            annotation = Annotated[hint, typer.Option(help=setting.metadata["help"])]
+            options.append(
+                inspect.Parameter(
+                    setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+                )
+            )
+
+        @functools.wraps(command)
+        def run(**given):
+            chosen = {s.name: _parsed(s.name, given.pop(s.name), hints[s.name]) for s in fields(kind)}
+            return command(**given, settings=kind(**chosen))
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        run.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in own] + options)
+        run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
+        return run
+
+    return decorate
+
+
+def _parsed(name: str, value, hint):
+    """A comma-separated option as the tuple its setting is; everything else as it came."""
+    if typing.get_origin(hint) is not tuple:
+        return value
+    kind = typing.get_args(hint)[0]
+    try:
+        return tuple(kind(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError:
+        option = name.replace("_", "-")
+        raise InputError(
+            f"--{option} {value!r} was given; give numbers with commas, such as 256,512"
+        ) from None
+
+
+def _picture(name: str, folder: str) -> Path:
+    """A path as it is, or the bundled picture of that name."""
+    from .images import bundled, bundled_names
+
+    if Path(name).suffix or "/" in name or "\\" in name or Path(name).exists():
+        return Path(name)
+    if name not in bundled_names(folder):
+        names = bundled_names(folder)
+        raise InputError(
+            f"there is no {folder} picture {name!r}; {nearest(name, names)}, or give the path of a file"
+        )
+    return bundled(f"{folder}/{name}")
+
+
+def _styles(text: str) -> tuple[list[Path], list[float]]:
+    """``great_wave:0.7,night.jpg:0.3`` as paths and weights."""
+    paths, weights = [], []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, weight = re.fullmatch(r"(.*?)(?::(-?[0-9.]+(?:e-?[0-9]+)?))?", part).groups()
+        paths.append(_picture(name, "style"))
+        try:
+            weights.append(float(weight or 1))
+        except ValueError:
+            raise InputError(
+                f"the weight {weight!r} of style {name!r} is no number; write {name}:0.5"
+            ) from None
+    return paths, weights
+
+
+def _finish(output: Path, result) -> None:
+    from .images import write_image
+
+    write_image(output, result.image)
+    height, width = result.image.shape[-2:]
+    early = "" if result.stopped == "done" else f", {result.stopped}"
+    print(
+        f"{output}: {width}x{height}, {len(result.history)} steps in {result.seconds:.1f} s, "
+        f"loss {result.totals[0]:.4g} to {min(result.totals):.4g}{early}"
+    )
+
+
+@app.command()
+@_with_settings(TransferSettings)
+def transfer(
+    content: Annotated[
+        str, typer.Argument(help="A picture, or the name of a bundled one.", metavar="CONTENT")
+    ],
+    style: Annotated[
+        str,
+        typer.Argument(
+            help="A picture or the name of a bundled one; several with weights: great_wave:0.7,night.jpg:0.3",
+            metavar="STYLE",
+        ),
+    ],
+    output: Output,
+    settings: TransferSettings,
+    max_pixels: MaxPixels = 100_000_000,
+) -> None:
+    """Give a picture the style of another by optimisation (Gatys et al. 2016)."""
+    from .images import check_output, read_image
+
+    source = _picture(content, "content")
+    paths, weights = _styles(style)
+    check_output(output, (source, *paths))
+    images = [read_image(path, max_pixels=max_pixels) for path in (source, *paths)]
+
+    from .optimize import transfer_style
+
+    _finish(output, transfer_style(images[0], images[1:], style_weights=weights, settings=settings))
+
+
+@app.command()
+@_with_settings(ReconstructionSettings)
+def reconstruct(
+    image: Annotated[str, typer.Argument(help="A picture, or the name of a bundled one.", metavar="PICTURE")],
+    output: Output,
+    settings: ReconstructionSettings,
+    max_pixels: MaxPixels = 100_000_000,
+) -> None:
+    """Find a picture with the same features at one layer (Mahendran and Vedaldi 2015)."""
+    from .images import check_output, read_image
+
+    source = _picture(image, "content")
+    check_output(output, (source,))
+    picture = read_image(source, max_pixels=max_pixels)
+
+    from .optimize import reconstruct_features
+
+    _finish(output, reconstruct_features(picture, settings=settings))
+
+
+@app.command()
+@_with_settings(TextureSettings)
+def texture(
+    style: Annotated[str, typer.Argument(help="A picture, or the name of a bundled one.", metavar="STYLE")],
+    output: Output,
+    settings: TextureSettings,
+    max_pixels: MaxPixels = 100_000_000,
+) -> None:
+    """Make a texture with the same Gram matrices (Gatys et al. 2015)."""
+    from .images import check_output, read_image
+
+    source = _picture(style, "style")
+    check_output(output, (source,))
+    picture = read_image(source, max_pixels=max_pixels)
+
+    from .optimize import reconstruct_style
+
+    _finish(output, reconstruct_style(picture, settings=settings))
+
+
+# Of the bundled pagoda against the pagoda mirrored left to right, 128 px, in float32 on a CPU.
+REFERENCE = {
+    "pixel loss": 0.150089,
+    "feature loss, relu3_3": 449878,
+    "Gram matrix, relu2_2, trace": 256268,
+    "style loss, relu4_3": 3.09545e6,
+    "total variation": 210.424,
+}
+
+
+def reference_numbers(device=None, precision: str = "float32") -> dict[str, float]:
+    """The five numbers that ``doctor`` compares with :data:`REFERENCE`."""
+    from .images import bundled, read_image
+    from .losses import feature_loss, gram_matrix, pixel_loss, style_loss, total_variation
+    from .vgg import LossNetwork
+
+    network = LossNetwork(precision=precision, device=device)
+    image = read_image(bundled("content/pagoda"), 128).to(network.mean.device)
+    mirrored = image.flip(-1)
+    layers = ("relu2_2", "relu3_3", "relu4_3")
+    one, two = network(image, layers), network(mirrored, layers)
+    values = (
+        pixel_loss(image, mirrored),
+        feature_loss(one["relu3_3"], two["relu3_3"]),
+        gram_matrix(one["relu2_2"])[0].trace(),
+        style_loss(one["relu4_3"], two["relu4_3"]),
+        total_variation(image),
+    )
+    return dict(zip(REFERENCE, map(float, values), strict=True))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine computes with, and check five numbers against their expected values."""
+    import platform
+
+    import numpy
+    import PIL
+    import torch
+    import torchvision
+
+    from .device import best_device, best_precision
+
+    device = best_device()
+    packages = (("torch", torch), ("torchvision", torchvision), ("pillow", PIL), ("numpy", numpy))
+    print(
+        f"pltutorial {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    )
+    print(", ".join(f"{name} {module.__version__}" for name, module in packages))
+    print(
+        f"device {device}, precision {str(best_precision(device)).removeprefix('torch.')}, {torch.get_num_threads()} threads"
+    )
+    wrong = 0
+    for name, value in reference_numbers(device).items():
+        expected = REFERENCE[name]
+        good = abs(value - expected) <= 2e-3 * abs(expected)  # TF32 and other processors round differently
+        wrong += not good
+        print(f"{'ok   ' if good else 'WRONG'} {name}: {value:.5g}, expected {expected:.5g}")
+    if wrong:
+        print(
+            f"error: {wrong} of {len(REFERENCE)} numbers are wrong; install the package and torch again",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()
