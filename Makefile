@@ -1,0 +1,65 @@
+# Two commands matter to a reader: `make book` and `make test`. Both set up what they need in .venv first.
+PYTHON ?= python3
+SHELL := /bin/sh
+BIN := .venv/bin
+STAMP := .venv/.installed
+# `make setup EXTRAS=book` leaves the test tools out; PIP_ARGS is handed to pip, see README.md for torch without CUDA.
+EXTRAS ?= book,test
+PIP_ARGS ?=
+
+.PHONY: help setup book site lab test execute bench clean lock lint portable
+
+help:
+	@echo "make book      set up, run every chapter, build the site from those runs"
+	@echo "make test      set up, check format and lint, run every test"
+	@echo "make site      build the site from the stored, verified outputs: seconds, no chapter is run"
+	@echo "make lab       open the chapters in JupyterLab"
+	@echo "make execute   run the chapters and refresh their stored outputs in place"
+	@echo "make bench     time the package beside its peers"
+	@echo "make lint      let ruff format and repair what it can"
+	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"
+	@echo "make portable  check the stored outputs as another processor would compute them (before a release)"
+	@echo "make clean     remove build/ and caches; .venv stays"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "error: Python %d.%d was found and 3.11 or newer is needed; name one with: make PYTHON=python3.11" % sys.version_info[:2])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint requirements.lock --editable ".[$(EXTRAS)]"
+	@touch $(STAMP)
+
+book: $(STAMP)
+	$(BIN)/python book/build.py book
+
+site: $(STAMP)
+	$(BIN)/python book/build.py site
+
+execute: $(STAMP)
+	$(BIN)/python book/build.py execute
+
+lab: $(STAMP)
+	$(BIN)/python -m jupyterlab --notebook-dir=.
+
+test: $(STAMP)
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m pytest
+
+portable: $(STAMP)
+	$(BIN)/python book/build.py portable
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+lint: $(STAMP)
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
+
+lock: $(STAMP)
+	$(BIN)/python book/build.py lock
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find pltutorial tests book benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""What this site needs beyond Jupyter Book: no network, links to chapters, a button for the local Lab."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+TAUGHT = re.compile(r"Taught in chapters? (?P<number>\d+)\.")
+MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts")
+
+
+def keep_case(title: str) -> str:
+    """The anchor of a heading as JupyterLab makes it, so that one link works there and on the site."""
+    return title.strip().replace(" ", "-")
+
+
+def chapters(env) -> dict[int, str]:
+    """Chapter number -> document name, from the file names of the notebooks in the table of contents."""
+    found = (re.fullmatch(r"notebooks/(\d\d)_\w+", name) for name in env.found_docs)
+    return {int(match[1]): match[0] for match in found if match}
+
+
+def link_to_chapter(app, what, name, obj, options, lines: list[str]) -> None:
+    """Turn the docstring's `Taught in chapter N.` into a link to that chapter."""
+    known = chapters(app.env)
+
+    def link(match: re.Match) -> str:
+        number = int(match["number"])
+        # A chapter that is not there becomes a broken reference, which fails the build under -n -W.
+        return f":doc:`Taught in chapter {number} </{known.get(number, f'notebooks/{number:02d}')}>`."
+
+    lines[:] = [TAUGHT.sub(link, line) for line in lines]
+
+
+def drop_live_code(app, pagename, templatename, context, doctree) -> None:
+    """Leave out Thebe, which Jupyter Book adds to every page and which loads itself from a CDN."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "thebe" not in str(getattr(script, "filename", script))
+        and "THEBE_JS_URL" not in getattr(script, "attributes", {}).get("body", "")
+    ]
+    context["css_files"] = [
+        style
+        for style in context.get("css_files", [])
+        if "thebe" not in str(getattr(style, "filename", style))
+    ]
+
+
+def add_local_lab(app, pagename, templatename, context, doctree) -> None:
+    """Add the JupyterLab that `make lab` starts to the launch buttons of a chapter."""
+    for group in context.get("header_buttons", []):
+        if group.get("label") == "launch-buttons":
+            url = f"http://localhost:8888/lab/tree/{pagename}.ipynb"
+            tooltip = "Open in the JupyterLab that `make lab` started"
+            icon = "fa-solid fa-laptop-code"
+            group["buttons"].append(
+                {"type": "link", "text": "Local Lab", "tooltip": tooltip, "icon": icon, "url": url}
+            )
+
+
+def copy_mathjax(app, error) -> None:
+    """Put MathJax's one script and its fonts into the site; the other 20 MB are not needed."""
+    if error is not None or app.builder.format != "html":
+        return
+    # The package's folder has dashes in its name, so its spec is looked up and never imported.
+    source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for name in MATHJAX_FILES:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source / name, target / name)
+
+
+def setup(app) -> dict:
+    app.connect("autodoc-process-docstring", link_to_chapter)
+    app.connect("html-page-context", drop_live_code, priority=1000)
+    app.connect("html-page-context", add_local_lab, priority=1000)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
