@@ -20,6 +20,9 @@ from .settings import OptimizeSettings, ReconstructionSettings, TextureSettings,
 from .vgg import CONV_LAYERS, RELU_LAYERS, LossNetwork
 
 _LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
+# How far the first L-BFGS step moves a pixel on average: torch's default would move it by less than bfloat16
+# resolves, and the curvature that the second step relies on would be noise.
+_FIRST_MOVE = 0.02
 # Rows are Y, I, Q (NTSC); Gatys et al. (2017), section 5.2, keep I and Q of the content.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
@@ -128,7 +131,9 @@ def optimize_image(
 
     try:
         with tqdm(total=settings.steps, disable=silent, unit="step", leave=False) as bar:
-            for _ in range(settings.steps):
+            for step in range(settings.steps):
+                if settings.optimizer == "lbfgs":  # torch divides the first step by the sum of the gradient
+                    optimizer.param_groups[0]["lr"] = rate * (1 if step else _FIRST_MOVE * pixels.numel())
                 optimizer.step(closure)
                 with torch.no_grad():
                     pixels.clamp_(0, 1)
