@@ -23,7 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BUILD, LOCK = ROOT / "notebooks", ROOT / "build", ROOT / "requirements.lock"
 CELL_TIMEOUT = 600
 # One convention for runs: no progress bars in stored outputs, and no order that depends on a random hash seed.
-RUN_ENVIRONMENT = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "JUPYTER_PLATFORM_DIRS": "1"}
+RUN_ENVIRONMENT = {
+    "TQDM_DISABLE": "1",
+    "PYTHONHASHSEED": "0",
+    "JUPYTER_PLATFORM_DIRS": "1",
+    "PLTUTORIAL_STATIC": "1",
+}
 PORTABLE_RUNS = (
     {"OMP_NUM_THREADS": "1"},
     {"OMP_NUM_THREADS": "2"},
@@ -167,12 +172,14 @@ def write_notebook(notebook, path: Path) -> None:
     beside.replace(path)  # never half a notebook
 
 
-def run_chapters(target: Path, *, cached: bool) -> None:
+def run_chapters(target: Path, *, cached: bool, only: str = "") -> None:
     """Run every chapter into the target folder; with `cached`, only those whose ingredients changed."""
     import nbformat
 
     os.environ.update(RUN_ENVIRONMENT)
-    chapters = chapter_paths()
+    chapters = [path for path in chapter_paths() if only in path.name]
+    if not chapters:
+        raise BuildError(f"there is no chapter {only!r} in notebooks/")
     for path in target.glob("*.ipynb") if cached else ():
         if path.name not in {chapter.name for chapter in chapters}:
             path.unlink()  # a chapter that was renamed or removed
@@ -291,7 +298,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("book", "site", "execute", "portable", "lock"))
-    what = parser.parse_args().what
+    parser.add_argument(
+        "chapter", nargs="?", default="", help="execute: only notebooks with this in their name"
+    )
+    what, chapter = (arguments := parser.parse_args()).what, arguments.chapter
     try:
         if what == "book":
             run_chapters(BUILD / "executed", cached=True)
@@ -299,7 +309,7 @@ def main() -> int:
         elif what == "site":
             print("open", build_site(NOTEBOOKS, BUILD / "site"))
         elif what == "execute":
-            run_chapters(NOTEBOOKS, cached=False)
+            run_chapters(NOTEBOOKS, cached=False, only=chapter)
         elif what == "portable":
             check_portability()
         else:

@@ -37,7 +37,10 @@ def make(content: str, style: str, changes: dict) -> Path:
     small = path.with_suffix(".jpg")
     Image.open(path).save(small, quality=88, optimize=True, progressive=True)
     path.unlink()
-    print(f"{small.name}: loss {result.totals[0]:.3g} to {min(result.totals):.3g}, {result.seconds:.0f} s", flush=True)
+    print(
+        f"{small.name}: loss {result.totals[0]:.3g} to {min(result.totals):.3g}, {result.seconds:.0f} s",
+        flush=True,
+    )
     return small
 
 
