@@ -431,6 +431,7 @@ def _display(bundle: dict[str, str], line: str) -> None:
     display({**bundle, "text/plain": line}, raw=True)
 
 
+# The data attribute keeps JupyterLab from taking the arrow keys for itself.
 # No colours are set, so that the page's own (light or dark) hold; the script's names stay in one function.
 _SLIDER = """\
 <div class="frame-slider" id="{id}" style="max-width:{width}px;margin:0 0 1rem">
@@ -438,7 +439,8 @@ _SLIDER = """\
 style="display:block;width:100%;height:auto">
 <label style="display:block;margin-top:.5rem"><span>{name}</span> = <output aria-live="off">{label}</output>
 <input type="range" min="0" max="{last}" step="1" value="{start}" autocomplete="off" aria-label="{name}" \
-aria-valuetext="{label}" style="display:block;width:100%;min-height:2.2rem;margin:0;cursor:pointer"></label>
+data-lm-suppress-shortcuts="true" aria-valuetext="{label}" \
+style="display:block;width:100%;min-height:2.2rem;margin:0;cursor:pointer"></label>
 <noscript><p>The slider needs JavaScript; its first frame is shown.</p></noscript>
 <script>
 (function () {{

@@ -294,6 +294,7 @@ def test_slider_is_labelled_escaped_and_compared(shown):
     assert 'id="frame-slider-style-weight"' in page
     assert 'alt="Grey &quot;noise&quot; &lt;here&gt;, 0.2"' in page
     assert page.count("</script>") == 1
+    assert re.search(r"<input[^>]* data-lm-suppress-shortcuts", page)  # or JupyterLab takes the arrow keys
     assert "http" not in page
     data = json.loads(re.search(r"var data = (\{.*\});", page)[1])
     assert data["labels"][2] == '</script><b>0.8 & "more"'
