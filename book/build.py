@@ -97,7 +97,7 @@ def run_notebook(path: Path):
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     notebook = nbformat.read(path, as_version=4)
-    name = path.relative_to(ROOT).as_posix()
+    name = f"{path.parent.name}/{path.name}"
     started = {"index": 0}
     client = NotebookClient(
         notebook,

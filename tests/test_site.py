@@ -1,0 +1,323 @@
+"""The built site: self-contained, whole, and readable on a screen, on a phone, in the dark and by keyboard."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "build" / "site" / "_build" / "html"
+TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
+DOCUMENTS = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
+CHAPTERS = [name for name in DOCUMENTS if name.startswith("notebooks/")]
+PAGES = [*DOCUMENTS, "genindex", "search"]
+REPOSITORY = "pltutorial/pltutorial"
+SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
+NO_BROWSER = (
+    "there is no Chromium; get it with `apt-get install chromium fonts-dejavu` (Debian, Ubuntu) or "
+    "`brew install --cask chromium` (macOS), then run `make test` again"
+)
+
+pages = pytest.mark.parametrize("page", PAGES)
+chapters = pytest.mark.parametrize("page", CHAPTERS)
+
+
+class Elements(HTMLParser):
+    """All start tags of a page, as (tag, attributes)."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def named(self, *tags: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.found if tag in tags]
+
+    def anchors(self) -> set[str]:
+        return {attributes["id"] for _, attributes in self.found if attributes.get("id")}
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The site of the stored outputs, built unless this very site is there already."""
+    command = [sys.executable, str(ROOT / "book" / "build.py"), "site"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return HTML
+
+
+def executable() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    macos = ("/Applications/Chromium.app/Contents/MacOS/Chromium",)
+    return next(filter(None, map(shutil.which, (*names, *macos))), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    chromium = executable()
+    if chromium is None:
+        assert not os.environ.get("PLTUTORIAL_REQUIRE_BROWSER"), NO_BROWSER
+        pytest.skip(NO_BROWSER)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """The site served from this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open a page of the site and return it; at the end nothing may have gone wrong or asked the network."""
+    wrong: list[str] = []
+    contexts = []
+
+    def visit(name: str, width: int = 1280, height: int = 900, scheme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+
+        def watch(route):
+            if route.request.url.startswith(address):
+                route.continue_()
+            else:
+                wrong.append(f"{name} asks for {route.request.url}")
+                route.abort()
+
+        context.route(re.compile("^(?!data:)"), watch)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
+        page.on(
+            "console", lambda message: message.type == "error" and wrong.append(f"{name}: {message.text}")
+        )
+        page.on("response", lambda reply: reply.status >= 400 and wrong.append(f"{reply.status} {reply.url}"))
+        page.goto(f"{address}{name}.html", wait_until="load")
+        page.wait_for_function("!window.MathJax || !MathJax.startup || MathJax.startup.promise")
+        page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not wrong, "\n".join(wrong)
+
+
+# --- without a browser ------------------------------------------------------------------------------------
+
+
+@pages
+def test_nothing_comes_from_elsewhere(site, page):
+    elements = Elements(site / f"{page}.html")
+    sources = [attributes.get("src") for attributes in elements.named("script", "img", "iframe", "source")]
+    sources += [
+        link.get("href")
+        for link in elements.named("link")
+        if not {"canonical", "license"} & set((link.get("rel") or "").split())
+    ]
+    remote = [source for source in sources if source and re.match(r"(https?:)?//", source)]
+    assert remote == []
+
+
+@pages
+def test_every_picture_is_described(site, page):
+    undescribed = [
+        str(image.get("src"))[:80]
+        for image in Elements(site / f"{page}.html").named("img")
+        if not (image.get("alt") or "").strip()
+    ]
+    assert undescribed == []
+
+
+@pages
+def test_links_within_the_site_lead_somewhere(site, page):
+    here, broken = site / f"{page}.html", []
+    for link in Elements(here).named("a"):
+        parts = urlsplit(link.get("href") or "")
+        if parts.scheme or parts.netloc or not (parts.path or parts.fragment):
+            continue
+        target = (here.parent / unquote(parts.path)).resolve() if parts.path else here
+        if (
+            not target.exists()
+            or parts.fragment
+            and target.suffix == ".html"
+            and parts.fragment not in _anchors(target)
+        ):
+            broken.append(link["href"])
+    assert broken == []
+
+
+@functools.cache
+def _anchors(page: Path) -> set[str]:
+    return Elements(page).anchors()
+
+
+@chapters
+def test_launch_links_name_the_chapter(site, page):
+    links = [link.get("href") or "" for link in Elements(site / f"{page}.html").named("a")]
+    wanted = (
+        f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/{page}.ipynb",
+        f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/{page}.ipynb",
+        f"http://localhost:8888/lab/tree/{page}.ipynb",
+    )
+    assert [link for link in wanted if link not in links] == []
+    assert (ROOT / f"{page}.ipynb").exists()
+
+
+def test_mathematics_is_local(site):
+    scripts = [script.get("src") or "" for script in Elements(site / "book/glossary.html").named("script")]
+    mathjax = [source for source in scripts if "mathjax" in source.lower()]
+    assert len(mathjax) == 1
+    assert (site / "book" / mathjax[0].split("?")[0]).resolve().stat().st_size > 500_000
+
+
+# --- in a browser -----------------------------------------------------------------------------------------
+
+
+@pages
+@pytest.mark.parametrize("screen", SCREENS)
+def test_page_is_sound(visit, page, screen):
+    """No request leaves, no script fails, nothing scrolls sideways, and every picture is really shown."""
+    width, height, scheme = SCREENS[screen]
+    opened = visit(page, width, height, scheme)
+    assert opened.evaluate("document.documentElement.dataset.theme") == scheme
+    scrolled = opened.evaluate("document.documentElement.scrollWidth")
+    assert scrolled <= width, f"{page} is {scrolled} pixels wide on a screen of {width}: {_widest(opened)}"
+    # Scrolled into view first: a picture that loads lazily is not there before.
+    empty = opened.evaluate(
+        """async () => {
+          const images = [...document.querySelectorAll("article img")];
+          for (const image of images) { image.loading = "eager"; await image.decode().catch(() => {}); }
+          return images.filter(image => !image.naturalWidth).map(image => image.alt);
+        }"""
+    )
+    assert empty == []
+
+
+def _widest(page) -> list[str]:
+    return page.evaluate(
+        """() => [...document.querySelectorAll("body *")]
+          .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
+          .slice(0, 5).map(element => `${element.tagName}.${element.className}`)"""
+    )
+
+
+@chapters
+def test_formulas_are_set(visit, page):
+    opened = visit(page)
+    assert opened.locator("article mjx-container[display=true]").count() > 0
+    assert opened.locator("article mjx-merror").count() == 0
+    assert "\\[" not in opened.locator("article").inner_text()
+
+
+@chapters
+def test_sliders_move_by_keyboard(visit, page):
+    opened = visit(page, 390, 844)
+    sliders = opened.locator("div.frame-slider")
+    assert sliders.count() > 0, f"{page} has no slider"
+    for index in range(sliders.count()):
+        slider = sliders.nth(index)
+        image, control = slider.locator("img"), slider.locator("input[type=range]")
+        assert control.get_attribute("aria-label")
+        control.focus()
+        opened.keyboard.press("Home")
+        seen = [_state(image, control)]
+        for _ in range(int(control.get_attribute("max"))):
+            opened.keyboard.press("ArrowRight")
+            seen.append(_state(image, control))
+        for position, part in enumerate(("picture", "description", "spoken value")):
+            different = len({state[position] for state in seen})
+            assert different == len(seen), (
+                f"{page}, slider {index}: {different} of {len(seen)} {part}s differ"
+            )
+        opened.keyboard.press("ArrowRight")
+        assert _state(image, control) == seen[-1], "the slider stops at its end"
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+
+
+def _state(image, control) -> tuple[str | None, str | None, str | None]:
+    return image.get_attribute("src"), image.get_attribute("alt"), control.get_attribute("aria-valuetext")
+
+
+@chapters
+def test_answers_and_solutions_unfold(visit, page):
+    opened = visit(page)
+    answers = opened.locator("article details:not([class])")
+    assert answers.count() >= 5, f"{page} has {answers.count()} folded answers"
+    answer = answers.first
+    assert answer.evaluate("answer => answer.open") is False
+    answer.locator("summary").focus()
+    opened.keyboard.press("Enter")
+    assert answer.evaluate("answer => answer.open") is True
+    solution = opened.locator("article div.solution.dropdown").first
+    body = solution.locator(".section").first
+    assert not body.is_visible()
+    solution.locator("button.toggle-button").click()
+    body.wait_for(state="visible", timeout=5000)
+
+
+def test_search_finds_gram(visit):
+    page = visit("book/index")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("Gram")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=Gram**")
+    page.locator("#search-results ul.search li a").first.wait_for(timeout=20_000)
+    found = " ".join(link.get_attribute("href") for link in page.locator("#search-results ul.search a").all())
+    assert "notebooks/03_style_reconstruction.html" in found
+    assert "book/api.html" in found
+
+
+def test_search_for_nonsense_finds_nothing(visit):
+    page = visit("book/index")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("Grxqzm")
+    page.keyboard.press("Enter")
+    page.locator("#search-results p.search-summary", has_text="did not match").wait_for(timeout=20_000)
+    assert page.locator("#search-results ul.search li").count() == 0
+
+
+def test_dark_mode_is_one_button(visit):
+    page = visit("book/index")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(colour)
+    for _ in range(3):  # the button goes round: automatic, light, dark
+        page.locator("button.theme-switch-button").first.click()
+        if page.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate(colour) != before
+
+
+def test_first_address_leads_to_the_front_page(visit):
+    page = visit("index")
+    page.wait_for_url("**/book/index.html")
+    assert page.locator("h1").inner_text().startswith("pltutorial")
