@@ -222,7 +222,11 @@ def refresh_text(source: Path, done: Path) -> None:
 
 def build_site(notebooks: Path, target: Path) -> Path:
     """Build the site of book/ and the given notebooks; warnings are errors. Returns its first page."""
-    sources = [*files_under("book", "pltutorial"), *sorted(notebooks.glob("[0-9][0-9]_*.ipynb")), LOCK]
+    sources = [
+        *files_under("book", "pltutorial", "data"),
+        *sorted(notebooks.glob("[0-9][0-9]_*.ipynb")),
+        LOCK,
+    ]
     key, key_file, page = (
         digest(sources, sys.version),
         target / "key",
@@ -249,6 +253,8 @@ def stage(notebooks: Path, tree: Path) -> None:
     """Lay out pages and notebooks as in the repository, so that relative links work here and in Lab."""
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(ROOT / "book", tree / "book", ignore=shutil.ignore_patterns("__pycache__", "build.py"))
+    for folder in ("content", "style"):
+        shutil.copytree(ROOT / "data" / folder, tree / "data" / folder)
     (tree / "notebooks").mkdir()
     for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
         shutil.copyfile(path, tree / "notebooks" / path.name)
