@@ -1,0 +1,223 @@
+"""Side-by-side timings: `make bench`, or `python -m benchmarks [NAME ...]`. Ratios of one run count, not seconds.
+
+Each benchmark returns rows (what, value, unit, bound or None). The run is written to benchmarks/record.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from pltutorial import (
+    LossNetwork,
+    PerceptualLoss,
+    best_device,
+    best_precision,
+    bundled,
+    read_image,
+    transfer_style,
+)
+
+RECORD = Path(__file__).parent / "record.json"
+ROUNDS = 3
+
+
+def _pair(size):
+    return read_image(bundled("content/pagoda"), size), read_image(bundled("style/great_wave"), 384)
+
+
+def precision(device: torch.device) -> list[tuple]:
+    """120 L-BFGS steps at 384x256 in the default precision against float32, alternating."""
+    content, style = _pair((256, 384))
+    networks = {name: LossNetwork(precision=name, device=device) for name in ("float32", "auto")}
+    exact = PerceptualLoss(
+        {"relu3_3": 1.0},
+        dict.fromkeys(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), 1e-4),
+        total_variation=1e-6,
+        network=networks["float32"],
+    )
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
+    losses = {}
+    for network in networks.values():  # warm up: allocator, oneDNN's primitives, cuDNN
+        transfer_style(content, style, network=network, steps=5, progress=False)
+    for _ in range(ROUNDS):
+        for name, network in networks.items():
+            result = transfer_style(content, style, network=network, steps=120, progress=False)
+            seconds[name].append(result.seconds)
+            image = result.image.to(device)
+            with torch.no_grad():
+                losses[name] = float(exact(image, content=content.to(device), style=style.to(device)).total)
+    ratio = statistics.median(b / a for a, b in zip(seconds["float32"], seconds["auto"], strict=True))
+    label = f"transfer, 120 L-BFGS steps, 384x256, {device.type}"
+    default = str(best_precision(device)).removeprefix("torch.")
+    return [
+        (f"{label}, float32", statistics.median(seconds["float32"]), "s", None),
+        (f"{label}, default precision ({default})", statistics.median(seconds["auto"]), "s", None),
+        (f"{label}, default / float32", ratio, "ratio", 0.45),
+        (f"{label}, loss default / float32 - 1", abs(losses["auto"] / losses["float32"] - 1), "ratio", 0.02),
+    ]
+
+
+def memory(device: torch.device) -> list[tuple]:
+    """Peak memory of a 1024 px transfer, in a process of its own."""
+    code = (
+        "import resource, torch\n"
+        "from pltutorial import bundled, read_image, transfer_style\n"
+        "content, style = read_image(bundled('content/bridge')), read_image(bundled('style/starry_night'))\n"
+        f"transfer_style(content, style, steps=25, sizes=1024, progress=False, device='{device.type}')\n"
+        "gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0\n"
+        "print(gpu or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+    )
+    peak = int(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    )
+    return [(f"peak memory, transfer at 1024x750, {device.type}", peak / 1e9, "GB", 6.0)]
+
+
+def start(device: torch.device) -> list[tuple]:
+    """What the package adds to `import torch`, and how soon `--help` answers; alternating, medians of 9."""
+
+    def timed(*arguments: str) -> float:
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        return time.perf_counter() - begin
+
+    everything = (
+        "import torch, pltutorial; from pltutorial import PerceptualLoss, read_image, transfer_style, show"
+    )
+    rows: dict[str, list[float]] = {"torch": [], "both": [], "everything": [], "help": []}
+    for _ in range(9):
+        rows["torch"].append(timed("-c", "import torch"))
+        rows["both"].append(timed("-c", "import torch, pltutorial"))
+        rows["everything"].append(timed("-c", everything))
+        rows["help"].append(timed("-m", "pltutorial.cli", "--help"))
+    median = {name: statistics.median(values) for name, values in rows.items()}
+    return [
+        ("import torch", median["torch"], "s", None),
+        ("added by import pltutorial", median["both"] - median["torch"], "s", 0.3),
+        (
+            "added by importing losses, images, optimize and figures",
+            median["everything"] - median["torch"],
+            "s",
+            None,
+        ),
+        ("pltutorial --help", median["help"], "s", 0.5),
+    ]
+
+
+def plain(device: torch.device) -> list[tuple]:
+    """One step against the same losses written plainly: torch.nn layers, float32, nothing cached but the targets."""
+    content, style = (image.to(device) for image in _pair((256, 384)))
+    network = LossNetwork(device=device)
+    loss = PerceptualLoss({"relu3_3": 1.0}, dict.fromkeys(_STYLE, 1e-4), network=network)
+    targets = {"content": loss.content_target(content), "style": loss.style_target(style)}
+    layers = _plain_vgg(network).to(device)
+
+    def plain_features(image):
+        features, x = {}, (image - network.mean) * network.scale
+        for name, layer in layers.named_children():
+            x = layer(x)
+            features[name] = x
+            if name == "relu4_3":
+                return features
+        raise AssertionError
+
+    def plain_gram(feature):
+        flat = feature.flatten(2)
+        return flat @ flat.transpose(1, 2) / feature[0].numel()
+
+    with torch.no_grad():
+        goal = plain_features(content)["relu3_3"]
+        grams = {name: plain_gram(plain_features(style)[name]) for name in _STYLE}
+
+    def plain_step(image):
+        features = plain_features(image)
+        total = (features["relu3_3"] - goal).square().mean()
+        total = total + 1e-4 * sum(
+            (plain_gram(features[name]) - grams[name]).square().sum() for name in _STYLE
+        )
+        total.backward()
+
+    def our_step(image):
+        loss(image, **targets).total.backward()
+
+    image = content.clone().requires_grad_()
+    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+    for round_ in range(6):
+        for name, step in (("plain", plain_step), ("ours", our_step)):
+            begin = time.perf_counter()
+            for _ in range(8):
+                step(image)
+                image.grad = None
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if round_:  # the first round warms up
+                seconds[name].append((time.perf_counter() - begin) / 8)
+    ratio = statistics.median(b / a for a, b in zip(seconds["plain"], seconds["ours"], strict=True))
+    return [
+        (
+            f"loss and gradient, 384x256, {device.type}, written plainly in float32",
+            statistics.median(seconds["plain"]),
+            "s",
+            None,
+        ),
+        (
+            f"loss and gradient, 384x256, {device.type}, PerceptualLoss",
+            statistics.median(seconds["ours"]),
+            "s",
+            None,
+        ),
+        (f"loss and gradient, 384x256, {device.type}, ours / plain", ratio, "ratio", None),
+    ]
+
+
+_STYLE = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+
+def _plain_vgg(network: LossNetwork) -> torch.nn.Sequential:
+    layers = torch.nn.Sequential()
+    for name in (name.removeprefix("relu") for name in network.layer_names[:13]):
+        if name.endswith("_1") and name != "1_1":
+            layers.add_module(f"pool{name[0]}", torch.nn.MaxPool2d(2))
+        weight, bias = getattr(network, f"weight{name}"), getattr(network, f"bias{name}")
+        conv = torch.nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+        conv.load_state_dict({"weight": weight.contiguous(), "bias": bias})
+        layers.add_module(f"conv{name}", conv.requires_grad_(False))
+        layers.add_module(f"relu{name}", torch.nn.ReLU())
+    return layers
+
+
+BENCHMARKS = {"start": start, "plain": plain, "precision": precision, "memory": memory}
+
+
+def main(names: list[str]) -> int:
+    device = best_device()
+    machine = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    machine += f", {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, device {device}"
+    print(machine, flush=True)
+    rows, failed = [], 0
+    for name in names or BENCHMARKS:
+        for what, value, unit, bound in BENCHMARKS[name](device):
+            verdict = (
+                "" if bound is None else f"(at most {bound:g}: {'holds' if value <= bound else 'FAILS'})"
+            )
+            failed += "FAILS" in verdict
+            rows.append({"what": what, "value": round(value, 4), "unit": unit, "at_most": bound})
+            print(f"{what:88s} {value:9.3f} {unit:5s} {verdict}", flush=True)
+    if not names:
+        RECORD.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+        print(f"peak memory of this run {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)
