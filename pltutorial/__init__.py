@@ -24,7 +24,7 @@ _HOMES = {
     ),
     "settings": ("OptimizeSettings", "ReconstructionSettings", "TextureSettings", "TransferSettings"),
     "optimize": ("optimize_image", "reconstruct_features", "reconstruct_style", "transfer_style"),
-    "figures": ("curves", "frame_slider", "grid", "show", "sweep"),
+    "figures": ("curves", "frame_slider", "grid", "live_panel", "show", "sweep"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
