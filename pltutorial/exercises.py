@@ -5,11 +5,14 @@ A check tries the answer on inputs of its own, so a result copied from the page 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 
-from .losses import feature_loss, style_loss
+from .errors import InputError
+from .images import check_image
+from .losses import feature_loss, pixel_loss, style_loss
 from .optimize import luminance
 
 
@@ -31,10 +34,264 @@ def _answer_of(function: Callable, *arguments):
 # Chapter 1: pixel loss
 
 
+def check_psnr(answer: Callable[[torch.Tensor, torch.Tensor], float]) -> bool:
+    """Check ``answer(output, target)``: the PSNR in decibels of two images (1, 3, H, W) in [0, 1].
+
+    Tried on pictures of its own.
+
+    Taught in chapter 1.
+    """
+    draw = torch.Generator().manual_seed(1)
+    target = torch.rand((1, 3, 12, 17), generator=draw)
+    for strength in (0.5, 0.1, 0.003):
+        output = target + strength * (torch.rand(target.shape, generator=draw) - 0.5)
+        value = _answer_of(lambda o=output: float(answer(o, target)))
+        if value is None:
+            return False
+        error = float((output.double() - target.double()).square().mean())
+        right = 10 * math.log10(1 / error)
+        if abs(value + right) < 0.01:
+            return _judge(False, "", "the sign is turned round: a smaller error must give more decibels.")
+        if abs(value - 10 * math.log(1 / error)) < 0.01:
+            return _judge(False, "", "take the logarithm to base 10, not the natural one.")
+        if abs(value - right / 2) < 0.01 or abs(value - right * 2) < 0.01:
+            return _judge(False, "", "a squared error takes the factor 10, its root the factor 20.")
+        if abs(value - right - 20 * math.log10(255)) < 0.01:
+            return _judge(False, "", "white is 1 here, not 255, so the largest squared error is 1.")
+        if not abs(value - right) < 0.01:
+            return _judge(False, "", "it is ten times the base-10 logarithm of 1 / (mean squared error).")
+    return _judge(True, "PSNR is the squared error on a logarithmic scale, turned upside down.", "")
+
+
+def check_best_picture(answer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> bool:
+    """Check ``answer(pictures, probabilities)``: the one picture (1, 3, H, W) with the least expected L2 loss.
+
+    ``pictures`` is (N, 3, H, W), ``probabilities`` (N,) and sums to 1. Tried on pictures of its own.
+
+    Taught in chapter 1.
+    """
+    draw = torch.Generator().manual_seed(2)
+    for count in (2, 5):
+        pictures = torch.rand((count, 3, 6, 7), generator=draw)
+        probabilities = torch.rand(count, generator=draw) + 0.1
+        probabilities = probabilities / probabilities.sum()
+        value = _answer_of(answer, pictures, probabilities)
+        if value is None:
+            return False
+        if not isinstance(value, torch.Tensor) or value.shape != pictures[:1].shape:
+            got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            return _judge(False, "", f"return one picture, {tuple(pictures[:1].shape)}; yours is {got}.")
+        right = torch.einsum("n,nchw->chw", probabilities, pictures)[None]
+        if torch.allclose(value, pictures.mean(0, keepdim=True), atol=1e-5):
+            return _judge(False, "", "this is right for equal chances; now let likely pictures count more.")
+        if torch.allclose(value, pictures[probabilities.argmax()][None], atol=1e-5):
+            return _judge(False, "", "the likeliest picture is sharp, but it is not the cheapest answer.")
+        if not torch.allclose(value, right, atol=1e-5):
+            return _judge(False, "", "set the derivative of sum p_i (y - t_i)**2 to zero and solve for y.")
+    return _judge(True, "the expected picture has the least expected squared error.", "")
+
+
+def check_counterexample(picture: torch.Tensor) -> bool:
+    """Check a picture, (1, 3, H, W) in [0, 1], whose shift by a pixel to the side costs less than a blur of 1.5 px.
+
+    It must have contrast (a standard deviation of at least 0.05) and be at least 32 pixels high and wide.
+
+    Taught in chapter 1.
+    """
+    try:
+        check_image(picture, "your picture")
+    except InputError as problem:
+        return _judge(False, "", f"{problem}.")
+    if min(picture.shape[-2:]) < 32:
+        return _judge(False, "", "make it at least 32 pixels high and wide.")
+    if picture.std() < 0.05:
+        return _judge(False, "", "without contrast both cost nothing; give it a standard deviation of 0.05.")
+    reach = 6
+    kernel = (-torch.arange(-reach, reach + 1.0).square() / (2 * 1.5**2)).exp()
+    kernel = kernel / kernel.sum()
+    blurred = picture.transpose(0, 1)
+    for shape in ((1, 1, 1, -1), (1, 1, -1, 1)):
+        blurred = torch.nn.functional.conv2d(blurred, kernel.view(shape))
+    here = picture[..., reach:-reach, reach:-reach]
+    moved = picture[..., reach:-reach, reach + 1 : picture.shape[-1] - reach + 1]
+    shift, blur = pixel_loss(moved, here).item(), pixel_loss(blurred.transpose(0, 1), here).item()
+    return _judge(
+        shift < blur,
+        f"moving costs {shift:.3f}, blurring {blur:.3f}.",
+        f"moving costs {shift:.3f}, blurring {blur:.3f}; what looks the same after a step to the side?",
+    )
+
+
 # Chapter 2: feature reconstruction
 
 
+def check_feature_shape(answer: Callable[[str, int, int], tuple[int, int, int]]) -> bool:
+    """Check a function ``(layer, height, width) -> (C, H, W)`` against the network on sizes of its own.
+
+    Taught in chapter 2.
+    """
+    import torch
+
+    from .vgg import RELU_LAYERS, LossNetwork
+
+    network = LossNetwork(precision="float32")
+    for height, width in ((32, 48), (37, 61)):
+        with torch.no_grad():
+            features = network(torch.zeros(1, 3, height, width, device=network.mean.device), RELU_LAYERS)
+        for layer, feature in features.items():
+            given = _answer_of(answer, layer, height, width)
+            if given is None:
+                return False
+            right, given = (
+                tuple(feature.shape[1:]),
+                tuple(given) if isinstance(given, (tuple, list)) else given,
+            )
+            if given != right:
+                asked = f"{layer} of a {width}x{height} picture has not the shape {given}"
+                if not isinstance(given, tuple) or len(given) != 3:
+                    return _judge(False, "", f"{asked}; give three numbers, channels first.")
+                if given[0] != right[0]:
+                    hint = "the channels double from 64 with each block, but never beyond 512."
+                elif (height, width) == (32, 48):
+                    hint = "each pooling halves the height and the width, and there is none before block 1."
+                else:
+                    hint = "pooling drops an odd last row or column, so round down."
+                return _judge(False, "", f"{asked}: {hint}")
+    return _judge(True, "all 13 layers agree with the network, for even and for odd sizes.", "")
+
+
+def check_receptive_field(answer: Callable[[str], int]) -> bool:
+    """Check a function ``layer -> side in pixels`` of the receptive field for all 13 layers.
+
+    The truth is found by tracing which pixels one value depends on, with kernels of ones.
+
+    Taught in chapter 2.
+    """
+    from .vgg import RELU_LAYERS
+
+    for layer in RELU_LAYERS:
+        given = _answer_of(answer, layer)
+        if given is None:
+            return False
+        right = _receptive_field(layer)
+        if given != right:
+            hint = "a 3x3 convolution adds two steps; a step is 1 pixel in block 1 and doubles with each pooling."
+            if layer[4] == "1":
+                hint = "one 3x3 convolution sees 3 pixels, and a second one on top sees 5."
+            elif given == right - 2 ** (int(layer[4]) - 1) + 1:
+                hint = "a 2x2 pooling widens the field as well, by one step of the block before it."
+            return _judge(False, "", f"{layer} does not see {given} pixels: {hint}")
+    return _judge(True, "all 13 layers see exactly as far as tracing their inputs says.", "")
+
+
+def _receptive_field(layer: str) -> int:
+    """Trace the first and last input position of one value back through the layers."""
+    from .vgg import RELU_LAYERS
+
+    first = last = 0
+    names = RELU_LAYERS[: RELU_LAYERS.index(layer) + 1]
+    for name in reversed(names):
+        first, last = first - 1, last + 1  # a 3x3 convolution
+        if name.endswith("_1") and name != "relu1_1":
+            first, last = 2 * first, 2 * last + 1  # the 2x2 pooling before a block
+    return last - first + 1
+
+
 # Chapter 3: style reconstruction
+
+
+def check_distinct_numbers(answer: Callable[[list[int]], int]) -> bool:
+    """Check ``answer(channels)``: how many different numbers the Gram matrices of such layers hold.
+
+    ``channels`` lists the number of channels of each layer; equal by symmetry counts once.
+    Tried on lists of its own.
+
+    Taught in chapter 3.
+    """
+    for channels in ([1], [2], [3, 5], [64, 128, 256, 512]):
+        value = _answer_of(answer, channels)
+        if value is None:
+            return False
+        if (
+            value
+            == sum(count**2 for count in channels)
+            != sum(count * (count + 1) // 2 for count in channels)
+        ):
+            return _judge(False, "", "these are all entries; by symmetry G[i, j] = G[j, i] counts once.")
+        if value == sum(count * (count - 1) // 2 for count in channels):
+            return _judge(False, "", "the diagonal is missing: a channel also fires together with itself.")
+        if value != sum(count * (count + 1) // 2 for count in channels):
+            return _judge(False, "", f"for {channels} it gives {value}; write out a 2 x 2 Gram matrix first.")
+    return _judge(True, "C (C + 1) / 2 for each layer, whatever the picture's size.", "")
+
+
+def check_covariance(answer: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+    """Check ``answer(feature)``: the covariance of the channels over all positions, (N, C, C).
+
+    Every position weighs the same and the sum is divided by their number. Tried on features of its own.
+
+    Taught in chapter 3.
+    """
+    draw = torch.Generator().manual_seed(3)
+    for shape in ((1, 2, 3, 3), (2, 5, 4, 7)):
+        feature = torch.rand(shape, generator=draw) + 0.5
+        value = _answer_of(answer, feature)
+        if value is None:
+            return False
+        channels, positions = shape[1], shape[2] * shape[3]
+        flat = feature.flatten(2)
+        right = torch.stack([torch.cov(picture, correction=0) for picture in flat])
+        if not isinstance(value, torch.Tensor) or value.shape != right.shape:
+            got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            return _judge(
+                False, "", f"return a matrix for each picture, {tuple(right.shape)}; yours is {got}."
+            )
+        if torch.allclose(value, right / channels, atol=1e-5):
+            return _judge(False, "", "it is C times too small: the Gram matrix is divided by C H W, not H W.")
+        if torch.allclose(value, right * positions / (positions - 1), atol=1e-5):
+            return _judge(False, "", "divide by the number of positions, not by one less.")
+        if torch.allclose(value, flat @ flat.transpose(1, 2) / positions, atol=1e-5):
+            return _judge(False, "", "the products are right; now take away the product of the means.")
+        if not torch.allclose(value, right, atol=1e-5):
+            return _judge(False, "", "start from cov(a, b) = mean(a b) - mean(a) mean(b).")
+    return _judge(True, "the Gram matrix is the covariance over C plus what the means contribute.", "")
+
+
+def check_shifted_gram(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> bool:
+    """Check ``answer(feature, shift)``: channels multiplied with channels ``shift`` positions to the right.
+
+    The entry [n, i, j] is the sum of F_i(y, x) F_j(y, x + shift) over all positions where both exist, divided
+    by C times their number; (N, C, C). Tried on features of its own.
+
+    Taught in chapter 3.
+    """
+    draw = torch.Generator().manual_seed(4)
+    for shape, shift in (((1, 2, 3, 4), 0), ((2, 3, 4, 6), 1), ((1, 4, 3, 9), 5)):
+        feature = torch.rand(shape, generator=draw)
+        value = _answer_of(answer, feature, shift)
+        if value is None:
+            return False
+        left, right_side = feature[..., : shape[3] - shift], feature[..., shift:]
+        count = left[0].numel()
+        right = torch.einsum("niyx,njyx->nij", left, right_side) / count
+        if not isinstance(value, torch.Tensor) or value.shape != right.shape:
+            got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            return _judge(False, "", f"return (N, C, C), here {tuple(right.shape)}; yours is {got}.")
+        if torch.allclose(value, right, atol=1e-5):
+            continue
+        if shift == 0:
+            return _judge(False, "", "without a shift it has to be the ordinary Gram matrix.")
+        if torch.allclose(value, right.transpose(1, 2), atol=1e-5):
+            return _judge(
+                False, "", "it is transposed: the second index belongs to the channel on the right."
+            )
+        if torch.allclose(value * feature[0].numel() / count, right, atol=1e-5):
+            return _judge(False, "", "divide by the positions that have a partner, not by all of them.")
+        rolled = torch.einsum("niyx,njyx->nij", feature, feature.roll(-shift, 3)) / feature[0].numel()
+        if torch.allclose(value, rolled, atol=1e-5):
+            return _judge(False, "", "roll brings the left edge back in on the right; cut it off instead.")
+        return _judge(False, "", "slice twice: all columns but the last, and all columns but the first.")
+    return _judge(True, "products across a distance know what stands beside what.", "")
 
 
 # Chapter 4: style transfer by optimisation
