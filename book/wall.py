@@ -14,14 +14,14 @@ from PIL import Image
 from pltutorial import TransferSettings, bundled, read_image, transfer_style, write_image
 
 FOLDER = Path(__file__).parent / "images"
-DEFAULT = TransferSettings(steps=120, sizes=(192, 384, 640), style_weight=1e-4)
+DEFAULT = TransferSettings(steps=90, sizes=(160, 320, 640), style_weight=5e-4)
 PIECES = {  # content, style: changed settings
     ("pagoda", "great_wave"): {},
     ("chelsea", "starry_night"): {},
-    ("bridge", "cafe_terrace"): {},
-    ("mountains", "inokashira_snow"): {},
-    ("coffee", "composition_viii"): {},
-    ("honey_bee", "poppies"): {},
+    ("bridge", "cafe_terrace"): {"style_weight": 1e-3},
+    ("mountains", "inokashira_snow"): {"style_weight": 3e-3},
+    ("coffee", "composition_viii"): {"style_weight": 1.5e-3},
+    ("honey_bee", "poppies"): {"style_weight": 1e-3},
 }
 
 
