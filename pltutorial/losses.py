@@ -279,6 +279,8 @@ class PerceptualLoss(nn.Module):
                 raise InputError(
                     f"the weight {weight} of {name} was given; weights are finite and at least 0"
                 )
+        if not (self.content_weights or self.style_weights or pixel or total_variation):
+            raise InputError("there is nothing to compare; give content or style layers, or a pixel weight")
         self.network = LossNetwork() if network is None else network
         check_layers = getattr(self.network, "check_layers", None)
         if check_layers is not None:
@@ -290,7 +292,14 @@ class PerceptualLoss(nn.Module):
 
         Args:
             image: (N, 3, H, W) in [0, 1], as many as the outputs.
+
+        Raises:
+            InputError: the picture is not (N, 3, H, W) in [0, 1], or too small for a layer.
         """
+        check_image(image, "the content target")
+        return self._content_target(image)
+
+    def _content_target(self, image: torch.Tensor) -> ContentTarget:
         with torch.no_grad():
             features = self.network(image, tuple(self.content_weights)) if self.content_weights else {}
         return ContentTarget(features, image)
@@ -311,8 +320,14 @@ class PerceptualLoss(nn.Module):
             masks: for each region a pair (region of the output, region of the style), (1, 1, H, W) in [0, 1].
 
         Raises:
-            InputError: no style, numbers that do not match, negative weights or an empty region.
+            InputError: no style, numbers that do not match, negative weights, an empty region, or a picture that
+                is not (N, 3, H, W) in [0, 1].
         """
+        for picture in [styles] if isinstance(styles, torch.Tensor) else styles:
+            check_image(picture, "the style target")
+        return self._style_target(styles, weights, masks)
+
+    def _style_target(self, styles, weights=None, masks=None) -> StyleTarget:
         styles = [styles] if isinstance(styles, torch.Tensor) else list(styles)
         if not styles:
             raise InputError("no style was given; give at least one picture")
@@ -369,9 +384,9 @@ class PerceptualLoss(nn.Module):
         """
         self._check_first_call(output, content, style)
         if isinstance(content, torch.Tensor):
-            content = self.content_target(content)
+            content = self._content_target(content)
         if style is not None and not isinstance(style, StyleTarget):
-            style = self.style_target(style)
+            style = self._style_target(style)
         if content is None and (self.content_weights or self.pixel):
             raise InputError(
                 "the loss has content or pixel weights but no content was given; give content=picture"
