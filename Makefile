@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 EXTRAS ?= book,test
 PIP_ARGS ?=
 
-.PHONY: help setup book site lab test execute bench clean lock lint portable
+.PHONY: help setup book site lab test execute bench wall clean lock lint portable
 
 help:
 	@echo "make book      set up, run every chapter, build the site from those runs"
@@ -15,7 +15,8 @@ help:
 	@echo "make site      build the site from the stored, verified outputs: seconds, no chapter is run"
 	@echo "make lab       open the chapters in JupyterLab"
 	@echo "make execute   run the chapters and refresh their stored outputs in place"
-	@echo "make bench     time the package beside its peers"
+	@echo "make bench     time the package: precisions, memory, start-up, a plain baseline"
+	@echo "make wall      make the large pictures of the front page and chapter 4"
 	@echo "make lint      let ruff format and repair what it can"
 	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"
 	@echo "make portable  check the stored outputs as another processor would compute them (before a release)"
@@ -52,6 +53,9 @@ portable: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+wall: $(STAMP)
+	$(BIN)/python book/wall.py
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff format .
