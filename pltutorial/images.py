@@ -5,6 +5,7 @@ An *image* in this package is a float32 tensor (N, 3, H, W), RGB, with values in
 
 from __future__ import annotations
 
+import operator
 import os
 import tempfile
 import warnings
@@ -139,6 +140,10 @@ def _decode(path: Path, max_pixels: int) -> numpy.ndarray:
         Image.MAX_IMAGE_PIXELS = limit
     if picture.mode.startswith(("I", "F")):  # 16-bit grey, or 32-bit integers and floats
         grey = numpy.asarray(picture).astype(numpy.float32)
+        if not numpy.isfinite(grey).all():
+            raise InputError(
+                f"the picture {str(path)!r} holds NaN or infinite values; give one with finite values"
+            )
         if picture.mode != "F" or grey.max() > 1:
             grey /= 65535
         return numpy.repeat(numpy.clip(grey, 0, 1)[..., None], 3, axis=2)
@@ -175,7 +180,7 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     Taught in chapter 1.
     """
     path = check_output(path)
-    image = image.unsqueeze(0) if image.ndim == 3 else image
+    image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
     check_image(image, "the picture to write", clamp=True)
     if len(image) != 1:
         raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
@@ -245,16 +250,18 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     """
     check_image(image, "the picture to resize", clamp=True)
     height, width = image.shape[-2:]
-    if isinstance(size, int):
-        scale = size / max(height, width)
-        size = (max(1, round(height * scale)), max(1, round(width * scale))) if size > 0 else (size, size)
-    if len(size) != 2 or min(size) < 1:
-        raise InputError(f"size {size} was given; give a positive number of pixels, or (height, width)")
-    if tuple(size) == (height, width):
-        return image
-    return F.interpolate(image, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(
-        0, 1
-    )
+    try:
+        sides = [operator.index(side) for side in (size if isinstance(size, tuple | list) else (size,))]
+    except TypeError:  # neither an int nor an integer of numpy
+        sides = []
+    if len(sides) == 1 and not isinstance(size, tuple | list) and sides[0] > 0:
+        scale = sides[0] / max(height, width)
+        sides = [max(1, round(height * scale)), max(1, round(width * scale))]
+    if len(sides) != 2 or min(sides) < 1:
+        raise InputError(f"size {size!r} was given; give a positive number of pixels, or (height, width)")
+    if sides == [height, width]:
+        return image.clamp(0, 1)
+    return F.interpolate(image, size=sides, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def check_image(

@@ -339,7 +339,7 @@ class PerceptualLoss(nn.Module):
                     name: sum(s * g[name] for s, g in zip(shares, grams, strict=True)) for name in grams[0]
                 }
                 return StyleTarget([blend], [None])
-            if weights is not None or len(styles) not in (1, len(masks)):
+            if weights is not None or not masks or len(styles) not in (1, len(masks)):
                 raise InputError(
                     f"{len(styles)} styles and {len(masks)} pairs of masks were given; give one style, "
                     "or one for each pair, and no weights"

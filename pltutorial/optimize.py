@@ -372,10 +372,16 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
     sizes = list(dict.fromkeys(min(size, longest) for size in settings.sizes))
     joined = Result(image)
     for number, size in enumerate(sizes):
-        objective, canvas = objective_at(size)
-        check_memory(canvas.shape, layers, settings, canvas.device)
-        shape = tuple(canvas.shape[-2:])
-        start = resize(joined.image, shape) if number else _start(settings, starts, canvas)
+        try:
+            objective, canvas = objective_at(size)
+            check_memory(canvas.shape, layers, settings, canvas.device)
+            shape = tuple(canvas.shape[-2:])
+            start = resize(joined.image, shape) if number else _start(settings, starts, canvas)
+        except KeyboardInterrupt:
+            if not number:  # nothing is there yet
+                raise
+            joined.stopped = "interrupted"
+            break
         offset, seconds = len(joined.history), joined.seconds
 
         def moved(record: Record, offset: int = offset, seconds: float = seconds) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import pickle
 import urllib.error
 from collections.abc import Iterable
 from pathlib import Path
@@ -260,8 +261,10 @@ def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Te
     pairs = []
     for index, key in enumerate(_KEYS):
         pair = tensors.get(f"features.{key}.weight"), tensors.get(f"features.{key}.bias")
+        if not all(isinstance(tensor, torch.Tensor) for tensor in pair):
+            pair = None, None
         shape = (channels[index + 1], channels[index], 3, 3)
-        if pair[0] is None or pair[1] is None or tuple(pair[0].shape) != shape:
+        if pair[0] is None or pair[1] is None or (pair[0].shape, pair[1].shape) != (shape, shape[:1]):
             raise InputError(
                 f"the weights {str(weights)!r} hold no VGG-16: features.{key} is missing or not {shape}; "
                 "give a state dict with torchvision's names"
@@ -288,10 +291,17 @@ def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(tensors, dict):
+            raise TypeError(f"it holds a {type(tensors).__name__}")
+        return tensors
     except Exception as problem:  # safetensors and pickle raise many kinds
+        # torch's own message invites to run the code in the file
+        reason = "it holds more than tensors, or is no file of PyTorch's"
+        if not isinstance(problem, pickle.UnpicklingError):
+            reason = (str(problem).splitlines() or [type(problem).__name__])[0].split(". ")[0].rstrip(".")
         raise InputError(
-            f"the weights file {str(path)!r} cannot be read ({str(problem).splitlines()[0]}); "
+            f"the weights file {str(path)!r} cannot be read ({reason}); "
             "give a safetensors file, or a .pth that holds a state dict"
         ) from problem
 
