@@ -312,7 +312,8 @@ def live_panel(
         parts = "; ".join(
             f"{name} = {' '.join(_plain(v) for v in options)}" for name, options in choices.items()
         )
-        _display({}, f"live_panel ({parts}): run this cell in Jupyter to move it. It starts like this:")
+        # Printed, not displayed: the site would give a displayed line the caption of the picture below it.
+        print(f"live_panel ({parts}): run this cell in Jupyter to move it. It starts like this:")
         callback(**start)
         return
     import ipywidgets
