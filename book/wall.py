@@ -19,7 +19,7 @@ PIECES = {  # content, style: changed settings
     ("pagoda", "great_wave"): {},
     ("chelsea", "starry_night"): {},
     ("bridge", "cafe_terrace"): {"style_weight": 1e-3},
-    ("mountains", "inokashira_snow"): {"style_weight": 1e-3},
+    ("mountains", "inokashira_snow"): {"style_weight": 3e-3},
     ("coffee", "composition_viii"): {"style_weight": 1.5e-3},
     ("honey_bee", "poppies"): {"style_weight": 1e-3},
 }
