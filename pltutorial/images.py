@@ -91,8 +91,11 @@ def read_image(
     Taught in chapter 1.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    try:
+        found, what = path.is_file(), "is a folder" if path.is_dir() else "does not exist"
+    except OSError as problem:  # a name that is too long
+        found, what = False, f"cannot be opened ({problem.strerror})"
+    if not found:
         raise InputError(f"the picture {str(path)!r} {what}; give the path of a picture file")
     if path.stat().st_size == 0:
         raise InputError(f"the picture {str(path)!r} is an empty file; copy or download it again")
@@ -188,7 +191,7 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
         (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     )
     picture = Image.fromarray(array)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".pltutorial-", suffix=path.suffix)
     try:
         with os.fdopen(handle, "wb") as file:
             picture.save(file, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
@@ -211,7 +214,13 @@ def check_output(path: str | os.PathLike, inputs: tuple[str | os.PathLike, ...] 
     path = Path(path)
     if path.suffix.lower() not in _PICTURES:
         raise InputError(f"the output {str(path)!r} has no known ending; end it in {', '.join(_PICTURES)}")
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as problem:  # a name that is too long
+        raise InputError(
+            f"the output {str(path)!r} cannot be written to ({problem.strerror}); choose another name"
+        ) from None
+    if is_folder:
         raise InputError(f"the output {str(path)!r} is a folder; add a file name")
     if not path.parent.is_dir():
         raise InputError(f"the output folder {str(path.parent)!r} does not exist; make it, or choose another")
@@ -306,7 +315,7 @@ def check_image(
             f"{what} holds NaN or infinite values, but finite ones in [0, 1] are needed; look where it was made"
         )
     slack = 0.5 if clamp else 0.01
-    if high > 1 + slack and (high > 2 or low >= 0):
+    if high > 1 + slack and low >= -0.1 * high:
         raise InputError(
             f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide 0-255 pictures by 255"
         )

@@ -468,8 +468,9 @@ def check_memory(
 def _too_large(shape: torch.Size, free: int | None, needed: int | None = None) -> str:
     height, width = shape[-2:]
     factor = min(0.9, math.sqrt(0.8 * free / needed)) if free and needed else 0.5
+    small = [max(1, int(side * factor)) for side in (height, width)]
     return (
         f"{width}x{height} pixels do not fit into the memory that is free"
         + (f" ({free / 1e9:.1f} GB)" if free else "")
-        + f"; about {int(width * factor)}x{int(height * factor)} would, so give sizes={int(max(height, width) * factor)}"
+        + f"; about {small[1]}x{small[0]} would, so give sizes={max(small)}"
     )
