@@ -23,6 +23,7 @@ _LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 # How far the first L-BFGS step moves a pixel on average: torch's default would move it by less than bfloat16
 # resolves, and the curvature that the second step relies on would be noise.
 _FIRST_MOVE = 0.02
+_DIVERGED = 10  # times the best total: L-BFGS without a line search may leap that far, and starts again
 # Rows are Y, I, Q (NTSC); Gatys et al. (2017), section 5.2, keep I and Q of the content.
 _YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
@@ -110,17 +111,14 @@ def optimize_image(
         terms = objective(pixels)
         total = terms.total
         total.backward()
-        names, values = (
-            list(terms),
-            torch.stack([*terms.values(), total]).tolist(),
-        )  # the one wait for the device
+        values = torch.stack([*terms.values(), total]).tolist()  # the one wait for the device
         if not math.isfinite(values[-1]):
             raise InputError(
                 f"the loss became {values[-1]} at step {len(result.history) + 1}; lower learning_rate or the weights, "
                 "or take optimizer='adam'"
             )
         seconds = time.perf_counter() - start
-        record = Record(len(result.history) + 1, values[-1], dict(zip(names, values, strict=False)), seconds)
+        record = Record(len(result.history) + 1, values[-1], dict(zip(terms, values, strict=False)), seconds)
         result.history.append(record)
         if record.total < best:
             best = record.total
@@ -131,12 +129,23 @@ def optimize_image(
 
     try:
         with tqdm(total=settings.steps, disable=silent, unit="step", leave=False) as bar:
-            for step in range(settings.steps):
-                if settings.optimizer == "lbfgs":  # torch divides the first step by the sum of the gradient
-                    optimizer.param_groups[0]["lr"] = rate * (1 if step else _FIRST_MOVE * pixels.numel())
+            first, trust = (
+                _FIRST_MOVE * pixels.numel(),
+                1.0,
+            )  # torch divides the first step by the sum of the gradient
+            for _ in range(settings.steps):
+                if settings.optimizer == "lbfgs":
+                    optimizer.param_groups[0]["lr"] = rate * trust * (1 if optimizer.state else first)
+                    trust = min(1.0, 1.5 * trust)
                 optimizer.step(closure)
                 with torch.no_grad():
-                    pixels.clamp_(0, 1)
+                    if settings.optimizer == "lbfgs" and result.history[-1].total > _DIVERGED * best:
+                        # a wrong guess of the curvature: back to the best picture, and on from there with shorter steps
+                        pixels.copy_(result.image)
+                        optimizer.state.clear()
+                        trust /= 4
+                    else:
+                        pixels.clamp_(0, 1)
                 bar.set_postfix_str(f"loss {result.history[-1].total:.4g}", refresh=False)
                 bar.update()
             with torch.no_grad():  # the last step's picture has not been looked at yet

@@ -13,9 +13,11 @@ from pltutorial import (
     OptimizeSettings,
     PerceptualLoss,
     TransferSettings,
+    bundled,
     gram_matrix,
     optimize,
     optimize_image,
+    read_image,
     reconstruct_features,
     reconstruct_style,
     resize,
@@ -389,3 +391,14 @@ def test_defaults_are_shared_and_frozen():
     with pytest.raises(AttributeError):
         TransferSettings().steps = 3
     assert TransferSettings(sizes=64).sizes == (64,)
+
+
+@pytest.mark.parametrize("style_weight", [1e-4, 1.0])
+def test_a_nearly_flat_start_recovers_from_a_leap(network, device, style_weight):
+    """Without a line search L-BFGS leaps from here to 200 times the loss; it has to come back and go on."""
+    grey = optimize.luminance(read_image(bundled("content/pagoda"), 64))
+    content = (0.45 + 0.1 * grey).to(device)
+    style = read_image(bundled("style/composition_viii"), 64).to(device)
+    how = {"steps": 40, "sizes": 64, "progress": False, "network": network}
+    result = transfer_style(content, style, style_weight=style_weight, **how)
+    assert min(result.totals) < 0.35 * result.totals[0]
