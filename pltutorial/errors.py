@@ -12,7 +12,7 @@ class InputError(ValueError):
     The message is one sentence that says what was given, what is needed and how to get it.
     The command line prints it after ``error:`` and exits with code 2.
 
-    Taught in chapter 1.
+    Taught in chapter 2.
     """
 
 

@@ -135,7 +135,7 @@ def sweep(
     Raises:
         InputError: as `show`.
 
-    Taught in chapter 1.
+    Taught in chapter 4.
     """
     panels = panels_of(list(images.values()), scale)
     titles = _titles([f"{name} = {_plain(value)}" for value in images], len(panels))

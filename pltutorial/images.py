@@ -184,7 +184,7 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     """
     path = check_output(path)
     image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
-    check_image(image, "the picture to write", clamp=True)
+    check_image(image, "the picture to write", slack=0.5)
     if len(image) != 1:
         raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
     array = (
@@ -255,9 +255,9 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     Raises:
         InputError: the size is not positive, or the image is not one.
 
-    Taught in chapter 1.
+    Taught in chapter 2.
     """
-    check_image(image, "the picture to resize", clamp=True)
+    check_image(image, "the picture to resize", slack=0.5)
     height, width = image.shape[-2:]
     try:
         sides = [operator.index(side) for side in (size if isinstance(size, tuple | list) else (size,))]
@@ -274,7 +274,7 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
 
 
 def check_image(
-    image: torch.Tensor, what: str = "the image", *, clamp: bool = False, smallest: int = 1
+    image: torch.Tensor, what: str = "the image", *, slack: float = 0.01, smallest: int = 1
 ) -> None:
     """Refuse what is not an image, with a sentence that says what was expected.
 
@@ -283,7 +283,7 @@ def check_image(
     Args:
         image: the tensor to check.
         what: how the sentence names it.
-        clamp: small excursions outside [0, 1] are allowed because the caller clamps.
+        slack: how far outside [0, 1] values may be: more where the caller clamps, or a network is still untrained.
         smallest: the least height and width in pixels.
 
     Raises:
@@ -314,7 +314,6 @@ def check_image(
         raise InputError(
             f"{what} holds NaN or infinite values, but finite ones in [0, 1] are needed; look where it was made"
         )
-    slack = 0.5 if clamp else 0.01
     if high > 1 + slack and low >= -0.1 * high:
         raise InputError(
             f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide 0-255 pictures by 255"

@@ -18,6 +18,7 @@ from .images import check_image
 from .vgg import LossNetwork
 
 NORMALIZATIONS = ("johnson", "gatys", "mean")
+_UNTRAINED = 20.0  # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
 _CHUNK = 8192  # positions summed at a time by a Gram matrix
 JOHNSON_CONTENT = {"relu3_3": 1.0}
 JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
@@ -419,7 +420,7 @@ class PerceptualLoss(nn.Module):
         """Values are looked at once, in the first call: a look waits for the device."""
         if self._checked or torch.compiler.is_compiling():
             return
-        check_image(output, "the output", clamp=True)
+        check_image(output, "the output", slack=_UNTRAINED)
         if isinstance(content, torch.Tensor):
             check_image(content, "the content target")
         for picture in (
