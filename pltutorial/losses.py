@@ -6,6 +6,7 @@ All sums are taken in float32 (float64 for float64 input) whatever precision the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -380,8 +381,9 @@ class PerceptualLoss(nn.Module):
             ``total_variation`` and their ``total``, on the output's device.
 
         Raises:
-            InputError: a target that the weights ask for is missing; on the first call also pictures that are
-                not (N, 3, H, W) in [0, 1].
+            InputError: a target that the weights ask for is missing; on the first call also targets that are not
+                (N, 3, H, W) in [0, 1], and outputs on a 0-255 scale. An output that strays less, as an untrained
+                network's does, gives a warning.
         """
         self._check_first_call(output, content, style)
         if isinstance(content, torch.Tensor):
@@ -421,6 +423,13 @@ class PerceptualLoss(nn.Module):
         if self._checked or torch.compiler.is_compiling():
             return
         check_image(output, "the output", slack=_UNTRAINED)
+        low, high = (float(value) for value in output.detach().aminmax())
+        if low < -0.5 or high > 1.5:
+            warnings.warn(
+                f"the output has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; that is well for a network "
+                "still untrained, else give plain pictures: the loss network subtracts its own mean",
+                stacklevel=4,
+            )
         if isinstance(content, torch.Tensor):
             check_image(content, "the content target")
         for picture in (
