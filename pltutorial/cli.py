@@ -133,6 +133,14 @@ def _styles(text: str) -> tuple[list[Path], list[float]]:
     return paths, weights
 
 
+def _read(paths: list[Path], output: Path, max_pixels: int) -> list:
+    """The pictures at the paths, once it is sure that the output can be written and is none of them."""
+    from .images import check_output, read_image
+
+    check_output(output, tuple(paths))
+    return [read_image(path, max_pixels=max_pixels) for path in paths]
+
+
 def _finish(output: Path, result) -> None:
     from .images import write_image
 
@@ -163,12 +171,9 @@ def transfer(
     max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Give a picture the style of another by optimisation (Gatys et al. 2016)."""
-    from .images import check_output, read_image
-
     source = _picture(content, "content")
     paths, weights = _styles(style)
-    check_output(output, (source, *paths))
-    images = [read_image(path, max_pixels=max_pixels) for path in (source, *paths)]
+    images = _read([source, *paths], output, max_pixels)
 
     from .optimize import transfer_style
 
@@ -184,11 +189,7 @@ def reconstruct(
     max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Find a picture with the same features at one layer (Mahendran and Vedaldi 2015)."""
-    from .images import check_output, read_image
-
-    source = _picture(image, "content")
-    check_output(output, (source,))
-    picture = read_image(source, max_pixels=max_pixels)
+    (picture,) = _read([_picture(image, "content")], output, max_pixels)
 
     from .optimize import reconstruct_features
 
@@ -204,11 +205,7 @@ def texture(
     max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Make a texture with the same Gram matrices (Gatys et al. 2015)."""
-    from .images import check_output, read_image
-
-    source = _picture(style, "style")
-    check_output(output, (source,))
-    picture = read_image(source, max_pixels=max_pixels)
+    (picture,) = _read([_picture(style, "style")], output, max_pixels)
 
     from .optimize import reconstruct_style
 
