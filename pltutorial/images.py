@@ -5,11 +5,13 @@ An *image* in this package is a float32 tensor (N, 3, H, W), RGB, with values in
 
 from __future__ import annotations
 
+import io
 import operator
 import os
 import tempfile
-import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy
 import torch
@@ -19,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from .errors import InputError, nearest
 
 MAX_PIXELS = 100_000_000  # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def bundled_names(folder: str) -> list[str]:
@@ -34,7 +36,7 @@ def bundled_names(folder: str) -> list[str]:
     folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     if folder not in folders:
         raise InputError(f"there is no bundled folder {folder!r}; {nearest(folder, folders)}")
-    return sorted(entry.stem for entry in (root / folder).iterdir() if entry.suffix in _PICTURES)
+    return sorted(entry.stem for entry in (root / folder).iterdir() if entry.suffix in PICTURE_ENDINGS)
 
 
 def bundled(name: str) -> Path:
@@ -99,28 +101,8 @@ def read_image(
         raise InputError(f"the picture {str(path)!r} {what}; give the path of a picture file")
     if path.stat().st_size == 0:
         raise InputError(f"the picture {str(path)!r} is an empty file; copy or download it again")
-    try:
-        with warnings.catch_warnings():
-            # our own limit replaces Pillow's warning
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            array = _decode(path, max_pixels)
-    except UnidentifiedImageError:
-        raise InputError(
-            f"{str(path)!r} is not a picture that can be read; give a JPEG, PNG, WebP or TIFF"
-        ) from None
-    except InputError:
-        raise
-    except PermissionError:
-        raise InputError(f"the picture {str(path)!r} may not be read; change its permissions") from None
-    except Image.DecompressionBombError:
-        raise InputError(_too_many_pixels(path, "over 178 million", max_pixels)) from None
-    except (
-        Exception
-    ) as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        reason = str(problem).rstrip(".") or type(problem).__name__
-        raise InputError(
-            f"the picture {str(path)!r} is truncated or damaged ({reason}); copy or download it again"
-        ) from None
+    picture = open_picture(path, path, max_pixels)
+    array = _pixels(picture, path)
     if min(array.shape[:2]) < 2:
         height, width = array.shape[:2]
         raise InputError(
@@ -130,22 +112,65 @@ def read_image(
     return image if size is None else resize(image, size)
 
 
-def _decode(path: Path, max_pixels: int) -> numpy.ndarray:
-    """The file's pixels as float32 (H, W, 3) in [0, 1]."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+def open_picture(
+    file: str | os.PathLike | BinaryIO,
+    name: str | os.PathLike,
+    max_pixels: int = MAX_PIXELS,
+    before: Callable[[Image.Image], None] | None = None,
+) -> Image.Image:
+    """Decode a picture and turn it upright, in whatever mode it is stored.
+
+    Args:
+        file: a path, or a file in memory.
+        name: how the sentence of an error names it.
+        max_pixels: the limit against decompression bombs.
+        before: called with the opened picture when its size is known and nothing is decoded yet.
+
+    Raises:
+        InputError: it is no picture, truncated, or too large.
+    """
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # our own limit replaces Pillow's
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             if picture.width * picture.height > max_pixels:
-                raise InputError(_too_many_pixels(path, f"{picture.width * picture.height:,}", max_pixels))
+                raise InputError(_too_many_pixels(name, f"{picture.width * picture.height:,}", max_pixels))
+            if before is not None:
+                before(picture)
             picture.load()
-            picture = ImageOps.exif_transpose(picture)
+            return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{str(name)!r} is not a picture that can be read; give a JPEG, PNG, WebP or TIFF"
+        ) from None
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"the picture {str(name)!r} may not be read; change its permissions") from None
+    except (
+        Exception
+    ) as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        reason = str(problem).rstrip(".") or type(problem).__name__
+        raise InputError(
+            f"the picture {str(name)!r} is truncated or damaged ({reason}); copy or download it again"
+        ) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def to_rgb(picture: Image.Image, name: str | os.PathLike) -> Image.Image:
+    """A decoded picture of any mode as 8-bit RGB, by the rules of :func:`read_image`."""
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    return Image.fromarray((_pixels(picture, name) * 255).round().astype(numpy.uint8))
+
+
+def _pixels(picture: Image.Image, name: str | os.PathLike) -> numpy.ndarray:
+    """A decoded picture's pixels as float32 (H, W, 3) in [0, 1]."""
     if picture.mode.startswith(("I", "F")):  # 16-bit grey, or 32-bit integers and floats
         grey = numpy.asarray(picture).astype(numpy.float32)
         if not numpy.isfinite(grey).all():
             raise InputError(
-                f"the picture {str(path)!r} holds NaN or infinite values; give one with finite values"
+                f"the picture {str(name)!r} holds NaN or infinite values; give one with finite values"
             )
         if picture.mode != "F" or grey.max() > 1:
             grey /= 65535
@@ -156,7 +181,7 @@ def _decode(path: Path, max_pixels: int) -> numpy.ndarray:
     return numpy.asarray(picture.convert("RGB"), dtype=numpy.float32) / 255
 
 
-def _too_many_pixels(path: Path, count: str, limit: int) -> str:
+def _too_many_pixels(path: str | os.PathLike, count: str, limit: int) -> str:
     return (
         f"the picture {str(path)!r} has {count} pixels and the limit is {limit:,}; "
         "shrink it, or raise max_pixels if you trust the file"
@@ -191,10 +216,23 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
         (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     )
     picture = Image.fromarray(array)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".pltutorial-", suffix=path.suffix)
+    encoded = io.BytesIO()
+    picture.save(encoded, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
+    return write_whole(path, encoded.getvalue())
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> Path:
+    """Write a file whole or not at all: beside its place, flushed to the disk, then renamed.
+
+    Raises:
+        InputError: the folder is missing or read-only, or the disk is full; what was there stays.
+    """
+    path = Path(path)
+    beside = None
     try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".pltutorial-", suffix=path.suffix)
         with os.fdopen(handle, "wb") as file:
-            picture.save(file, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(beside).chmod(0o666 & ~_umask())
@@ -205,15 +243,18 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
             "free space or choose another folder, nothing that was there is lost"
         ) from None
     finally:
-        Path(beside).unlink(missing_ok=True)
+        if beside is not None:
+            Path(beside).unlink(missing_ok=True)
     return path
 
 
 def check_output(path: str | os.PathLike, inputs: tuple[str | os.PathLike, ...] = ()) -> Path:
     """Refuse an output path that cannot be written or that is an input, before any work is done."""
     path = Path(path)
-    if path.suffix.lower() not in _PICTURES:
-        raise InputError(f"the output {str(path)!r} has no known ending; end it in {', '.join(_PICTURES)}")
+    if path.suffix.lower() not in PICTURE_ENDINGS:
+        raise InputError(
+            f"the output {str(path)!r} has no known ending; end it in {', '.join(PICTURE_ENDINGS)}"
+        )
     try:
         is_folder = path.is_dir()
     except OSError as problem:  # a name that is too long
