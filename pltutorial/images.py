@@ -5,7 +5,6 @@ An *image* in this package is a float32 tensor (N, 3, H, W), RGB, with values in
 
 from __future__ import annotations
 
-import io
 import operator
 import os
 import tempfile
@@ -216,13 +215,12 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
         (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     )
     picture = Image.fromarray(array)
-    encoded = io.BytesIO()
-    picture.save(encoded, format=Image.registered_extensions()[path.suffix.lower()], quality=95)
-    return write_whole(path, encoded.getvalue())
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    return write_whole(path, lambda file: picture.save(file, format=kind, quality=95))
 
 
-def write_whole(path: str | os.PathLike, data: bytes) -> Path:
-    """Write a file whole or not at all: beside its place, flushed to the disk, then renamed.
+def write_whole(path: str | os.PathLike, fill: Callable[[BinaryIO], object]) -> Path:
+    """Write a file whole or not at all: ``fill`` writes it beside its place, then it is flushed and renamed.
 
     Raises:
         InputError: the folder is missing or read-only, or the disk is full; what was there stays.
@@ -232,7 +230,7 @@ def write_whole(path: str | os.PathLike, data: bytes) -> Path:
     try:
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".pltutorial-", suffix=path.suffix)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         Path(beside).chmod(0o666 & ~_umask())

@@ -1,0 +1,409 @@
+"""The network is the parameter: image transformation networks, and the files that keep them.
+
+Symbols are the papers': the network f_W, the input image x, the output image y-hat.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .device import best_device, best_precision
+from .errors import InputError, nearest
+from .images import check_image, write_whole
+
+FORMAT, VERSION = "pltutorial-network", "1"
+NORMS, UPSAMPLINGS = ("instance", "batch"), ("resize", "transposed")
+SMALLEST = 16  # pixels along a side: two reflections by stride-2 layers and the 9x9 kernel must find room
+
+
+class _Norm(nn.Module):
+    """Instance normalisation with a scale and a shift for each style, or batch normalisation."""
+
+    def __init__(self, channels: int, norm: str, styles: int) -> None:
+        super().__init__()
+        self.batch = nn.BatchNorm2d(channels) if norm == "batch" else None
+        if norm == "instance":
+            shape = (styles, channels) if styles else (channels,)
+            self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
+        if self.batch is not None:
+            return self.batch(x)
+        if (
+            self.weight.ndim == 1
+        ):  # instance norm is group norm with a group for each channel, and that is faster
+            return F.group_norm(x, x.shape[1], self.weight.to(x.dtype), self.bias.to(x.dtype))
+        scale, shift = (
+            (style.float() @ table.float()).to(x.dtype)[:, :, None, None]
+            for table in (self.weight, self.bias)
+        )
+        return torch.addcmul(shift, F.group_norm(x, x.shape[1]), scale)
+
+
+class _Layer(nn.Module):
+    """A convolution with reflected borders, at stride 1 or 2, or after (or with) an upsampling by 2."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        upsampling: str = "",
+        norm: str = "",
+        styles: int = 0,
+        relu: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kernel, self.upsampling, self.relu = kernel, upsampling, relu
+        if upsampling == "transposed":
+            self.conv: nn.Module = nn.ConvTranspose2d(inputs, outputs, kernel, 2, 1, output_padding=1)
+        else:
+            self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
+        self.norm = _Norm(outputs, norm, styles) if norm else None
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        if self.upsampling == "transposed":  # one reflected position more on each side, cut off again
+            x = self.conv(_reflect(x, 1))[..., 2:-2, 2:-2]
+        else:
+            if self.upsampling:
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.conv(_reflect(x, self.kernel // 2))
+        if self.norm is not None:
+            x = self.norm(x, style)
+        return F.relu(x) if self.relu else x
+
+
+class _Block(nn.Module):
+    """Residual block: two 3x3 convolutions added to their input, without a ReLU after the sum (Gross and Wilber 2016)."""
+
+    def __init__(self, channels: int, norm: str, styles: int) -> None:
+        super().__init__()
+        self.one = _Layer(channels, channels, 3, norm=norm, styles=styles)
+        self.two = _Layer(channels, channels, 3, norm=norm, styles=styles, relu=False)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        return x + self.two(self.one(x, style), style)
+
+
+def _reflect(x: torch.Tensor, by: int) -> torch.Tensor:
+    return F.pad(x, (by, by, by, by), mode="reflect")
+
+
+class TransformNet(nn.Module):
+    """Image transformation network f_W: one forward pass does what an optimisation does in hundreds of steps.
+
+    A 9x9 convolution, two convolutions of stride 2, residual blocks at a quarter of the size, two upsamplings by 2
+    and a 9x9 convolution; normalisation and ReLU after all but the last, whose tanh is scaled to [0, 1]. Every
+    convolution sees reflected borders; a height or width that is no multiple of 4 is reflected up to one and cut
+    off again, so that the output is as large as the input.
+
+    Args:
+        width: channels after the first layer: (width, 2 width, 4 width). 32 in the paper.
+        blocks: residual blocks, 5 in the paper.
+        norm: ``"instance"``, as in the authors' released models: each picture's own contrast is removed, which a
+            style dictates anyway (Ulyanov et al. 2016); ``"batch"``, as in the paper: statistics of the training
+            pictures, so that the output of one picture does not depend on its other parts.
+        upsampling: ``"resize"``, nearest neighbours and a convolution, which cannot draw a checkerboard by
+            overlapping unevenly (Odena et al. 2016); ``"transposed"``, the fractionally strided convolution of
+            the paper, with a quarter of the arithmetic.
+        styles: names of the styles of a conditional network: a scale and a shift in every normalisation for each
+            of them (conditional instance normalisation, Dumoulin et al. 2017, equation 5); none for a network
+            of one style.
+
+    Raises:
+        InputError: an unknown norm or upsampling, numbers below 1, or styles with batch normalisation.
+
+    With the defaults it has 1,679,235 parameters. Source: Johnson et al. (2016), section 3.1 and the
+    supplementary material, table 1.
+
+    Taught in chapter 5.
+    """
+
+    kind = "transform"
+
+    def __init__(
+        self,
+        width: int = 32,
+        blocks: int = 5,
+        *,
+        norm: str = "instance",
+        upsampling: str = "resize",
+        styles: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        for name, value, known in (("norm", norm, NORMS), ("upsampling", upsampling, UPSAMPLINGS)):
+            if value not in known:
+                raise InputError(f"there is no {name} {value!r}; {nearest(value, known)}")
+        if width < 1 or blocks < 1:
+            raise InputError(f"width={width} and blocks={blocks} were given; give at least 1 of each")
+        if styles and norm != "instance":
+            raise InputError("styles need norm='instance': each style is a scale and a shift of that norm")
+        self.config = {
+            "kind": self.kind,
+            "width": width,
+            "blocks": blocks,
+            "norm": norm,
+            "upsampling": upsampling,
+            "styles": list(styles),
+        }
+        self.style_names = tuple(styles)
+        self.card: dict = {}
+        how = {"norm": norm, "styles": len(styles)}
+        self.down = nn.ModuleList(self._downward(width, how))
+        self.blocks = nn.ModuleList(_Block(4 * width, norm, len(styles)) for _ in range(blocks))
+        self.up = nn.ModuleList(
+            _Layer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
+            for inputs, outputs in ((4, 2), (2, 1))
+        )
+        self.last = _Layer(width, 3, self._last_kernel, relu=False)
+        self.to(memory_format=torch.channels_last)
+
+    _last_kernel = 9
+
+    def _downward(self, width: int, how: dict) -> list[nn.Module]:
+        return [
+            _Layer(3, width, 9, **how),
+            _Layer(width, 2 * width, 3, 2, **how),
+            _Layer(2 * width, 4 * width, 3, 2, **how),
+        ]
+
+    def _enter(self, image: torch.Tensor) -> torch.Tensor:
+        return (2 * image - 1).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, image: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        """Transform a batch of pictures.
+
+        Args:
+            image: (N, 3, H, W) in [0, 1], any height and width from 16 pixels on.
+            style: of a conditional network: the index of the style of each picture, (N,) int64, or the share of
+                every style, (N, S) or (1, S) float with rows that sum to 1, such as :meth:`blend` gives.
+
+        Returns:
+            (N, 3, H, W), float32, in (0, 1).
+
+        Raises:
+            InputError: a picture smaller than 16 pixels, a missing style, or one that the network has not.
+        """
+        height, width = image.shape[-2:]
+        if min(height, width) < SMALLEST:
+            raise InputError(
+                f"the picture has {width}x{height} pixels, but the network needs at least {SMALLEST} along each side"
+            )
+        style = self._shares(style, len(image))
+        if height % 4 or width % 4:
+            image = F.pad(image, (0, -width % 4, 0, -height % 4), mode="reflect")
+        x = self._enter(image)
+        for layer in (*self.down, *self.blocks, *self.up):
+            x = layer(x, style)
+        # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
+        x = (self.last(x).float().tanh() + 1) / 2
+        return x[..., :height, :width]
+
+    def blend(self, styles: str | Mapping[str, float]) -> torch.Tensor:
+        """Shares of the styles by name, (1, S): ``blend("great_wave")``, ``blend({"poppies": 3, "great_wave": 1})``.
+
+        Raises:
+            InputError: a style that the network has not, negative weights, or weights that are all 0.
+        """
+        weights = {styles: 1.0} if isinstance(styles, str) else dict(styles)
+        for name in weights:
+            if name not in self.style_names:
+                raise InputError(f"the network has no style {name!r}; {nearest(name, self.style_names)}")
+        total = sum(weights.values())
+        if not weights or min(weights.values()) < 0 or not 0 < total < float("inf"):
+            raise InputError(
+                f"the weights {weights} were given; give numbers of at least 0, not all of them 0"
+            )
+        shares = [weights.get(name, 0) / total for name in self.style_names]
+        return torch.tensor([shares], device=self.last.conv.weight.device)
+
+    def _shares(self, style: torch.Tensor | None, count: int) -> torch.Tensor | None:
+        """The style as shares (N, S), or None for a network without styles. Shapes only: no look at the values."""
+        names = len(self.style_names)
+        if not names:
+            if style is not None:
+                raise InputError("a style was given to a network without styles; leave it out")
+            return None
+        if style is None:
+            raise InputError(
+                f"the network has {names} styles and none was chosen; give network.blend({self.style_names[0]!r})"
+            )
+        if not style.is_floating_point():
+            style = F.one_hot(style.long(), names).float()
+        if style.ndim != 2 or style.shape[1] != names or len(style) not in (1, count):
+            raise InputError(
+                f"a style of shape {tuple(style.shape)} was given for {count} pictures; give indices ({count},), "
+                f"or shares ({count}, {names})"
+            )
+        return style
+
+
+class FastTransformNet(TransformNet):
+    """The fast variant of :class:`TransformNet`: half the width, and no 9x9 kernels at full size.
+
+    The picture enters as 2x2 squares stacked into 12 channels at half the size, and the last kernel is 3x3. With
+    width 16 it has a quarter of the parameters and costs a small fraction of the arithmetic of the full network.
+
+    Args, shapes and errors are those of :class:`TransformNet`.
+
+    Taught in chapter 5.
+    """
+
+    kind = "fast"
+    _last_kernel = 3
+
+    def __init__(
+        self,
+        width: int = 16,
+        blocks: int = 5,
+        *,
+        norm: str = "instance",
+        upsampling: str = "resize",
+        styles: Sequence[str] = (),
+    ) -> None:
+        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles)
+
+    def _downward(self, width: int, how: dict) -> list[nn.Module]:
+        return [_Layer(12, 2 * width, 3, **how), _Layer(2 * width, 4 * width, 3, 2, **how)]
+
+    def _enter(self, image: torch.Tensor) -> torch.Tensor:
+        return F.pixel_unshuffle(2 * image - 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+KINDS: dict[str, type[TransformNet]] = {"transform": TransformNet, "fast": FastTransformNet}
+
+
+def build(config: Mapping) -> TransformNet:
+    """A network from its ``config``, with fresh weights."""
+    arguments = dict(config)
+    return KINDS[arguments.pop("kind")](**arguments)
+
+
+def apply(
+    network: TransformNet,
+    image: torch.Tensor,
+    style: torch.Tensor | None = None,
+    *,
+    precision: str = "auto",
+) -> torch.Tensor:
+    """Run a network on pictures, without gradients, in the best precision of the network's device.
+
+    Args:
+        network: any network whose forward pass takes an image (and a style).
+        image: (N, 3, H, W) in [0, 1]; it is moved to the network's device.
+        style: see :meth:`TransformNet.forward`.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+
+    Returns:
+        (N, 3, H, W), float32, in [0, 1], on the network's device; in bfloat16 within 2/255 of float32.
+
+    Raises:
+        InputError: what is given is no image, or the style does not fit.
+
+    Taught in chapter 5.
+    """
+    check_image(image, "the picture", smallest=SMALLEST)
+    device = next(network.parameters()).device
+    dtype = best_precision(device, precision)
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        given = () if style is None else (style.to(device),)
+        return network(image.to(device), *given).float().clamp(0, 1)
+
+
+def save_network(path: str | Path, network: TransformNet, card: Mapping | None = None) -> Path:
+    """Write a network as safetensors in half precision, with its architecture and its card; whole or not at all.
+
+    Args:
+        path: a name that ends in ``.safetensors``.
+        network: its parameters and its ``config`` are kept.
+        card: what a reader must know of it, JSON-able; the network's own if left out.
+
+    Raises:
+        InputError: another suffix, or the file cannot be written.
+
+    Taught in chapter 5.
+    """
+    from safetensors.torch import save
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{str(path)!r} was given for a network; give a name that ends in .safetensors")
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in network.state_dict().items()
+        if tensor.is_floating_point()
+    }
+    facts = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": json.dumps(network.config),
+        "card": json.dumps(dict(network.card if card is None else card), ensure_ascii=False),
+    }
+    return write_whole(path, lambda file: file.write(save(tensors, facts)))
+
+
+def load_network(path: str | Path, device: str | torch.device | None = None) -> TransformNet:
+    """Read a network that :func:`save_network` wrote; its card is in ``.card``. It is in eval mode.
+
+    Raises:
+        InputError: the file does not exist, is no such file, is damaged, or is of a later version.
+
+    Taught in chapter 5.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    config, card = read_header(path)
+    network = build(config)
+    try:
+        tensors = load_file(path)
+        missing = network.load_state_dict(tensors, strict=False).missing_keys
+    except Exception as problem:  # safetensors and torch raise many kinds
+        raise InputError(_not_a_network(path, "it is damaged")) from problem
+    if any(not name.endswith("num_batches_tracked") for name in missing):
+        raise InputError(_not_a_network(path, f"{missing[0]} is missing"))
+    network.card = card
+    return network.to(best_device(device)).eval().requires_grad_(False)
+
+
+def read_header(path: str | Path) -> tuple[dict, dict]:
+    """Architecture and card of a network file, without its weights.
+
+    Raises:
+        InputError: as :func:`load_network`.
+    """
+    from safetensors import safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"the network {str(path)!r} does not exist; correct the path, or train one")
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+    except Exception as problem:
+        raise InputError(_not_a_network(path, "it is no safetensors file, or damaged")) from problem
+    if facts.get("format") != FORMAT:
+        raise InputError(_not_a_network(path, "it holds no architecture of ours"))
+    if facts.get("version") != VERSION:
+        raise InputError(
+            f"the network {str(path)!r} has version {facts.get('version')} and this program reads version {VERSION}; "
+            "take the program that wrote it, or train it again"
+        )
+    config = json.loads(facts["config"])
+    if config.get("kind") not in KINDS:
+        raise InputError(
+            f"the network {str(path)!r} is of kind {config.get('kind')!r}; {nearest(str(config.get('kind')), KINDS)}"
+        )
+    return config, json.loads(facts.get("card", "{}"))
+
+
+def _not_a_network(path: Path, why: str) -> str:
+    return f"the network {str(path)!r} cannot be read ({why}); give a .safetensors file that `pltutorial train` wrote"
