@@ -1,0 +1,294 @@
+"""The networks that ship trained, each with a card that says how it came about and what it cannot do.
+
+A file of the zoo holds one network: of one style, named as the style, or of several styles that can be blended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError, nearest
+
+if TYPE_CHECKING:  # the names and the cards are read without torch
+    import torch
+
+    from .networks import TransformNet
+
+FOLDER = Path(__file__).parent / "assets" / "styles"
+PRESERVE_COLOR = ("luminance", "histogram")
+CARD = {
+    "data": "trained on",
+    "steps": "steps",
+    "settings": "settings",
+    "curve": "loss by step",
+    "seconds": "time",
+    "machine": "machine",
+    "held_out": "on pictures never seen",
+    "limits": "limits",
+    "licence": "licence",
+}
+"""What every card holds, and how :func:`card_text` calls it; a curve is a list of [step, content, style, total]."""
+
+
+def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
+    """Name and card of every network in the zoo; only the heads of the files are read, and torch is not loaded.
+
+    Args:
+        folder: where the ``.safetensors`` files are; the shipped ones if left out.
+
+    Returns:
+        ``{name: card}``, sorted by name. Besides what :data:`CARD` lists, a card has ``styles``, the names that
+        the network was trained for, and ``bytes``, the size of its file.
+
+    Raises:
+        InputError: a file is damaged or none of ours.
+
+    Taught in chapter 5.
+    """
+    paths = sorted(Path(FOLDER if folder is None else folder).glob("*.safetensors"))
+    return {path.stem: _card(path) for path in paths}
+
+
+def styles(folder: str | os.PathLike | None = None) -> dict[str, list[str]]:
+    """Every style that the zoo knows, and the names of the networks that paint it, the quickest first."""
+    found: dict[str, list[str]] = {}
+    cards = available(folder)
+    for name in sorted(cards, key=lambda name: len(cards[name]["styles"])):
+        for style in cards[name]["styles"]:
+            found.setdefault(style, []).append(name)
+    return dict(sorted(found.items()))
+
+
+def _card(path: Path) -> dict:
+    """The card in the head of a safetensors file: 8 bytes of length, then JSON."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError("no safetensors file")
+            facts = json.loads(file.read(length))["__metadata__"]
+        card, config = json.loads(facts.get("card", "{}")), json.loads(facts["config"])
+        return {**card, "styles": config["styles"] or [path.stem], "bytes": path.stat().st_size}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise InputError(
+            f"the network {str(path)!r} cannot be read (it is damaged, or none of ours); install the package again, "
+            "or take the file away"
+        ) from problem
+
+
+def card_text(card: Mapping) -> str:
+    """A card for people to read: one line for each fact, and the loss curve in at most six of its points.
+
+    Taught in chapter 5.
+    """
+    lines = []
+    for key in [*CARD, *(key for key in card if key not in CARD)]:
+        value = card.get(key)
+        if value in (None, "", [], {}):
+            continue
+        if key == "curve":
+            value = [
+                f"{point[0]:g}: " + ", ".join(f"{term:.4g}" for term in point[1:]) for point in _few(value, 6)
+            ]
+            value = "step: content, style, total\n" + "\n".join(value)
+        elif key == "seconds":
+            value = f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.0f} min"
+        title = CARD.get(key, key.replace("_", " "))
+        lines.append(f"{title}: " + _text(value).replace("\n", "\n  "))
+    return "\n".join(lines)
+
+
+def _few(points: list, count: int) -> list:
+    if len(points) <= count:
+        return points
+    return [points[round(number * (len(points) - 1) / (count - 1))] for number in range(count)]
+
+
+def _text(value) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {_text(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def load_style(
+    name: str | os.PathLike | Mapping[str, float], device: str | torch.device | None = None
+) -> TransformNet:
+    """A trained network by the name of a style, by its own name, or from a file.
+
+    Of several networks that paint a style the one for that style alone is taken: it is the quickest. A blend of
+    styles needs one network that knows all of them.
+
+    Args:
+        name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``, the path of a ``.safetensors``
+            file that :func:`pltutorial.networks.save_network` wrote, or the weights of a blend.
+        device: where to put it; None takes the best there is.
+
+    Raises:
+        InputError: there is no such style (with the nearest name), or the file is no network, damaged, or of
+            another architecture or version.
+
+    Taught in chapter 5.
+    """
+    from .images import PICTURE_ENDINGS
+    from .networks import load_network
+
+    wanted = [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
+    if not isinstance(name, Mapping) and _is_path(wanted[0]):
+        if Path(wanted[0]).suffix.lower() in PICTURE_ENDINGS:
+            raise InputError(
+                f"{wanted[0]!r} is a picture and no network; give a .safetensors file, or `pltutorial transfer` for "
+                "the style of any picture"
+            )
+        return load_network(wanted[0], device)
+    return load_network(FOLDER / f"{_network_for(wanted)}.safetensors", device)
+
+
+def _is_path(name: str) -> bool:
+    return bool(Path(name).suffix) or "/" in name or "\\" in name or Path(name).is_file()
+
+
+def _network_for(wanted: list[str]) -> str:
+    """The network with the fewest styles that has all those wanted."""
+    known = styles()
+    if not known:
+        raise InputError(
+            f"no trained network is installed in {str(FOLDER)!r}; train one with `pltutorial train style`, or install "
+            "the package again"
+        )
+    if len(wanted) == 1 and wanted[0] in available():
+        return wanted[0]
+    for style in wanted:
+        if style not in known:
+            raise InputError(
+                f"there is no trained style {style!r}; {nearest(style, known)}, and `pltutorial transfer` takes any picture"
+            )
+    if not wanted:
+        raise InputError(f"no style was given; name one of {', '.join(known)}")
+    for network in known[wanted[0]]:
+        if all(network in known[style] for style in wanted):
+            return network
+    raise InputError(
+        f"no network knows {', '.join(wanted)} together; blend styles of one network, `pltutorial styles` lists them"
+    )
+
+
+def stylize(
+    image: torch.Tensor,
+    style: str | Mapping[str, float] | None = None,
+    *,
+    network: TransformNet | None = None,
+    strength: float = 1.0,
+    preserve_color: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    precision: str = "auto",
+    device: str | torch.device | None = None,
+) -> torch.Tensor:
+    """Give pictures a style that a network has learned: one forward pass, no optimisation.
+
+    Johnson et al. (2016), section 3.1; several styles at once by conditional instance normalisation, Dumoulin et al.
+    (2017), section 2.2: the scales and shifts of the styles are averaged, not the pictures.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1], at least 16 pixels along each side.
+        style: the name of a style, or the weights of several, ``{"great_wave": 0.7, "poppies": 0.3}``; left out
+            for a ``network`` of one style.
+        network: a network to use, and to reuse: left out, the zoo's network for the style is loaded in each call.
+        strength: from 0, the picture itself, to 1, the network's output; between them pixels are mixed. No
+            network has a style that leaves pictures as they are, so nothing inside it could be turned down to
+            end at the photograph exactly; the mixture does, and costs nothing.
+        preserve_color: ``"luminance"`` keeps the picture's chrominance, and takes brightness alone from the output
+            (Gatys et al. 2017, section 5.2); ``"histogram"`` gives the output the picture's mean colour and covariance
+            (section 5.1, there done to the style, which here is learned already).
+        size: longer side in pixels, or (height, width), to which the picture is resized first; None keeps its size.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        device: where to load the network; None takes the best there is.
+
+    Returns:
+        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
+
+    Raises:
+        InputError: no image, an unknown style, a strength outside [0, 1], or a picture that does not fit into memory.
+
+    Taught in chapter 5.
+    """
+    import torch
+
+    from .images import check_image, resize
+    from .networks import apply
+    from .optimize import match_color, with_colors_of
+
+    check_options(strength, preserve_color)
+    check_image(image, "the picture", slack=0.5)
+    if network is None:
+        if style is None:
+            known = ", ".join(styles()) or "those you trained"
+            raise InputError(f"no style was given; name one of {known}, or give a network")
+        network = load_style(style, device)
+        if not network.style_names:
+            style = None  # it paints that one style
+    elif style is not None and not network.style_names:
+        raise InputError(f"the style {style!r} was given for a network of one style; leave the style out")
+    source = image.clamp(0, 1) if size is None else resize(image, size)
+    shares = None if style is None else network.blend(style)
+    check_memory(source.shape, network)
+    try:
+        output = apply(network, source, shares, precision=precision).to(image.device)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as problem:
+        if type(problem) is RuntimeError and not any(word in str(problem) for word in ("memory", "allocate")):
+            raise
+        raise InputError(_too_large(source.shape)) from problem
+    if preserve_color == "luminance":
+        output = with_colors_of(output, source)
+    elif preserve_color == "histogram":
+        pairs = zip(output.split(1), source.split(1), strict=True)
+        output = torch.cat([match_color(one, other) for one, other in pairs])
+    return output if strength == 1 else torch.lerp(source, output, strength)
+
+
+def check_options(strength: float = 1.0, preserve_color: str | None = None) -> None:
+    """Refuse a strength outside [0, 1] and an unknown way to keep colours."""
+    if not 0 <= strength <= 1:
+        raise InputError(
+            f"strength={strength} was given; give a number from 0 (the picture) to 1 (the style)"
+        )
+    if preserve_color not in (None, *PRESERVE_COLOR):
+        raise InputError(
+            f"preserve_color={preserve_color!r} is unknown; {nearest(str(preserve_color), PRESERVE_COLOR)}"
+        )
+
+
+def memory_needed(shape: tuple[int, ...], network: TransformNet) -> int:
+    """Bytes that a forward pass takes at its peak: measured at 22 to 28 a pixel and channel of the first layer."""
+    count, _, height, width = shape
+    return count * height * width * (30 * network.config["width"] + 100)
+
+
+def check_memory(shape: tuple[int, ...], network: TransformNet) -> None:
+    """Refuse a picture that will not fit into the memory that is free, and say which size would.
+
+    Raises:
+        InputError: it will not fit.
+    """
+    from .optimize import memory_free
+
+    free = memory_free(next(network.parameters()).device)
+    needed = memory_needed(shape, network)
+    if free is not None and needed > free:
+        raise InputError(_too_large(shape, free, needed))
+
+
+def _too_large(shape: tuple[int, ...], free: int | None = None, needed: int | None = None) -> str:
+    count, _, height, width = shape
+    factor = min(0.9, (0.8 * free / needed) ** 0.5) if free and needed else 0.5
+    return (
+        (f"{count} pictures of " if count > 1 else "")
+        + f"{width}x{height} pixels do not fit into the memory that is free"
+        + (f" ({free / 1e9:.1f} GB)" if free else "")
+        + f"; give size={max(16, int(max(height, width) * factor))}"
+    )
