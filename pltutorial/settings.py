@@ -1,4 +1,4 @@
-"""Settings of the optimisations, free of heavy imports: functions and command line read the same defaults."""
+"""Settings of optimisations and trainings, free of heavy imports: functions and command line read the same defaults."""
 
 from __future__ import annotations
 
@@ -50,10 +50,7 @@ class OptimizeSettings:
             )
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate={self.learning_rate} was given; give a positive number")
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if setting.name.endswith(("weight", "variation")) and not 0 <= value < float("inf"):
-                raise InputError(f"{setting.name}={value} was given; weights are finite and at least 0")
+        _check_weights(self)
 
 
 @dataclass(frozen=True)
@@ -114,6 +111,120 @@ class TransferSettings(OptimizeSettings):
             raise InputError(f"preserve_color={self.preserve_color!r} is unknown; {known}")
         if not 0 < self.style_scale < float("inf"):
             raise InputError(f"style_scale={self.style_scale} was given; give a positive number")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained; shared by every task.
+
+    Taught in chapter 5.
+    """
+
+    steps: int = _setting(40_000, "Training steps in all; 40,000 in Johnson et al. (2016).")
+    batch_size: int = _setting(4, "Pictures in a step, over all processes together.")
+    size: int = _setting(256, "Height and width of the training crops in pixels.")
+    learning_rate: float = _setting(1e-3, "Adam's step length.")
+    schedule: str = _setting(
+        "constant", "constant, as in the paper, or cosine (falls to 0 at the last step)."
+    )
+    warmup: int = _setting(0, "Steps over which the learning rate rises to its full value.")
+    gradient_clip: float = _setting(0.0, "Largest norm of the gradient; 0 turns clipping off.")
+    ema: float = _setting(0.0, "Decay of a running average of the weights, such as 0.999; 0 turns it off.")
+    seed: int = _setting(0, "Seed of weights and crops: two runs on one machine give the same network.")
+    workers: int = _setting(0, "Processes that read pictures ahead; 0 reads them in the training process.")
+    max_broken: float = _setting(0.05, "Stop when more than this share of the pictures cannot be read.")
+    log_every: int = _setting(20, "Steps between lines of the log.")
+    sample_every: int = _setting(500, "Steps between sample pictures; 0 writes none.")
+    checkpoint_every: int = _setting(500, "Steps between checkpoints; 0 writes one at the end only.")
+    device: str = _setting("auto", "auto, cpu, cuda or mps.")
+    precision: str = _setting("auto", "auto (bfloat16 where the processor has it), float32 or bfloat16.")
+    compile: bool = _setting(False, "Compile network and loss first (needs a C++ compiler on a CPU).")
+    tensorboard: bool = _setting(
+        False, "Write a TensorBoard log beside the CSV (needs the package tensorboard)."
+    )
+    progress: bool = _setting(True, "Show a progress bar.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        for name in ("steps", "batch_size", "size", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} was given; give at least 1")
+        for name in ("warmup", "gradient_clip", "workers", "sample_every", "checkpoint_every", "seed"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name}={getattr(self, name)} was given; give 0 or more")
+        for name in ("ema", "max_broken"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)} was given; give a number from 0 to below 1")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"learning_rate={self.learning_rate} was given; give a positive number")
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(
+                f"there is no schedule {self.schedule!r}; {nearest(self.schedule, ('constant', 'cosine'))}"
+            )
+        _check_weights(self)
+
+
+@dataclass(frozen=True)
+class StyleTrainingSettings(TrainingSettings):
+    """Feed-forward style transfer (Johnson et al. 2016); weights are on the scale of its equations 2 to 5.
+
+    The loss network sees 0-255 pictures less its mean, Gram matrices are divided by C H W, and the style loss
+    is the squared Frobenius norm; the paper publishes no weights, so these are ours.
+
+    Taught in chapter 5.
+    """
+
+    styles: tuple[str, ...] = _setting(
+        ("great_wave",), "Pictures, or names of bundled ones; several make one conditional network."
+    )
+    network: str = _setting("fast", "fast, or transform (the paper's full network).")
+    width: int | None = _setting(
+        None, "Channels of the first layer; 16 for fast and 32 for transform if left out."
+    )
+    blocks: int = _setting(5, "Residual blocks.")
+    norm: str = _setting("instance", "instance, or batch as in the paper.")
+    upsampling: str = _setting("resize", "resize (no checkerboard) or transposed, as in the paper.")
+    content_layers: tuple[str, ...] = _setting(
+        ("relu3_3",), "Layers of the content term, each with the same weight."
+    )
+    style_layers: tuple[str, ...] = _setting(
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layers of the style term, each with the same weight."
+    )
+    content_weight: float = _setting(1.0, "Weight of the content term.")
+    style_weight: float = _setting(1.5e-4, "Weight of the style term.")
+    style_weights: tuple[float, ...] = _setting(
+        (), "A factor on it for each style, in their order; 1 for all if left out."
+    )
+    total_variation: float = _setting(
+        1e-5, "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in the paper."
+    )
+    style_size: int = _setting(
+        384, "Longer side of the style pictures in pixels: larger makes larger strokes."
+    )
+    start: str | None = _setting(
+        None, "A network to start from: a .safetensors file, or the name of a shipped one."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if not self.styles:
+            raise InputError("no style was given; give at least one picture, or the name of a bundled one")
+        if self.style_weights and len(self.style_weights) != len(self.styles):
+            raise InputError(
+                f"{len(self.style_weights)} style_weights were given for {len(self.styles)} styles; give one for each"
+            )
+        if self.network not in ("fast", "transform"):
+            raise InputError(
+                f"there is no network {self.network!r}; {nearest(self.network, ('fast', 'transform'))}"
+            )
+
+
+def _check_weights(settings) -> None:
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        if setting.name.endswith(("weight", "variation")) and not 0 <= value < float("inf"):
+            raise InputError(f"{setting.name}={value} was given; weights are finite and at least 0")
 
 
 def changed(settings, kind: type, changes: dict):
