@@ -100,15 +100,37 @@ def read_image(
         raise InputError(f"the picture {str(path)!r} {what}; give the path of a picture file")
     if path.stat().st_size == 0:
         raise InputError(f"the picture {str(path)!r} is an empty file; copy or download it again")
-    picture = open_picture(path, path, max_pixels)
-    array = _pixels(picture, path)
+    image = to_image(open_picture(path, path, max_pixels), path)
+    return image if size is None else resize(image, size)
+
+
+def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
+    """A decoded picture of any mode as an image (1, 3, H, W), by the rules of :func:`read_image`.
+
+    Raises:
+        InputError: fewer than 2 pixels along a side, or values that are not finite.
+    """
+    array = _pixels(picture, name)
     if min(array.shape[:2]) < 2:
         height, width = array.shape[:2]
         raise InputError(
-            f"the picture {str(path)!r} has {width}x{height} pixels; give one with at least 2 along each side"
+            f"the picture {str(name)!r} has {width}x{height} pixels; give one with at least 2 along each side"
         )
-    image = torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
-    return image if size is None else resize(image, size)
+    return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """One image, (1, 3, H, W) or (3, H, W), as an 8-bit RGB picture; values are clamped and rounded.
+
+    Raises:
+        InputError: it is not one finite RGB image.
+    """
+    image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
+    check_image(image, "the picture to write", slack=0.5)
+    if len(image) != 1:
+        raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
+    values = (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
 
 
 def open_picture(
@@ -207,14 +229,7 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     Taught in chapter 1.
     """
     path = check_output(path)
-    image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
-    check_image(image, "the picture to write", slack=0.5)
-    if len(image) != 1:
-        raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
-    array = (
-        (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    )
-    picture = Image.fromarray(array)
+    picture = to_picture(image)
     kind = Image.registered_extensions()[path.suffix.lower()]
     return write_whole(path, lambda file: picture.save(file, format=kind, quality=95))
 
@@ -246,13 +261,15 @@ def write_whole(path: str | os.PathLike, fill: Callable[[BinaryIO], object]) -> 
     return path
 
 
-def check_output(path: str | os.PathLike, inputs: tuple[str | os.PathLike, ...] = ()) -> Path:
+def check_output(
+    path: str | os.PathLike,
+    inputs: tuple[str | os.PathLike, ...] = (),
+    endings: tuple[str, ...] = PICTURE_ENDINGS,
+) -> Path:
     """Refuse an output path that cannot be written or that is an input, before any work is done."""
     path = Path(path)
-    if path.suffix.lower() not in PICTURE_ENDINGS:
-        raise InputError(
-            f"the output {str(path)!r} has no known ending; end it in {', '.join(PICTURE_ENDINGS)}"
-        )
+    if path.suffix.lower() not in endings:
+        raise InputError(f"the output {str(path)!r} has no known ending; end it in {', '.join(endings)}")
     try:
         is_folder = path.is_dir()
     except OSError as problem:  # a name that is too long
