@@ -7,7 +7,10 @@ import io
 import math
 import os
 import re
+import signal
+import sys
 import tarfile
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -106,9 +109,9 @@ class Pictures(Dataset):
             try:
                 return self._crop(i, n), tuple(broken)
             except (InputError, OSError) as problem:
-                broken.append(f"{self._files.name(i)} ({_reason(problem)})")
+                broken.append(_fault(self._files.name(i), problem))
         raise InputError(
-            f"{len(broken)} pictures in a row of {str(self.source)!r} cannot be used, the first is {broken[0]}; "
+            f"{len(broken)} pictures in a row of {str(self.source)!r} cannot be used, to begin with {broken[0]}; "
             "copy or download them again"
         )
 
@@ -134,7 +137,8 @@ class Pictures(Dataset):
         crop = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
         if self.flip and mirrored < 0.5:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return torch.from_numpy(numpy.array(crop)).permute(2, 0, 1).contiguous().float().div_(255)
+        planes = numpy.ascontiguousarray(numpy.asarray(crop).transpose(2, 0, 1))
+        return torch.from_numpy(planes / numpy.float32(255))
 
     def _check_sizes(self) -> None:
         """Looks at pictures until one is large enough; refuses if none is."""
@@ -152,10 +156,10 @@ class Pictures(Dataset):
                 seen += 1
                 largest = max(largest, found.size, key=min)
             except (InputError, OSError) as problem:
-                first = first or f"{self._files.name(i)} ({_reason(problem)})"
+                first = first or _fault(self._files.name(i), problem)
         if not seen:
             raise InputError(
-                f"none of the {len(self):,} pictures of {str(self.source)!r} can be read, the first is {first}; "
+                f"none of the {len(self):,} pictures of {str(self.source)!r} can be read, to begin with {first}; "
                 "copy or download them again"
             )
         raise InputError(
@@ -166,19 +170,17 @@ class Pictures(Dataset):
 
 class _TooSmall(InputError):
     def __init__(self, size: tuple[int, int]):
-        super().__init__(f"smaller than the crop: {size[0]}x{size[1]}")
+        super().__init__(f"a picture of {size[0]}x{size[1]} pixels is smaller than the crop")
         self.size = size
 
 
-def _reason(problem: Exception) -> str:
-    """The part of an error's sentence that says why."""
+def _fault(name: str, problem: Exception) -> str:
+    """A picture's name and what is wrong with it, from an error's sentence."""
     if isinstance(problem, _TooSmall):
-        return str(problem)
-    text = problem.strerror or str(problem) if isinstance(problem, OSError) else str(problem)
-    inner = re.search(r"\((.*)\)", text)
-    if inner:
-        return inner[1]
-    return "no picture" if "not a picture" in text else text.rsplit("; ", 1)[0].rsplit("' ", 1)[-1]
+        return f"{name} is smaller than the crop ({problem.size[0]}x{problem.size[1]})"
+    if isinstance(problem, OSError):
+        return f"{name} cannot be read ({problem.strerror or problem})"
+    return name + str(problem).rsplit("; ", 1)[0].rpartition(repr(name))[2]
 
 
 @lru_cache(maxsize=4)  # a batch may lie across two epochs
@@ -389,34 +391,44 @@ def _batches(pictures, steps, workers, device):
     more = {}
     if workers:
         # with fork a script needs no `if __name__ == "__main__":`; elsewhere the platform decides
-        fork = os.name == "posix" and os.uname().sysname == "Linux"
-        more = {"prefetch_factor": 4, "worker_init_fn": _one_thread}
-        more["multiprocessing_context"] = "fork" if fork else None
+        more = {"prefetch_factor": 4, "multiprocessing_context": "fork" if sys.platform == "linux" else None}
+    handler = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     batches = iter(
         DataLoader(
             _Quiet(pictures),
             batch_sampler=steps,
             collate_fn=_collate,
-            num_workers=workers,
+            num_workers=workers,  # each runs one torch thread, which is PyTorch's rule
             pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # else starting it would draw a number from the global generator
             **more,
         )
     )
-    while True:
-        try:
-            images, names, problem = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as died:
-            if "DataLoader worker" not in str(died):
-                raise
-            raise InputError(
-                f"one of {workers} processes that read pictures died ({str(died).split('. ')[0].rstrip('.')}); "
-                "give fewer workers, 0 reads without any, or more memory"
-            ) from None
-        if problem:
-            raise InputError(problem)
-        yield images.to(device, non_blocking=True), names
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        # PyTorch's handler would raise in the middle of whatever runs when a worker dies, such as the writing of
+        # a checkpoint; without it the death is noticed here, at the next batch
+        signal.signal(signal.SIGCHLD, handler)
+    try:
+        for images, names, problem in batches:
+            if problem:
+                raise InputError(problem)
+            yield images.to(device, non_blocking=True), names
+    except (RuntimeError, OSError, EOFError) as problem:
+        if not _died(problem, workers):
+            raise
+        raise InputError(
+            f"one of {workers} processes that read pictures died, as when memory runs out; give fewer workers, "
+            "0 reads without any, or more memory (in a container, more shared memory)"
+        ) from None
+    finally:
+        getattr(batches, "_shutdown_workers", lambda: None)()  # now, not when the last traceback is forgotten
+
+
+def _died(problem: Exception, workers: int) -> bool:
+    """Whether an error is a worker's death: a silent process or a cut connection, not what it reports itself."""
+    reported = str(problem).startswith("Caught ")
+    silent = not isinstance(problem, RuntimeError) or "DataLoader worker" in str(problem)
+    return workers > 0 and silent and not reported
 
 
 class _Steps:
@@ -451,7 +463,3 @@ def _collate(items: list) -> tuple[torch.Tensor | None, list[str], str]:
     if problem:
         return None, [], problem
     return torch.stack([image for image, _ in items]), [name for _, names in items for name in names], ""
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
