@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands_stylize import list_styles, stylize
 from .errors import InputError, nearest
 from .settings import ReconstructionSettings, TextureSettings, TransferSettings
 
@@ -210,6 +211,10 @@ def texture(
     from .optimize import reconstruct_style
 
     _finish(output, reconstruct_style(picture, settings=settings))
+
+
+app.command()(stylize)
+app.command("styles")(list_styles)
 
 
 # Of the bundled pagoda against the pagoda mirrored left to right, 128 px, in float32 on a CPU.

@@ -1,0 +1,405 @@
+"""The commands ``stylize`` and ``styles``: what a trained network does to pictures, folders, GIFs, videos and pipes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from .networks import TransformNet
+
+PIPE = "-"
+
+
+def stylize(
+    photo: Annotated[
+        str,
+        typer.Argument(
+            help="A picture, the name of a bundled one, a folder, a GIF, a video, or - for standard input.",
+            metavar="PHOTO",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="Where to write: a file, a folder for a folder, - for standard output."
+        ),
+    ],
+    style: Annotated[
+        str | None, typer.Option(help="A trained style; `pltutorial styles` lists them.")
+    ] = None,
+    styles: Annotated[
+        str | None, typer.Option(help="A blend of styles with weights: great_wave:0.7,poppies:0.3")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A network that `pltutorial train` wrote.")] = None,
+    strength: Annotated[float, typer.Option(help="From 0, the picture itself, to 1, the whole style.")] = 1.0,
+    preserve_color: Annotated[
+        str | None, typer.Option(help="luminance or histogram: keep the picture's colours.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Longer side of the output in pixels; the picture's if left out.")
+    ] = None,
+    temporal_smoothing: Annotated[
+        float,
+        typer.Option(
+            help="For GIFs and videos, from 0 to below 1: less flicker where nothing moves; try 0.8."
+        ),
+    ] = 0.0,
+    format: Annotated[
+        str | None,
+        typer.Option(help="png, jpg, webp, ... for standard output (png if left out) and for folders."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (bfloat16 where the processor has it), float32 or bfloat16.")
+    ] = "auto",
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object; on standard error if the picture is piped."),
+    ] = False,
+    progress: Annotated[bool, typer.Option(help="Show a progress bar for GIFs and videos.")] = True,
+    max_pixels: Annotated[
+        int, typer.Option(help="Refuse pictures with more pixels than this.")
+    ] = 100_000_000,
+) -> None:
+    """Give pictures a style that a network has learned, in one pass (Johnson et al. 2016)."""
+    from .cli import _picture
+    from .video import temporal_smoothing as check_smoothing
+    from .zoo import check_options
+
+    check_options(strength, preserve_color)
+    check_smoothing(temporal_smoothing)
+    if size is not None and size < 1:
+        raise InputError(f"--size {size} was given; give the longer side in pixels, such as 1024")
+    source = photo if photo == PIPE else _picture(photo, "content")
+    folder = source != PIPE and source.is_dir()
+    ending = _ending(format, output, folder)
+    jobs = _jobs(source, output, ending) if folder else [_checked(source, output)]
+
+    network, chosen = _network(style, styles, model, device)
+    from . import zoo
+    from .device import best_precision
+
+    def work(image: torch.Tensor) -> torch.Tensor:
+        return zoo.stylize(
+            image,
+            chosen,
+            network=network,
+            strength=strength,
+            preserve_color=preserve_color,
+            precision=precision,
+        )
+
+    if folder:
+        _make(Path(output))
+    where = next(network.parameters()).device
+    facts = {
+        "input": str(source),
+        "output": output,
+        "style": chosen or style or Path(model).stem,
+        "device": str(where),
+        "precision": str(best_precision(where, precision)).removeprefix("torch."),
+    }
+    clip = {"smoothing": temporal_smoothing, "progress": progress}
+    start = time.perf_counter()
+    done, failed = [], []
+    for one, target in jobs:
+        try:
+            done.append(_one(one, target, work, size=size, max_pixels=max_pixels, clip=clip, ending=ending))
+        except InputError as problem:
+            if not folder:
+                raise
+            failed.append({"input": str(one), "error": str(problem)})
+            print(f"left out: {problem}", file=sys.stderr)
+            continue
+        if not as_json and output != PIPE:
+            print(_line(done[-1], facts))
+    if folder:
+        facts |= {"pictures": done, "failed": failed, "seconds": round(time.perf_counter() - start, 3)}
+    else:
+        facts |= done[0]
+    if as_json:
+        print(json.dumps(facts), file=sys.stderr if output == PIPE else sys.stdout)
+    if failed:
+        print(f"error: {len(failed)} of {len(jobs)} were left out, as said above", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _line(done: dict, facts: dict) -> str:
+    frames = f", {done['frames']} frames" if "frames" in done else ""
+    width, height = done["size"]
+    style = facts["style"]
+    style = (
+        ", ".join(f"{name}:{weight:g}" for name, weight in style.items())
+        if isinstance(style, dict)
+        else style
+    )
+    return (
+        f"{done['output']}: {width}x{height}{frames}, {style}, {done['seconds']:.2f} s on {facts['device']} "
+        f"in {facts['precision']}"
+    )
+
+
+# --- what is asked for ------------------------------------------------------------------------------------
+
+
+def _network(
+    style: str | None, styles: str | None, model: Path | None, device: str
+) -> tuple[TransformNet, str | dict | None]:
+    """The network, and which of its styles: a name, weights, or None for the one it has."""
+    from .zoo import load_style
+    from .zoo import styles as known
+
+    if style and styles:
+        raise InputError("--style and --styles were both given; give one of them")
+    if not (style or styles or model):
+        names = ", ".join(known()) or "none is installed, train one with `pltutorial train style`"
+        raise InputError(f"no style was given; choose one with --style: {names}")
+    wanted: str | dict | None = _weights(styles) if styles else style
+    network = load_style(wanted if model is None else model, device)
+    if not network.style_names:
+        if model is not None and wanted is not None:
+            raise InputError(f"the network {str(model)!r} has one style of its own; leave --style out")
+        return network, None
+    if wanted is None or (isinstance(wanted, str) and wanted not in network.style_names and model is None):
+        if len(network.style_names) > 1:  # a network was named, and it has several styles
+            raise InputError(
+                f"this network has several styles; choose with --style out of {', '.join(network.style_names)}"
+            )
+        wanted = network.style_names[0]
+    network.blend(wanted)  # an unknown name is refused before any picture is read
+    return network, wanted
+
+
+def _weights(text: str) -> dict[str, float]:
+    """``great_wave:0.7,poppies:0.3`` as names and weights."""
+    weights: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, weight = part.partition(":")
+        if not re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]+)?", weight or "1"):
+            raise InputError(
+                f"the weight {weight!r} of style {name!r} is no number of at least 0; write {name}:0.5"
+            )
+        weights[name] = weights.get(name, 0) + float(weight or 1)
+    if not weights:
+        raise InputError(f"--styles {text!r} names no style; write great_wave:0.7,poppies:0.3")
+    return weights
+
+
+def _ending(format: str | None, output: str, folder: bool) -> str | None:
+    """The ending that --format means."""
+    from .images import PICTURE_ENDINGS
+
+    if format is None:
+        return ".png" if output == PIPE else None
+    ending = "." + format.lower().removeprefix(".")
+    if ending not in PICTURE_ENDINGS:
+        known = [ending[1:] for ending in PICTURE_ENDINGS]
+        raise InputError(f"--format {format!r} is unknown; {nearest(format, known)}")
+    if output != PIPE and not folder:
+        raise InputError(f"--format is for pipes and folders; end {output!r} in {ending} instead")
+    return ending
+
+
+def _checked(source: Path | str, output: str) -> tuple[Path | str, Path | str]:
+    """Refuse an output that cannot be written, or is of another kind than the input, before any work is done."""
+    from .images import PICTURE_ENDINGS, check_output
+    from .video import VIDEO_ENDINGS
+
+    kind = "" if source == PIPE else source.suffix.lower()
+    if output == PIPE:
+        if sys.stdout.isatty():
+            raise InputError(
+                "standard output is a terminal; pipe it into a program or a file, or give -o FILE"
+            )
+        if kind in VIDEO_ENDINGS:
+            raise InputError(f"{str(source)!r} is a video and cannot be piped; give -o FILE with its ending")
+        return source, output
+    moving = (*VIDEO_ENDINGS, ".gif")
+    inputs = () if source == PIPE else (source,)
+    target = check_output(output, inputs, PICTURE_ENDINGS if source == PIPE else (*PICTURE_ENDINGS, *moving))
+    ending = target.suffix.lower()
+    if kind in VIDEO_ENDINGS and ending not in VIDEO_ENDINGS:
+        raise InputError(
+            f"{str(source)!r} is a video and the output ends in {ending}; end it in {', '.join(VIDEO_ENDINGS)}"
+        )
+    if ending in moving and kind not in moving:
+        raise InputError(
+            f"{str(source)!r} is a single picture and the output ends in {ending}; end it in .png or .jpg"
+        )
+    return source, target
+
+
+def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Path]]:
+    """Every picture, GIF and video of a folder with the file it becomes in the other."""
+    from .images import PICTURE_ENDINGS, check_output
+    from .video import VIDEO_ENDINGS
+
+    kinds = (*PICTURE_ENDINGS, ".gif", *VIDEO_ENDINGS)
+    try:
+        found = sorted(
+            path for path in folder.iterdir() if path.suffix.lower() in kinds and path.name[0] != "."
+        )
+    except OSError as problem:
+        raise InputError(
+            f"the folder {str(folder)!r} cannot be read ({problem.strerror}); change its permissions"
+        ) from None
+    if not found:
+        raise InputError(
+            f"there is no picture in the folder {str(folder)!r}; give one with files ending in {', '.join(kinds)}"
+        )
+    if output == PIPE:
+        raise InputError("a folder cannot be piped; give -o FOLDER")
+    target = Path(output)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"the output {output!r} is a file and the input a folder; give the name of a folder")
+    if target.exists() and target.samefile(folder):
+        raise InputError(
+            f"the output {output!r} is also an input; choose another folder so that nothing is lost"
+        )
+    names: dict[str, str] = {}
+    for path in found:
+        changes = ending and path.suffix.lower() in PICTURE_ENDINGS
+        name = path.stem + ending if changes else path.name
+        if name in names:
+            raise InputError(
+                f"{names[name]!r} and {path.name!r} would both become {name!r}; rename one, or leave --format out"
+            )
+        names[name] = path.name
+    if not target.exists():
+        check_output(target.parent / "any.png")
+    return [(folder / path, target / name) for name, path in names.items()]
+
+
+def _make(folder: Path) -> None:
+    from .images import check_output
+
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise InputError(
+            f"the output folder {str(folder)!r} cannot be made ({problem.strerror}); choose another"
+        ) from None
+    check_output(folder / "any.png")
+
+
+# --- one file ---------------------------------------------------------------------------------------------
+
+
+def _one(
+    source: Path | str,
+    target: Path | str,
+    work: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    size: int | None,
+    max_pixels: int,
+    clip: dict,
+    ending: str | None,
+) -> dict:
+    """Read, transform and write one picture, GIF or video; returns what was written."""
+    from . import video
+    from .images import check_output, read_image, resize, write_image
+
+    start = time.perf_counter()
+    how = {"size": size, "max_pixels": max_pixels, **clip}
+    facts = {"input": str(source), "output": str(target)}
+    kind = "" if target == PIPE else target.suffix.lower()
+    if kind == ".gif" or kind in video.VIDEO_ENDINGS:
+        move = video.stylize_gif if kind == ".gif" else video.stylize_video
+        made = move(source, target, work, **how)
+        facts |= {"size": [made.width, made.height], "frames": made.frames}
+    else:
+        if source != PIPE and source.suffix.lower() == ".gif":
+            _refuse_animation(source)
+        image = _standard_input(max_pixels) if source == PIPE else read_image(source, max_pixels=max_pixels)
+        image = work(image if size is None else resize(image, size))
+        if target == PIPE:
+            _standard_output(image, ending)
+        else:
+            write_image(check_output(target), image)
+        facts["size"] = [image.shape[-1], image.shape[-2]]
+    return {**facts, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def _refuse_animation(source: Path) -> None:
+    from PIL import Image
+
+    try:
+        with Image.open(source) as picture:
+            frames = getattr(picture, "n_frames", 1)
+    except Exception:  # reading it properly will say what is wrong
+        return
+    if frames > 1:
+        raise InputError(
+            f"{str(source)!r} has {frames} frames; end the output in .gif, or in .mp4 for a video"
+        )
+
+
+def _standard_input(max_pixels: int) -> torch.Tensor:
+    from .images import open_picture, to_image
+
+    if sys.stdin.isatty():
+        raise InputError("standard input is a terminal; pipe a picture into the command, or give a path")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise InputError("standard input is empty; pipe a picture into the command, or give a path")
+    name = "standard input"
+    return to_image(open_picture(io.BytesIO(data), name, max_pixels), name)
+
+
+def _standard_output(image: torch.Tensor, ending: str) -> None:
+    from PIL import Image
+
+    from .images import to_picture
+
+    data = io.BytesIO()
+    to_picture(image).save(data, format=Image.registered_extensions()[ending], quality=95)
+    try:
+        sys.stdout.buffer.write(data.getvalue())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        raise InputError(
+            "standard output was closed before the picture was written; let the program that reads it wait for the end"
+        ) from None
+
+
+# --- styles -----------------------------------------------------------------------------------------------
+
+
+def list_styles(
+    card: Annotated[
+        str | None, typer.Option(help="Print the card of this network: data, settings, loss, limits.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
+) -> None:
+    """List the trained networks that are installed, and print their cards."""
+    from .zoo import available, card_text
+
+    cards = available()
+    if card is not None:
+        if card not in cards:
+            raise InputError(f"there is no network {card!r}; {nearest(card, cards)}")
+        print(json.dumps(cards[card], indent=1) if as_json else f"{card}\n{card_text(cards[card])}")
+    elif as_json:
+        print(json.dumps(cards, indent=1))
+    elif not cards:
+        raise InputError(
+            "no trained network is installed; train one with `pltutorial train style`, or install the package again"
+        )
+    else:
+        for name, about in cards.items():
+            print(f"{name:20} {about['bytes'] / 1e6:4.1f} MB  {', '.join(about['styles'])}")
