@@ -93,8 +93,9 @@ def test_conda_environment_is_in_step():
     assert plain == [f"python{PROJECT['requires-python']}", "pip"]
     assert "--constraint requirements.lock" in pip
     (editable,) = [re.fullmatch(r"--editable \.\[(.*)\]", line) for line in pip if "--editable" in line]
-    assert set(editable[1].split(",")) == {"book", "test"} <= set(EXTRAS)
-    assert re.search(r"^EXTRAS \?= book,test$", words("Makefile"), re.MULTILINE)
+    assert set(editable[1].split(",")) == set(EXTRAS)
+    assert f"\nEXTRAS ?= {editable[1]}\n" in words("Makefile")
+    assert f'-e ".[{editable[1]}]"' in words("README.md")
 
 
 def test_python_versions_agree():
@@ -103,17 +104,30 @@ def test_python_versions_agree():
     assert "Python 3.11 or newer" in words("README.md")
 
 
+def imported(tree: ast.AST) -> set[str]:
+    """The packages that the nodes of a tree import, by their names in an index."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    aliases = {"pil": "pillow", "yaml": "pyyaml"}
+    tops = {canonicalize_name(name.split(".")[0]) for name in names}
+    return {aliases.get(name, name) for name in tops}
+
+
 def test_every_import_of_the_package_is_required():
+    """What an extra brings is imported within functions only, where its absence gives a sentence."""
     known = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     known |= {"pltutorial", *map(canonicalize_name, sys.stdlib_module_names)}
-    aliases = {"pil": "pillow"}
+    more = {canonicalize_name(Requirement(text).name) for text in EXTRAS["train"] + EXTRAS["video"]}
     for path in (ROOT / "pltutorial").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and not node.level:
-                names.append(node.module)
-            for name in (canonicalize_name(name.split(".")[0]) for name in names):
-                assert aliases.get(name, name) in known, f"{path.name} imports {name}"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert imported(tree) <= known | more, path.name
+        functions = (ast.FunctionDef, ast.ClassDef)
+        outside = ast.Module([node for node in tree.body if not isinstance(node, functions)], [])
+        assert imported(outside) <= known, path.name
 
 
 def test_versions_agree():
