@@ -284,16 +284,16 @@ def _members(shards: list[Path], source: str | os.PathLike) -> _Files:
     """The pictures in tar files, from their tables of members."""
     names, places = [], []
     for number, shard in enumerate(shards):
-        length = shard.stat().st_size
         try:
             with tarfile.open(shard, "r:") as archive:
                 for member in archive:
                     base = member.name.rsplit("/", 1)[-1]
-                    if member.isreg() and not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
-                        if member.offset_data + member.size > length:
-                            raise tarfile.ReadError("it ends within a picture")
+                    hidden = base.startswith(".")
+                    if member.isreg() and not hidden and base.lower().endswith(PICTURE_ENDINGS):
                         names.append(member.name)
                         places.append((number, member.offset_data, member.size))
+            if not _ends(shard):
+                raise tarfile.ReadError("its end is missing")
         except (tarfile.TarError, OSError) as problem:
             raise InputError(
                 f"{str(shard)!r} is not a whole, uncompressed tar file ({problem}); make or download it again"
@@ -303,6 +303,13 @@ def _members(shards: list[Path], source: str | os.PathLike) -> _Files:
             f"there is no picture in {str(source)!r}; give tar files that hold {', '.join(PICTURE_ENDINGS)}"
         )
     return _Files(shards, names, places)
+
+
+def _ends(shard: Path) -> bool:
+    """Whether a tar file closes with a block of zeros; one cut off between two members reads as if it were whole."""
+    with shard.open("rb") as file:
+        file.seek(-tarfile.BLOCKSIZE, os.SEEK_END)
+        return not any(file.read())
 
 
 class BrokenPictures:
