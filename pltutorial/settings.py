@@ -123,6 +123,9 @@ class TrainingSettings:
     steps: int = _setting(40_000, "Training steps in all; 40,000 in Johnson et al. (2016).")
     batch_size: int = _setting(4, "Pictures in a step, over all processes together.")
     size: int = _setting(256, "Height and width of the training crops in pixels.")
+    zoom: tuple[float, ...] = _setting(
+        (1.0, 1.5), "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range."
+    )
     learning_rate: float = _setting(1e-3, "Adam's step length.")
     schedule: str = _setting(
         "constant", "constant, as in the paper, or cosine (falls to 0 at the last step)."
@@ -155,6 +158,8 @@ class TrainingSettings:
         for name in ("ema", "max_broken"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)} was given; give a number from 0 to below 1")
+        if len(self.zoom) != 2:
+            raise InputError(f"zoom={self.zoom} was given; give two numbers, such as 1,1.5")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate={self.learning_rate} was given; give a positive number")
         if self.schedule not in ("constant", "cosine"):

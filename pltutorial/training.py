@@ -231,7 +231,7 @@ class _Run:
             )
         self.batch = settings.batch_size // self.world
         if not isinstance(pictures, Pictures):
-            pictures = Pictures(pictures, settings.size, seed=settings.seed)
+            pictures = Pictures(pictures, settings.size, seed=settings.seed, zoom=settings.zoom)
         self.pictures = pictures
         self.folder = None if folder is None else _prepare(Path(folder))
         self.device = self.accelerator.device
