@@ -22,8 +22,19 @@ _HOMES = {
         "style_loss",
         "total_variation",
     ),
-    "settings": ("OptimizeSettings", "ReconstructionSettings", "TextureSettings", "TransferSettings"),
+    "settings": (
+        "OptimizeSettings",
+        "ReconstructionSettings",
+        "StyleTrainingSettings",
+        "TextureSettings",
+        "TrainingSettings",
+        "TransferSettings",
+    ),
     "optimize": ("optimize_image", "reconstruct_features", "reconstruct_style", "transfer_style"),
+    "networks": ("FastTransformNet", "TransformNet", "load_network", "save_network"),
+    "datasets": ("Pictures",),
+    "training": ("StyleTask", "train"),
+    "zoo": ("load_style", "stylize"),
     "figures": ("curves", "frame_slider", "grid", "live_panel", "show", "sweep"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
