@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional
 
 from .errors import InputError
 from .images import check_image
@@ -343,3 +344,69 @@ def check_luminance_transfer(answer: Callable[[torch.Tensor, torch.Tensor], torc
     if not torch.allclose(*grey_free, atol=5e-3):
         return _judge(False, "", "the luminance is right, but the colours are not the content's")
     return _judge(True, "adding the same grey to R, G and B moves the luminance and leaves I and Q alone", "")
+
+
+# Chapter 5: feed-forward style transfer
+
+
+def check_break_even(answer: Callable[[float, float, float], int | None]) -> bool:
+    """Check ``answer(training, optimisation, network)``: from how many pictures on a network has saved time.
+
+    The arguments are the seconds of the training, of one optimisation and of one forward pass. The answer is the
+    smallest number of pictures for which training and passes together take less time than the optimisations, or
+    None where they never do. Tried on times of its own.
+
+    Taught in chapter 5.
+    """
+    for training, optimisation, network in ((1200, 16, 0.125), (90, 2, 0.5), (10, 3, 1), (60, 0.25, 0.25)):
+        saved = optimisation - network
+        right = math.floor(training / saved) + 1 if saved > 0 else None
+        value = _answer_of(answer, training, optimisation, network)
+        if value is None and right is not None:
+            return _judge(
+                False, "", f"for {training}, {optimisation} and {network} s there is such a number."
+            )
+        if value == right:
+            continue
+        if right is None:
+            return _judge(False, "", "a network as slow as the optimisation never wins; return None.")
+        if value == right - 1 and training % saved == 0:
+            return _judge(False, "", "equal times save nothing yet: take the next whole number.")
+        if value == math.floor(training / optimisation) + 1:
+            return _judge(False, "", "the network's own passes take time too.")
+        hint = f"for {training}, {optimisation} and {network} s compare both sides for the number you return."
+        return _judge(False, "", hint)
+    return _judge(True, "a network pays when it is used often enough, and never if it saves nothing.", "")
+
+
+def check_even_kernel(answer: Callable[[torch.Tensor], torch.Tensor]) -> bool:
+    """Check ``answer(kernel)``: a (3, 3) kernel mended so that stride one half draws no checkerboard.
+
+    Used by a fractionally strided convolution of stride 1/2, the mended kernel turns a picture of ones into ones (away
+    from the border), and weights that meet in the same output pixels keep their proportions. Tried on positive
+    kernels of its own.
+
+    Taught in chapter 5.
+    """
+    draw = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        kernel = 0.2 + torch.rand((3, 3), generator=draw)
+        value = _answer_of(answer, kernel.clone())
+        if value is None:
+            return False
+        if not isinstance(value, torch.Tensor) or value.shape != kernel.shape:
+            return _judge(False, "", "return a tensor of shape (3, 3).")
+        ones = torch.ones((1, 1, 5, 5))
+        inside = functional.conv_transpose2d(ones, value[None, None].float(), stride=2)[..., 2:-2, 2:-2]
+        if float(inside.max() - inside.min()) > 1e-4:
+            hint = "the four kinds of output pixel meet 1, 2, 2 and 4 of the weights: which are they?"
+            return _judge(False, "", f"ones become {inside.min():.3g} to {inside.max():.3g}; {hint}")
+        if abs(float(inside.mean()) - 1) > 1e-4:
+            return _judge(False, "", f"even, but ones become {float(inside.mean()):.3g}.")
+        right = kernel.clone()
+        for rows in (slice(0, 3, 2), slice(1, 2)):
+            for columns in (slice(0, 3, 2), slice(1, 2)):
+                right[rows, columns] /= right[rows, columns].sum()
+        if not torch.allclose(value.float(), right, atol=1e-4):
+            return _judge(False, "", "even, but weights that meet in one pixel lost their proportions.")
+    return _judge(True, "each kind of output pixel gets weights that add up to 1, so ones stay ones.", "")
