@@ -29,6 +29,7 @@ VIDEO_ENDINGS = tuple(FORMATS)
 _ENCODERS = {"libx264": {"crf": "18", "preset": "medium"}, "libopenh264": {}, "mpeg4": {"qscale": "3"}}
 _WEBM_ENCODERS = {"libvpx-vp9": {"crf": "28", "b": "0", "row-mt": "1"}, "libvpx": {"crf": "10", "b": "4M"}}
 
+_PYAV = 17
 _UNSPECIFIED, _BT709, _LIMITED = 2, 1, 1  # numbers of H.273: the colours of a video
 
 # A pixel is still where the mean change of its surroundings is below _SHIFT (noise cancels in a mean) and their mean
@@ -297,6 +298,13 @@ def _pyav():
         raise InputError(
             "videos need PyAV, which is not installed; install it with: pip install 'pltutorial[video]', or give a GIF"
         ) from None
+    if (
+        int(av.__version__.partition(".")[0]) < _PYAV
+    ):  # older ones read colours and rotations otherwise, or not at all
+        raise InputError(
+            f"videos need PyAV {_PYAV} or newer and {av.__version__} is installed; install it with: "
+            "pip install --upgrade 'pltutorial[video]'"
+        )
     av.logging.set_level(av.logging.PANIC)  # what goes wrong is said in a sentence, once
     return av
 

@@ -400,6 +400,9 @@ def test_videos_that_are_refused(tmp_path, monkeypatch):
         stylize_video(source, source, same, **QUIET)
     with refused("ending", ".mkv"):
         stylize_video(source, tmp_path / "out.wmv", same, **QUIET)
+    monkeypatch.setattr(av, "__version__", "13.1.0")
+    with refused("PyAV 17 or newer", "13.1.0"):
+        stylize_video(source, out, same, **QUIET)
     monkeypatch.setitem(sys.modules, "av", None)
     with refused("PyAV", "pip install 'pltutorial[video]'"):
         stylize_video(source, out, same, **QUIET)
