@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
 import sys
-import types
-import typing
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +12,7 @@ import typer
 from . import __version__
 from .commands_stylize import list_styles, stylize
 from .errors import InputError, nearest
+from .options import with_settings
 from .settings import ReconstructionSettings, TextureSettings, TransferSettings
 
 app = typer.Typer(
@@ -51,58 +47,6 @@ def _version(
     if version:
         print(__version__)
         raise typer.Exit
-
-
-def _with_settings(kind: type):
-    """Give a command one option for each field of a settings dataclass, with its default and its help.
-
-    The decorated command gets ``settings``, an instance of the dataclass. Tuples are written with commas.
-    """
-    hints = typing.get_type_hints(kind)
-
-    def decorate(command):
-        own = [
-            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"
-        ]
-        options = []
-        for setting in fields(kind):
-            hint, default = hints[setting.name], setting.default
-            if typing.get_origin(hint) is tuple:
-                hint, default = str, ",".join(map(str, default))
-            elif isinstance(hint, types.UnionType):
-                hint = typing.Optional[typing.get_args(hint)[0]]  # noqa: UP045 Typer reads this form
-            annotation = Annotated[hint, typer.Option(help=setting.metadata["help"])]
-            options.append(
-                inspect.Parameter(
-                    setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-                )
-            )
-
-        @functools.wraps(command)
-        def run(**given):
-            chosen = {s.name: _parsed(s.name, given.pop(s.name), hints[s.name]) for s in fields(kind)}
-            return command(**given, settings=kind(**chosen))
-
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        run.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in own] + options)
-        run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
-        return run
-
-    return decorate
-
-
-def _parsed(name: str, value, hint):
-    """A comma-separated option as the tuple its setting is; everything else as it came."""
-    if typing.get_origin(hint) is not tuple:
-        return value
-    kind = typing.get_args(hint)[0]
-    try:
-        return tuple(kind(part.strip()) for part in value.split(",") if part.strip())
-    except ValueError:
-        option = name.replace("_", "-")
-        raise InputError(
-            f"--{option} {value!r} was given; give numbers with commas, such as 256,512"
-        ) from None
 
 
 def _picture(name: str, folder: str) -> Path:
@@ -155,7 +99,7 @@ def _finish(output: Path, result) -> None:
 
 
 @app.command()
-@_with_settings(TransferSettings)
+@with_settings(TransferSettings)
 def transfer(
     content: Annotated[
         str, typer.Argument(help="A picture, or the name of a bundled one.", metavar="CONTENT")
@@ -182,7 +126,7 @@ def transfer(
 
 
 @app.command()
-@_with_settings(ReconstructionSettings)
+@with_settings(ReconstructionSettings)
 def reconstruct(
     image: Annotated[str, typer.Argument(help="A picture, or the name of a bundled one.", metavar="PICTURE")],
     output: Output,
@@ -198,7 +142,7 @@ def reconstruct(
 
 
 @app.command()
-@_with_settings(TextureSettings)
+@with_settings(TextureSettings)
 def texture(
     style: Annotated[str, typer.Argument(help="A picture, or the name of a bundled one.", metavar="STYLE")],
     output: Output,
