@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import typer
 
 from . import __version__
 from .commands_stylize import list_styles, stylize
+from .commands_train import app as train
 from .errors import InputError, nearest
 from .options import with_settings
 from .settings import ReconstructionSettings, TextureSettings, TransferSettings
@@ -34,8 +37,24 @@ def main() -> None:
     try:
         app()
     except InputError as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        if _first_to_say(str(problem)):
+            print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
+
+
+def _first_to_say(sentence: str) -> bool:
+    """Whether no other process that torchrun or accelerate launch started has said this already."""
+    report = os.environ.get("TORCHELASTIC_ERROR_FILE")  # in a folder of its own for each attempt and process
+    if not report:
+        return True
+    mark = hashlib.sha256(sentence.encode()).hexdigest()[:16]
+    try:
+        Path(report).parent.parent.joinpath(f"said-{mark}").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @app.callback(invoke_without_command=True)
@@ -159,6 +178,7 @@ def texture(
 
 app.command()(stylize)
 app.command("styles")(list_styles)
+app.add_typer(train, name="train")
 
 
 # Of the bundled pagoda against the pagoda mirrored left to right, 128 px, in float32 on a CPU.

@@ -14,6 +14,8 @@ from .errors import InputError
 def best_device(device: str | torch.device | None = None) -> torch.device:
     """The device to compute on: the one given, else CUDA, then Apple's MPS, then the CPU.
 
+    In one of several processes it is the GPU of that process.
+
     Raises:
         InputError: the named device does not exist on this machine.
 
@@ -21,7 +23,9 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
     """
     if device is None or str(device) == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            one_of_many = os.environ.get("LOCAL_RANK")  # set by torchrun and accelerate launch
+            number = () if one_of_many is None else (int(one_of_many) % torch.cuda.device_count(),)
+            return torch.device("cuda", *number)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)

@@ -35,6 +35,8 @@ def with_settings(kind: type, *, config: bool = False) -> Callable:
             p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"
         ]
         options = [] if not config else [_option("config", Path | None, None, _CONFIG)]
+        needed = [p.name for p in own if config and p.default is inspect.Parameter.empty]
+        own = [p.replace(default=None) if p.name in needed else p for p in own]
         for setting in fields(kind):
             hint, default = hints[setting.name], setting.default
             if typing.get_origin(hint) is tuple:
@@ -43,14 +45,19 @@ def with_settings(kind: type, *, config: bool = False) -> Callable:
 
         @functools.wraps(command)
         def run(**given):
-            path = given.pop("config", None)
+            path, context = given.pop("config", None), given.pop("context", None)
             if path is not None:
                 known = {**{p.name: str | None for p in own}, **hints}
-                given |= _left_out(_read_config(path, known))
+                given |= _left_out(_read_config(path, known), context)
+            for name in needed:
+                if given[name] is None:
+                    raise InputError(f"--{name} is missing; give it, or set {name} in the configuration")
             chosen = {s.name: _parsed(s.name, given.pop(s.name), hints[s.name]) for s in fields(kind)}
             return command(**given, settings=kind(**chosen))
 
         keyword = inspect.Parameter.KEYWORD_ONLY
+        if config:
+            options.append(inspect.Parameter("context", keyword, annotation=typer.Context))
         run.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in own] + options)
         run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
         return run
@@ -79,14 +86,11 @@ def _parsed(name: str, value, hint):
         ) from None
 
 
-def _left_out(values: dict) -> dict:
+def _left_out(values: dict, context: typer.Context) -> dict:
     """The entries of a configuration whose options were not given on the command line."""
-    import click
-
-    context = click.get_current_context()
-    explicit = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.ENVIRONMENT)
+    given = ("COMMANDLINE", "ENVIRONMENT")
     return {
-        name: value for name, value in values.items() if context.get_parameter_source(name) not in explicit
+        name: value for name, value in values.items() if context.get_parameter_source(name).name not in given
     }
 
 

@@ -7,14 +7,16 @@ was killed and resumed ends with the very same weights as one that never was.
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import hashlib
-import io
+import importlib.util
 import json
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -26,15 +28,42 @@ from tqdm.auto import tqdm
 from .datasets import BrokenPictures, Pictures, loader
 from .device import best_device, best_precision, compiled_or_eager
 from .errors import InputError
-from .images import bundled, bundled_names, read_image, resize, write_image, write_whole
-from .losses import LossTerms, PerceptualLoss, StyleTarget
-from .networks import FastTransformNet, TransformNet, load_network, save_network
+from .images import write_image
+from .losses import LossTerms
+from .networks import TransformNet, save_network
 from .optimize import Record
-from .settings import StyleTrainingSettings, TrainingSettings, changed
-from .vgg import LossNetwork
+from .runfiles import (
+    CHECKPOINT,
+    LOG,
+    NETWORK,
+    append_row,
+    prepare,
+    read_checkpoint,
+    rewrite_log,
+    tensorboard_writer,
+    write_checkpoint,
+)
+from .settings import StyleTrainingSettings as StyleTrainingSettings
+from .settings import TrainingSettings, changed
+from .style_training import StyleTask as StyleTask
+from .style_training import style_card as style_card
 
-CHECKPOINT, LOG, NETWORK = "checkpoint.pt", "log.csv", "network.safetensors"
-_VERSION = 1
+# What may differ between a run and the run that goes on from its checkpoint; all else decides what is learned.
+_MAY_CHANGE = {
+    *(
+        "steps",
+        "learning_rate",
+        "schedule",
+        "warmup",
+        "gradient_clip",
+        "ema",
+        "max_broken",
+        "start",
+        "workers",
+    ),
+    *("sample_every", "checkpoint_every", "device", "precision", "compile", "tensorboard", "progress"),
+    *("network", "width", "blocks", "norm", "upsampling"),  # the network itself is compared
+}
 
 
 class Task(Protocol):
@@ -49,127 +78,11 @@ class Task(Protocol):
         """One picture (1, 3, H, W) in [0, 1] that shows what the network does."""
 
 
-class StyleTask:
-    """Feed-forward style transfer: Johnson et al. (2016), equation 5, for one style or (Dumoulin et al. 2017) several.
-
-    The Gram matrices of the styles are computed once; the content targets run to the content layer only. In a
-    batch the crop of number n takes style n mod S, so that every style is met equally often.
-
-    Args:
-        settings: see StyleTrainingSettings.
-        network: a loss network to reuse.
-
-    Raises:
-        InputError: a style that is no picture or unknown, or a network to start from that has another architecture.
-
-    Taught in chapter 5.
-    """
-
-    def __init__(self, settings: StyleTrainingSettings, *, network: LossNetwork | None = None) -> None:
-        self.settings = settings
-        device = best_device(settings.device)
-        names, pictures = zip(*(_style(name, settings.style_size) for name in settings.styles), strict=True)
-        if len(set(names)) < len(names):
-            raise InputError(
-                f"the styles {', '.join(names)} were given; give each of them one name of its own"
-            )
-        torch.manual_seed(settings.seed)
-        several = names if len(names) > 1 else ()
-        kind = FastTransformNet if settings.network == "fast" else TransformNet
-        how = {"norm": settings.norm, "upsampling": settings.upsampling, "styles": several}
-        width = {} if settings.width is None else {"width": settings.width}
-        self.network: TransformNet = kind(**width, blocks=settings.blocks, **how)
-        self.names = names
-        if settings.start is not None:
-            self._start_from(settings.start)
-        self.objective = PerceptualLoss(
-            dict.fromkeys(settings.content_layers, settings.content_weight),
-            dict.fromkeys(settings.style_layers, settings.style_weight),
-            total_variation=settings.total_variation,
-            network=network or LossNetwork(precision=settings.precision, device=device),
-        )
-        targets = [self.objective.style_target(picture.to(device)).grams[0] for picture in pictures]
-        self._grams = {name: torch.cat([t[name] for t in targets]) for name in settings.style_layers}
-        self._factors = torch.tensor(settings.style_weights or [1.0] * len(names), device=device)
-
-    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """Content, style and total variation terms of a batch (N, 3, H, W), each a mean over it."""
-        style = (torch.arange(len(images), device=images.device) + first) % len(self.names)
-        output = network(images, style) if len(self.names) > 1 else network(images)
-        return self.terms(output, images, style)
-
-    def terms(self, output: torch.Tensor, content: torch.Tensor, style: torch.Tensor) -> LossTerms:
-        """The objective of outputs (N, 3, H, W) for the styles of these indices, (N,)."""
-        grams = StyleTarget([{name: gram[style] for name, gram in self._grams.items()}], [None])
-        terms = self.objective(output, content, grams, reduction="none")
-        factors = self._factors[style]
-        return LossTerms(
-            (name, (value * factors if name.startswith("style/") else value).mean())
-            for name, value in terms.items()
-        )
-
-    def samples(self, network: nn.Module) -> torch.Tensor:
-        """Three test photographs above their renderings in each style."""
-        device = next(network.parameters()).device
-        photos = torch.cat([_square(bundled(f"test/{name}"), 192) for name in bundled_names("test")[:3]]).to(
-            device
-        )
-        rows = [photos]
-        for index in range(len(self.names)):
-            style = (torch.full((len(photos),), index, device=device),) if len(self.names) > 1 else ()
-            rows.append(network(photos, *style).float().clamp(0, 1))
-        return torch.cat([torch.cat(list(row), 2) for row in rows], 1)[None]
-
-    def _start_from(self, start: str) -> None:
-        """Takes the weights of another network of the same sizes; a style's own row where it has one."""
-        given = load_network(start if start.endswith(".safetensors") else _shipped(start), "cpu")
-        own = self.network.state_dict()
-        mine, theirs = ({k: v for k, v in c.config.items() if k != "styles"} for c in (self.network, given))
-        if mine != theirs:
-            raise InputError(
-                f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
-            )
-        for name, tensor in given.state_dict().items():
-            if own[name].ndim == 2 or tensor.ndim == 2:  # a table of styles on either side, or on both
-                rows = tensor if tensor.ndim == 2 else tensor[None]
-                known = given.style_names
-                picked = torch.stack(
-                    [rows[known.index(n)] if n in known else rows.mean(0) for n in self.names]
-                )
-                tensor = picked if own[name].ndim == 2 else picked[0]
-            own[name] = tensor
-        self.network.load_state_dict(own)
-
-
-def _shipped(name: str) -> Path:
-    from .zoo import path_of
-
-    return path_of(name)
-
-
-def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
-    known = bundled_names("style")
-    path = bundled(f"style/{name}") if name in known else Path(name)
-    if name not in known and not path.suffix and not path.exists():
-        from .errors import nearest
-
-        raise InputError(f"there is no style {name!r}; {nearest(name, known)}, or give the path of a picture")
-    image = read_image(path)
-    return path.stem, resize(image, min(size, max(image.shape[-2:])))
-
-
-def _square(path: Path, size: int) -> torch.Tensor:
-    """The largest square in the middle of a picture, at a size."""
-    image = read_image(path)
-    side = min(image.shape[-2:])
-    top, left = ((length - side) // 2 for length in image.shape[-2:])
-    return resize(image[..., top : top + side, left : left + side], (size, size))
-
-
 @dataclass
 class Trained:
     """A trained network in eval mode (its running average where one was kept), a Record for each line of the log,
-    the seconds trained over all runs, why it stopped (``done``, ``interrupted``), and the pictures that were broken.
+    the seconds trained over all runs, why it stopped (``done``, ``interrupted``), the pictures that were broken, and
+    how many pictures of which source there were.
     """
 
     network: nn.Module
@@ -177,6 +90,8 @@ class Trained:
     seconds: float = 0.0
     stopped: str = "done"
     broken: list[str] = field(default_factory=list)
+    pictures: int = 0
+    source: str = ""
 
 
 def train(
@@ -194,6 +109,7 @@ def train(
     With a ``folder`` it writes ``log.csv`` (means of the terms since the line before), ``samples/``, a checkpoint
     ``checkpoint.pt`` and ``network.safetensors``; each is written whole or not at all. Under ``accelerate
     launch`` or ``torchrun`` the batch is shared among the processes, which take the same steps as one process would.
+    Ctrl-C, or SIGTERM, ends the run after the step under way, with a checkpoint; a second one ends it at once.
 
     Args:
         task: see Task; StyleTask is one.
@@ -233,7 +149,7 @@ class _Run:
         if not isinstance(pictures, Pictures):
             pictures = Pictures(pictures, settings.size, seed=settings.seed, zoom=settings.zoom)
         self.pictures = pictures
-        self.folder = None if folder is None else _prepare(Path(folder))
+        self.folder = None if folder is None else prepare(Path(folder))
         self.device = self.accelerator.device
         self.dtype = best_precision(self.device, settings.precision)
         self.network = (
@@ -246,28 +162,70 @@ class _Run:
         if settings.compile:
             self.prepared = compiled_or_eager(self.prepared, self.device)
         self.broken = BrokenPictures(settings.max_broken)
-        self.result = Trained(self.network)
-        self.step, self.earlier, self.sums = 0, 0.0, None
-        self.writer = None
+        self.result = Trained(self.network, pictures=len(pictures), source=str(pictures.source))
+        self.step, self.earlier, self.sums, self.names = 0, 0.0, None, ()
+        self.whole = (
+            True  # False while a step is under way: weights, averages and log are not of one step then
+        )
+        self.begin, self.writer = time.perf_counter(), None
 
     def _running_average(self):
         if not self.settings.ema:
             return None
-        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+        from torch.optim.swa_utils import AveragedModel
 
-        return AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(self.settings.ema), use_buffers=True
-        )
+        return AveragedModel(self.network, use_buffers=True)
 
     def go(self) -> Trained:
         settings = self.settings
+        if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
+            tensorboard_writer(Path(), 0)  # its sentence, in all processes
         if self.folder is not None:
             self._resume()
         if settings.tensorboard and self.main and self.folder is not None:
-            self.writer = _tensorboard(self.folder, self.step)
-        self.begin, self.began_at = time.perf_counter(), self.step
+            self.writer = tensorboard_writer(self.folder, self.step)
+        self.begin = time.perf_counter()
         silent = not settings.progress or not self.main or bool(os.environ.get("TQDM_DISABLE"))
         bar = tqdm(total=settings.steps, initial=self.step, disable=silent, unit="step", leave=False)
+        with bar, _deferred_signals() as asked:
+            try:
+                self._steps(bar, asked)
+            except KeyboardInterrupt:
+                self._interrupted()
+            except InputError:
+                if not (asked and self.whole):
+                    raise
+                self._interrupted()  # a worker or another process was stopped by the same signal first
+            except RuntimeError as problem:
+                sentence = _as_input_error(problem, self)
+                if sentence is not None and self.world > 1 and self.whole:
+                    self._interrupted()
+                    if asked:
+                        return self._finish()
+                raise sentence or problem from problem
+            except OSError as problem:
+                raise self._unwritable(problem) from problem
+            finally:
+                if self.writer is not None:
+                    with contextlib.suppress(OSError):  # on a full disk
+                        self.writer.close()
+        return self._finish()
+
+    def _finish(self) -> Trained:
+        result = self.result
+        result.seconds, result.broken = self._seconds(), list(self.broken.names)
+        if self.world > 1 and result.stopped == "done":
+            from accelerate.utils import gather_object
+
+            result.broken = list(dict.fromkeys(gather_object(result.broken)))
+        result.network = self._trained_network()
+        if self.folder is not None and self.main and isinstance(result.network, TransformNet):
+            about = self.card(result) if self.card is not None else {}
+            save_network(self.folder / NETWORK, result.network, about)
+        return result
+
+    def _steps(self, bar, asked: list) -> None:
+        settings = self.settings
         batches = loader(
             self.pictures,
             self.batch,
@@ -278,28 +236,14 @@ class _Run:
             workers=settings.workers,
             device=self.device,
         )
-        try:
-            with bar:
-                for images, broken in batches:
-                    self.broken.add(len(images), broken)
-                    self._one_step(images)
-                    bar.update()
-                    self._after_step(bar)
-        except KeyboardInterrupt:
-            self.result.stopped = "interrupted"
-            self._checkpoint()
-        except RuntimeError as problem:
-            raise _as_input_error(problem, self) or problem from problem
-        finally:
-            if self.writer is not None:
-                self.writer.close()
-        self.result.seconds = self._seconds()
-        self.result.broken = list(self.broken.names)
-        self.result.network = self._trained_network()
-        if self.folder is not None and self.main and isinstance(self.result.network, TransformNet):
-            about = self.card(self.result) if self.card is not None else {}
-            save_network(self.folder / NETWORK, self.result.network, about)
-        return self.result
+        with contextlib.closing(batches):
+            for images, broken in batches:
+                self.broken.add(len(images), broken)
+                self._one_step(images)
+                bar.update()
+                self._after_step(bar, stopping=bool(asked))
+                if asked:
+                    raise KeyboardInterrupt
 
     def _one_step(self, images: torch.Tensor) -> None:
         settings = self.settings
@@ -316,53 +260,61 @@ class _Run:
         self.accelerator.backward(total)
         if settings.gradient_clip:
             self.accelerator.clip_grad_norm_(self.network.parameters(), settings.gradient_clip)
+        self.whole = False
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            _follow(self.average, self.network, settings.ema, first=self.step == 0)
         self.names = (*terms, "total")
         values = torch.stack([*terms.values(), total]).detach()
         self.sums = values if self.sums is None else self.sums + values
         self.step += 1
 
-    def _after_step(self, bar) -> None:
+    def _after_step(self, bar, *, stopping: bool) -> None:
         settings, step, last = self.settings, self.step, self.step == self.settings.steps
         record = None
         if step % settings.log_every == 0 or last:
             record = self._log(bar)
+        self.whole = True
         image = None
         if self.main and settings.sample_every and (step % settings.sample_every == 0 or last):
             image = self._samples()
         if record is not None and self.callback is not None and self.main:
             self.callback(Record(record.step, record.total, record.terms, record.seconds, image))
-        if last or (settings.checkpoint_every and step % settings.checkpoint_every == 0):
+        if last or (settings.checkpoint_every and step % settings.checkpoint_every == 0 and not stopping):
             self._checkpoint()
 
     def _log(self, bar) -> Record:
         count = (self.step - 1) % self.settings.log_every + 1
         means = self.accelerator.reduce(self.sums / count, "mean").tolist()  # the one wait for the device
         self.sums = None
-        self._check_finite(means[-1])
-        record = Record(
-            self.step, means[-1], dict(zip(self.names[:-1], means, strict=False)), self._seconds()
-        )
+        if not math.isfinite(means[-1]):
+            raise self._no_number(f"the loss became {means[-1]} by step {self.step}")
+        terms = dict(zip(self.names[:-1], means, strict=False))
+        record = Record(self.step, means[-1], terms, self._seconds())
         self.result.history.append(record)
         bar.set_postfix_str(f"loss {record.total:.4g}", refresh=False)
         if self.main and self.folder is not None:
             rate = _learning_rate(self.settings, self.step - 1)
-            _append(self.folder / LOG, record, rate)
+            append_row(self.folder / LOG, record, rate)
             if self.writer is not None:
                 for name, value in {**record.terms, "total": record.total, "learning_rate": rate}.items():
                     self.writer.add_scalar(name, value, self.step)
         return record
 
-    def _check_finite(self, total: float) -> None:
-        if math.isfinite(total):
-            return
-        kept = ""
-        if self.folder is not None and (self.folder / CHECKPOINT).exists():
-            kept = f"; the last good checkpoint is kept in {str(self.folder)!r}"
-        raise InputError(
-            f"the loss became {total} by step {self.step}; lower learning_rate, or set gradient_clip or warmup{kept}"
+    def _no_number(self, what: str) -> InputError:
+        return InputError(
+            f"{what}; lower learning_rate, or set gradient_clip or warmup{self._kept('the last good checkpoint')}"
+        )
+
+    def _kept(self, what: str) -> str:
+        there = self.folder is not None and (self.folder / CHECKPOINT).exists()
+        return f", {what} is kept in {str(self.folder)!r}" if there else ""
+
+    def _unwritable(self, problem: OSError) -> InputError:
+        where = problem.filename or self.folder
+        return InputError(
+            f"{str(where)!r} could not be written ({problem.strerror or problem}); mend that and start the same command "
+            f"again{self._kept('the last checkpoint')}"
         )
 
     def _samples(self) -> torch.Tensor:
@@ -392,17 +344,20 @@ class _Run:
     def _identity(self) -> dict:
         """What a checkpoint must agree on with the run that goes on from it."""
         config = getattr(self.network, "config", {"kind": type(self.network).__name__})
-        kept = {name: getattr(self.settings, name) for name in ("batch_size", "size", "seed", "log_every")}
+        kept = {name: value for name, value in asdict(self.settings).items() if name not in _MAY_CHANGE}
         kept |= {"average": bool(self.settings.ema), "pictures": self.pictures.digest}
         return {"task": type(self.task).__name__, "network": json.dumps(config), **kept}
 
-    def _checkpoint(self) -> None:
-        if self.sums is not None:
-            self._check_finite(float(self.sums[-1]))
+    def _checkpoint(self, *, alone: bool = False) -> None:
+        """Write the state; all processes call it together, or the main one alone for those that are gone."""
+        if not bool(torch.stack([p.detach().isfinite().all() for p in self.network.parameters()]).all()):
+            raise self._no_number(f"the weights are no longer finite at step {self.step}")
+        sums = self.sums
+        if sums is not None and not alone:
+            sums = self.accelerator.reduce(sums.clone(), "mean")
         if self.folder is None or not self.main:
             return
         state = {
-            "version": _VERSION,
             "identity": self._identity(),
             "settings": asdict(self.settings),
             "step": self.step,
@@ -410,28 +365,37 @@ class _Run:
             "network": self.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "sums": self.sums,
-            "names": list(getattr(self, "names", ())),
+            "sums": sums,
+            "names": list(self.names),
             "history": [(r.step, r.total, r.terms, r.seconds) for r in self.result.history],
             "broken": (self.broken.looked, self.broken.count, list(self.broken.names)),
         }
-        data = io.BytesIO()
-        torch.save(state, data)
-        body = data.getvalue()
-        write_whole(self.folder / CHECKPOINT, lambda file: file.write(hashlib.sha256(body).digest() + body))
+        write_checkpoint(self.folder / CHECKPOINT, state)
+
+    def _interrupted(self) -> None:
+        self.result.stopped = "interrupted"
+        if self.whole:  # else the last regular checkpoint is the one to go on from
+            self._checkpoint(alone=True)
 
     def _resume(self) -> None:
         path = self.folder / CHECKPOINT
-        if not path.exists():
+        if path.exists():
+            self._take(path, read_checkpoint(path))
+        else:
             (self.folder / LOG).unlink(missing_ok=True)
-            return
-        state = _read_checkpoint(path, self.device)
-        identity = self._identity()
-        for name, value in identity.items():
-            if state["identity"].get(name) != value:
+        steps = self.accelerator.gather(torch.tensor([self.step], device=self.device)).tolist()
+        if len(set(steps)) > 1:
+            raise InputError(
+                f"the processes would go on from steps {', '.join(map(str, steps))}; give a folder that all of them share"
+            )
+
+    def _take(self, path: Path, state: dict) -> None:
+        for name, value in self._identity().items():
+            earlier = state["identity"].get(name, state["settings"].get(name))
+            if json.dumps(earlier) != json.dumps(value):  # a list is as good as a tuple
                 raise InputError(
-                    f"the checkpoint {str(path)!r} was made with {name}={state['identity'].get(name)} and this run has "
-                    f"{name}={value}; say the same again, or name another folder"
+                    f"the checkpoint {str(path)!r} was made with {name}={earlier} and this run has {name}={value}; "
+                    "say the same again, or name another folder"
                 )
         if state["step"] > self.settings.steps:
             raise InputError(
@@ -443,12 +407,49 @@ class _Run:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step, self.earlier = state["step"], state["seconds"]
-        self.sums, self.names = state["sums"], tuple(state["names"])
+        self.sums = None if state["sums"] is None else state["sums"].to(self.device)
+        self.names = tuple(state["names"])
         self.result.history = [Record(*row) for row in state["history"]]
         self.broken.looked, self.broken.count, names = state["broken"]
         self.broken.names = dict.fromkeys(names)
         if self.main:  # lines after the checkpoint are computed again
-            _rewrite(self.folder / LOG, self.result.history, self.settings)
+            rows = (
+                (record, _learning_rate(self.settings, record.step - 1)) for record in self.result.history
+            )
+            rewrite_log(self.folder / LOG, rows)
+
+
+@contextlib.contextmanager
+def _deferred_signals() -> Iterator[list[int]]:
+    """Yields a list that Ctrl-C and SIGTERM fill, so that a step is finished first; a second one stops at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame) -> None:
+        asked.append(number)
+        if len(asked) > 2 or asked.count(signal.SIGINT) > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float, *, first: bool) -> None:
+    """One step of the running average; AveragedModel's own asks the device whether it is the first."""
+    mine, theirs = ([*n.parameters(), *n.buffers()] for n in (average.module, network))
+    if first:
+        torch._foreach_copy_(mine, theirs)
+    else:
+        pairs = [pair for pair in zip(mine, theirs, strict=True) if pair[0].is_floating_point()]
+        torch._foreach_lerp_([one for one, _ in pairs], [other for _, other in pairs], 1 - decay)
+    average.n_averaged += 1
 
 
 def _accelerator(settings: TrainingSettings):
@@ -462,13 +463,21 @@ def _accelerator(settings: TrainingSettings):
     if "WORLD_SIZE" not in os.environ:  # a notebook may train on another device than before
         AcceleratorState._reset_state(reset_partial_state=True)
     device = best_device(settings.device)
+    if device.index is not None and device.type == "cuda":
+        torch.cuda.set_device(device)
     try:
         return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
     except RuntimeError as problem:
-        if "EADDRINUSE" in str(problem) or "in use" in str(problem):
+        text, port = str(problem), os.environ.get("MASTER_PORT")
+        if "EADDRINUSE" in text or "in use" in text:
             raise InputError(
-                f"port {os.environ.get('MASTER_PORT')} of the processes is taken; give another one, for example "
+                f"port {port} of the processes is taken; give another one, for example "
                 "torchrun --master-port 29501, or accelerate launch --main_process_port 29501"
+            ) from problem
+        if any(word in text.lower() for word in ("timed out", "timeout", "refused")):
+            raise InputError(
+                f"the other processes were not found at {os.environ.get('MASTER_ADDR')}, port {port}; start all of them "
+                "with torchrun or accelerate launch"
             ) from problem
         raise
 
@@ -501,81 +510,3 @@ def _learning_rate(settings: TrainingSettings, step: int) -> float:
 def _mixed(*numbers: int) -> int:
     """One seed out of several numbers."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "big")
-
-
-def _prepare(folder: Path) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{str(folder)!r} is a file; give a folder for the run")
-    try:
-        folder.mkdir(exist_ok=True)
-        write_whole(folder / ".writable", lambda file: file.write(b"\n"))
-        (folder / ".writable").unlink(missing_ok=True)
-    except FileNotFoundError:
-        raise InputError(
-            f"the folder {str(folder.parent)!r} does not exist; make it, or choose another"
-        ) from None
-    except OSError as problem:
-        raise InputError(
-            f"the folder {str(folder)!r} cannot be written to ({problem.strerror}); choose another"
-        ) from None
-    return folder
-
-
-def _read_checkpoint(path: Path, device: torch.device) -> dict:
-    damaged = f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it from a copy, or delete it to begin anew"
-    try:
-        body = path.read_bytes()
-        if hashlib.sha256(body[32:]).digest() != body[:32]:
-            raise InputError(damaged)
-        state = torch.load(io.BytesIO(body[32:]), map_location=device, weights_only=True)
-    except OSError as problem:
-        raise InputError(f"the checkpoint {str(path)!r} cannot be read ({problem.strerror})") from None
-    if state["version"] != _VERSION:
-        raise InputError(
-            f"the checkpoint {str(path)!r} has version {state['version']} and this program reads version {_VERSION}; "
-            "take the program that wrote it, or begin anew in another folder"
-        )
-    return state
-
-
-def _row(record: Record, rate: float) -> dict:
-    terms = {name: f"{value:.8g}" for name, value in record.terms.items()}
-    return {
-        "step": record.step,
-        "total": f"{record.total:.8g}",
-        **terms,
-        "learning_rate": f"{rate:.4g}",
-        "seconds": f"{record.seconds:.1f}",
-    }
-
-
-def _append(path: Path, record: Record, rate: float) -> None:
-    row = _row(record, rate)
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row)
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _rewrite(path: Path, history: list[Record], settings: TrainingSettings) -> None:
-    rows = [_row(record, _learning_rate(settings, record.step - 1)) for record in history]
-    text = io.StringIO(newline="")
-    if rows:
-        writer = csv.DictWriter(text, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-        write_whole(path, lambda file: file.write(text.getvalue().encode()))
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _tensorboard(folder: Path, step: int):
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "tensorboard=True needs the package tensorboard; install it with: pip install 'pltutorial[train]'"
-        ) from None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
