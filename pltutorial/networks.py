@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ._kernels import EPSILON, instance_norm, stack, stacked_conv, upsampled_conv
 from .device import best_device, best_precision
 from .errors import InputError, nearest
 from .images import check_image, write_whole
@@ -32,24 +33,19 @@ class _Norm(nn.Module):
             shape = (styles, channels) if styles else (channels,)
             self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None, relu: bool = False) -> torch.Tensor:
         if self.batch is not None:
-            return self.batch(x)
+            x = self.batch(x)
+            return F.relu(x) if relu else x
         if self.weight.ndim == 1:
             scale, shift = self.weight[None], self.bias[None]
         else:
             scale, shift = style.float() @ self.weight.float(), style.float() @ self.bias.float()
-        if x.is_cuda:
-            normalised = F.group_norm(x, x.shape[1])  # a group for each channel is instance normalisation
-            return torch.addcmul(shift[..., None, None], normalised, scale[..., None, None]).to(x.dtype)
-        # On a CPU batch normalisation of one picture at a time is the same and by far the fastest, backward too.
-        pictures = [
-            F.batch_norm(
-                x[i : i + 1], None, None, scale[i % len(scale)], shift[i % len(shift)], training=True
-            )
-            for i in range(len(x))
-        ]
-        return pictures[0] if len(pictures) == 1 else torch.cat(pictures)
+        if x.device.type == "cpu":
+            return instance_norm(x, scale, shift, relu)
+        x = F.group_norm(x, x.shape[1], eps=EPSILON)  # a group for each channel is instance normalisation
+        x = torch.addcmul(shift[..., None, None], x, scale[..., None, None]).to(x.dtype)
+        return F.relu(x) if relu else x
 
 
 class _Layer(nn.Module):
@@ -75,15 +71,21 @@ class _Layer(nn.Module):
             self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
         self.norm = _Norm(outputs, norm, styles) if norm else None
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
-        if self.upsampling == "transposed":  # one reflected position more on each side, cut off again
+    def forward(
+        self, x: torch.Tensor, style: torch.Tensor | None = None, stacked: bool = False
+    ) -> torch.Tensor:
+        """``stacked``: the 2x2 pixels of a square lie together in the result, as ``stacked_conv`` wants them."""
+        if self.upsampling == "resize":
+            x = upsampled_conv(x, self.conv.weight, self.conv.bias, stacked)
+        elif self.upsampling:  # one reflected position more on each side, cut off again
             x = self.conv(_reflect(x, 1))[..., 2:-2, 2:-2]
+            x = stack(x) if stacked else x
+        elif stacked:
+            x = stacked_conv(x, self.conv.weight, self.conv.bias)
         else:
-            if self.upsampling:
-                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = self.conv(_reflect(x, self.kernel // 2))
         if self.norm is not None:
-            x = self.norm(x, style)
+            return self.norm(x, style, self.relu)
         return F.relu(x) if self.relu else x
 
 
@@ -207,10 +209,11 @@ class TransformNet(nn.Module):
         if height % 4 or width % 4:
             image = F.pad(image, (0, -width % 4, 0, -height % 4), mode="reflect")
         x = self._enter(image)
-        for layer in (*self.down, *self.blocks, *self.up):
+        for layer in (*self.down, *self.blocks, self.up[0]):
             x = layer(x, style)
+        x = self.up[1](x, style, stacked=True)
         # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
-        x = (self.last(x).float().tanh() + 1) / 2
+        x = (self.last(x, stacked=True).float().tanh() + 1) / 2
         return x[..., :height, :width]
 
     def blend(self, styles: str | Mapping[str, float]) -> torch.Tensor:
