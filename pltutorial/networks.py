@@ -153,7 +153,9 @@ class TransformNet(nn.Module):
         if width < 1 or blocks < 1:
             raise InputError(f"width={width} and blocks={blocks} were given; give at least 1 of each")
         if styles and norm != "instance":
-            raise InputError("styles need norm='instance': each style is a scale and a shift of that norm")
+            raise InputError(
+                f"{len(styles)} styles were given with norm={norm!r}; give norm='instance': a style is its scale and shift"
+            )
         self.config = {
             "kind": self.kind,
             "width": width,
@@ -356,7 +358,15 @@ def save_network(path: str | Path, network: TransformNet, card: Mapping | None =
         "config": json.dumps(network.config),
         "card": json.dumps(dict(network.card if card is None else card), ensure_ascii=False),
     }
-    return write_whole(path, lambda file: file.write(save(tensors, facts)))
+    return write_whole(path, lambda file: file.write(_in_order(save(tensors, facts))))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with the facts in its head sorted: the library shuffles them, and equal networks differ."""
+    length = int.from_bytes(data[:8], "little")
+    head = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    return len(head).to_bytes(8, "little") + head + data[8 + length :]
 
 
 def load_network(path: str | Path, device: str | torch.device | None = None) -> TransformNet:
@@ -371,7 +381,13 @@ def load_network(path: str | Path, device: str | torch.device | None = None) -> 
 
     path = Path(path)
     config, card = read_header(path)
-    network = build(config)
+    try:
+        network = build(config)
+    except (TypeError, InputError):
+        raise InputError(
+            f"the network {str(path)!r} has an architecture that this program does not know, {config}; take the program "
+            "that wrote it"
+        ) from None
     try:
         tensors = load_file(path)
         missing = network.load_state_dict(tensors, strict=False).missing_keys
@@ -406,12 +422,15 @@ def read_header(path: str | Path) -> tuple[dict, dict]:
             f"the network {str(path)!r} has version {facts.get('version')} and this program reads version {VERSION}; "
             "take the program that wrote it, or train it again"
         )
-    config = json.loads(facts["config"])
+    try:
+        config, card = json.loads(facts["config"]), json.loads(facts.get("card", "{}"))
+    except (KeyError, ValueError):
+        raise InputError(_not_a_network(path, "its facts are damaged")) from None
     if config.get("kind") not in KINDS:
         raise InputError(
             f"the network {str(path)!r} is of kind {config.get('kind')!r}; {nearest(str(config.get('kind')), KINDS)}"
         )
-    return config, json.loads(facts.get("card", "{}"))
+    return config, card
 
 
 def _not_a_network(path: Path, why: str) -> str:
