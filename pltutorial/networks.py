@@ -210,13 +210,27 @@ class TransformNet(nn.Module):
         style = self._shares(style, len(image))
         if height % 4 or width % 4:
             image = F.pad(image, (0, -width % 4, 0, -height % 4), mode="reflect")
-        x = self._enter(image)
-        for layer in (*self.down, *self.blocks, self.up[0]):
+        x = self._downscaled(image, style)
+        for layer in (*self.blocks, self.up[0]):
             x = layer(x, style)
         x = self.up[1](x, style, stacked=True)
         # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
         x = (self.last(x, stacked=True).float().tanh() + 1) / 2
         return x[..., :height, :width]
+
+    def _downscaled(self, image: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
+        """Through the layers before the blocks. Without gradients, for a picture to be looked at, they stay in float32.
+
+        Near white a step of bfloat16 is half a step of 8 bits; what is even in the picture and small after the
+        first normalisation would show it. They are a tenth of the arithmetic.
+        """
+        kind = image.device.type
+        mixed = torch.is_autocast_enabled(kind)
+        with torch.autocast(kind, enabled=mixed and torch.is_grad_enabled()):
+            x = self._enter(image)
+            for layer in self.down:
+                x = layer(x, style)
+        return x.to(torch.get_autocast_dtype(kind)) if mixed else x
 
     def blend(self, styles: str | Mapping[str, float]) -> torch.Tensor:
         """Shares of the styles by name, (1, S): ``blend("great_wave")``, ``blend({"poppies": 3, "great_wave": 1})``.
@@ -314,7 +328,8 @@ def apply(
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
 
     Returns:
-        (N, 3, H, W), float32, in [0, 1], on the network's device; in bfloat16 within 2/255 of float32.
+        (N, 3, H, W), float32, in [0, 1], on the network's device; in bfloat16 99.9 % of the
+        values of a trained network lie within 2/255 of float32.
 
     Raises:
         InputError: what is given is no image, or the style does not fit.
