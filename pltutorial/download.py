@@ -200,34 +200,38 @@ def _blocks(url: str, have: int, size: int) -> Iterator[bytes]:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT) as answer:
-            total, skip = _measure(answer, have)
-            if total not in (None, size):
-                raise InputError(
-                    f"{url} has {total:,} bytes, not the {size:,} of the published file; give another --url"
-                )
-            while skip:  # a server that ignores Range sends all again
-                block = answer.read(min(skip, _BLOCK))
-                if not block:
-                    raise _Cut("the connection was cut")
-                skip -= len(block)
-            left = size - have
-            while left:
-                block = answer.read(min(left, _BLOCK))
-                if not block:
-                    raise _Cut("the connection was cut")
-                left -= len(block)
-                yield block
+        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as problem:
         if problem.code >= 500 or problem.code in (408, 429):
             raise _Cut(f"the server answered {problem.code} {problem.reason}") from None
         raise InputError(
             f"{url} cannot be downloaded, the server answered {problem.code} {problem.reason}; give another --url"
         ) from None
-    except urllib.error.URLError as problem:
-        raise _Cut(problem.reason, answered=False) from None
+    except (http.client.HTTPException, OSError) as problem:
+        raise _Cut(getattr(problem, "reason", problem), answered=False) from None
+    with answer:
+        total, skip = _measure(answer, have)
+        if total not in (None, size):
+            raise InputError(
+                f"{url} has {total:,} bytes, not the {size:,} of the published file; give another --url"
+            )
+        while skip:  # a server that ignores Range sends all again
+            skip -= len(_read(answer, skip))
+        left = size - have
+        while left:
+            block = _read(answer, left)
+            left -= len(block)
+            yield block
+
+
+def _read(answer: http.client.HTTPResponse, wanted: int) -> bytes:
+    try:
+        block = answer.read(min(wanted, _BLOCK))
     except (http.client.HTTPException, OSError) as problem:
         raise _Cut(problem) from None
+    if not block:
+        raise _Cut("the connection was cut")
+    return block
 
 
 def _measure(answer, have: int) -> tuple[int | None, int]:

@@ -413,8 +413,11 @@ class Threads(torch.utils.data.Dataset):
 class Faulty(torch.utils.data.Dataset):
     """A programmer's mistake."""
 
+    def __init__(self, mistake: Exception):
+        self.mistake = mistake
+
     def __getitem__(self, n):
-        return torch.tensor(1 // 0), ()
+        raise self.mistake
 
 
 class TestLoader:
@@ -486,9 +489,11 @@ class TestLoader:
             batches(Deadly(folder, 32), 2, stop=40, workers=2)
         assert multiprocessing.active_children() == []
 
-    def test_an_error_that_a_worker_reports_stays_what_it_is(self):
-        with pytest.raises(ZeroDivisionError):
-            batches(Faulty(), 2, stop=3, workers=1)
+    @pytest.mark.parametrize("mistake", [ZeroDivisionError, RuntimeError, FileNotFoundError])
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_any_other_error_stays_what_it_is(self, mistake, workers):
+        with pytest.raises(mistake, match="a mistake"):
+            batches(Faulty(mistake("a mistake")), 2, stop=3, workers=workers)
 
     def test_a_death_is_noticed_at_the_next_batch_and_interrupts_nothing(self, folder):
         stream = loader(Pictures(folder, 32), 2, workers=1)

@@ -8,9 +8,11 @@ import http.server
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +34,7 @@ def make_zip(count: int = COUNT) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("tiny/", "")
-        for i in range(count):
+        for i in reversed(range(count)):
             pixels = numpy.random.default_rng(i).integers(0, 255, (40, 48, 3), numpy.uint8)
             photo = io.BytesIO()
             Image.fromarray(pixels).save(photo, "JPEG")
@@ -59,8 +61,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         start = 0
         if asked and act != "no range":
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
-            if act == "early":
-                start = max(0, start - 100)
+            start = max(0, start + {"early": -100, "late": 100}.get(act, 0))
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {start}-{len(server.body) - 1}/{len(server.body)}")
         else:
@@ -165,9 +166,41 @@ class TestFetch:
             get(server, tmp_path / "tiny.zip")
         assert len(server.asked) == attempts
 
-    def test_no_server(self, server, tmp_path):
+    def test_other_bytes_than_asked_for_are_never_written(self, server, tmp_path):
+        (tmp_path / "tiny.zip.part").write_bytes(ZIP[:999])
+        server.behaviour = ["late"]
+        with refused("other bytes than it was asked for"):
+            get(server, tmp_path / "tiny.zip")
+        assert (tmp_path / "tiny.zip.part").read_bytes() == ZIP[:999]
+
+    def test_more_bytes_than_published_are_left(self, server, tmp_path):
+        server.body, server.behaviour = ZIP + b"more", ["no length"]
+        assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
+
+    def test_no_server_is_said_at_once(self, server, tmp_path, monkeypatch):
+        pauses = []
+        monkeypatch.setattr(download.time, "sleep", pauses.append)
         with refused("127.0.0.1:9", "refused", "network"):
             download.fetch("http://127.0.0.1:9/tiny.zip", tmp_path / "tiny.zip", 9, MD5, progress=False)
+        assert pauses == []
+
+    def test_a_network_lost_on_the_way_is_waited_for(self, server, tmp_path, monkeypatch):
+        pauses, calls, real = [], [], download.urllib.request.urlopen
+
+        def urlopen(*given, **options):
+            calls.append(given)
+            if len(calls) in (2, 3, 5):
+                raise download.urllib.error.URLError(
+                    OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+                )
+            return real(*given, **options)
+
+        monkeypatch.setattr(download, "_PAUSES", (1, 2, 4))
+        monkeypatch.setattr(download.time, "sleep", pauses.append)
+        monkeypatch.setattr(download.urllib.request, "urlopen", urlopen)
+        server.behaviour = ["cut", "cut", "well"]
+        assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
+        assert pauses == [1, 2, 4, 1, 2]
 
     def test_no_network(self, server, tmp_path):
         (tmp_path / "tiny.zip.part").write_bytes(ZIP[:999])
@@ -179,8 +212,11 @@ class TestFetch:
 
     def test_a_silent_server(self, server, tmp_path, monkeypatch):
         monkeypatch.setattr(download, "_TIMEOUT", 0.2)
-        with socket_that_never_answers() as port, refused("timed out"):
-            download.fetch(f"http://127.0.0.1:{port}/tiny.zip", tmp_path / "t.zip", 9, MD5, progress=False)
+        start = time.monotonic()
+        with socket.create_server(("127.0.0.1", 0)) as silent, refused("timed out"):
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}/tiny.zip"
+            download.fetch(url, tmp_path / "t.zip", 9, MD5, progress=False)
+        assert time.monotonic() - start < 8  # one attempt of 0.2 s; the shipped limit is 30 s
 
     def test_a_wrong_checksum_is_kept_aside_and_the_next_run_starts_anew(self, server, tmp_path):
         server.body = ZIP[:-1] + b"?"
@@ -229,12 +265,17 @@ class TestFetch:
         assert "tiny.zip" in shown
         assert re.search(r"B/s", shown)
         assert re.search(r"\d\d:\d\d<(\d\d:\d\d|\?)", shown)
-        get(server, tmp_path / "again.zip")
+        (tmp_path / "half.zip.part").write_bytes(ZIP[: len(ZIP) // 2])
+        get(server, tmp_path / "half.zip", progress=True)
+        shown = capsys.readouterr().err
+        assert "reading what is there" in shown
+        assert re.search(r"half.zip: +(49|50)%", shown)
+        get(server, tmp_path / "silent.zip")
         assert capsys.readouterr().err == ""
 
 
 class Full:
-    """A file on a disk that takes so many bytes more."""
+    """A file on a disk that takes so many bytes more, and never more than 300 at once."""
 
     def __init__(self, file, room: int):
         self.file, self.room = file, room
@@ -245,7 +286,7 @@ class Full:
     def write(self, data) -> int:
         if not self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        taken = min(self.room, len(data))
+        taken = min(self.room, len(data), 300)
         self.room -= taken
         return self.file.write(data[:taken])
 
@@ -266,6 +307,17 @@ class TestDisk:
         monkeypatch.setattr(download, "_opened", real)
         assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
         assert server.asked[1:] == ["bytes=4321-"]
+
+    def test_a_disk_that_takes_little_at_once(self, server, tmp_path, monkeypatch):
+        real = download._opened
+
+        @download.contextmanager
+        def opened(part):
+            with real(part) as file:
+                yield Full(file, 10**9)
+
+        monkeypatch.setattr(download, "_opened", opened)
+        assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
     def test_a_disk_that_is_really_full(self, server, tmp_path):
@@ -394,6 +446,21 @@ class TestCoco:
         with refused("tiny.zip", "damaged", "remove it"):
             coco(server, tmp_path)
 
+    def test_a_damaged_compressed_zip(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.jpg", bytes(9000))
+        data = bytearray((tmp_path / "packed.zip").read_bytes())
+        data[35:45] = b"\xff" * 10
+        (tmp_path / "packed.zip").write_bytes(data)
+        with refused("packed.zip", "damaged"):
+            download.unpack(tmp_path / "packed.zip", tmp_path / "out", progress=False)
+
+    def test_a_zip_with_another_number_of_pictures_makes_no_shards(self, server, tmp_path, monkeypatch):
+        monkeypatch.setitem(download.COCO, "tiny", download.Archive(len(ZIP), MD5, 5000))
+        with refused("holds 7 pictures for 5 shards"):
+            coco(server, tmp_path, shards=True)
+        assert names(tmp_path) == ["tiny.zip"]
+
     def test_what_cannot_be_meant(self, tmp_path):
         with refused("train2015", "train2017"):
             download.coco("train2015", tmp_path)
@@ -437,16 +504,3 @@ class TestCommand:
         )
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         assert done.stdout == "[]\n[]\n"
-
-
-class socket_that_never_answers:  # noqa: N801 used as a statement
-    """A port that takes connections and says nothing."""
-
-    def __enter__(self) -> int:
-        import socket
-
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        return self.socket.getsockname()[1]
-
-    def __exit__(self, *_):
-        self.socket.close()
