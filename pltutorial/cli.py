@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands_data import app as data
 from .commands_stylize import list_styles, stylize
 from .commands_train import app as train
 from .errors import InputError, nearest
@@ -178,6 +179,7 @@ def texture(
 
 app.command()(stylize)
 app.command("styles")(list_styles)
+app.add_typer(data, name="data")
 app.add_typer(train, name="train")
 
 
