@@ -111,7 +111,8 @@ class TransformNet(nn.Module):
     A 9x9 convolution, two convolutions of stride 2, residual blocks at a quarter of the size, two upsamplings by 2
     and a 9x9 convolution; normalisation and ReLU after all but the last, whose tanh is scaled to [0, 1]. Every
     convolution sees reflected borders; a height or width that is no multiple of 4 is reflected up to one and cut
-    off again, so that the output is as large as the input.
+    off again, so that the output is as large as the input. In eval mode ``margin`` pixels more are reflected on
+    each side and cut off again (8; the authors' code has 40): a frame that the network has learned falls there.
 
     Args:
         width: channels after the first layer: (width, 2 width, 4 width). 32 in the paper.
@@ -166,6 +167,7 @@ class TransformNet(nn.Module):
         }
         self.style_names = tuple(styles)
         self.card: dict = {}
+        self.margin = 8  # at most SMALLEST less 4
         how = {"norm": norm, "styles": len(styles)}
         self.down = nn.ModuleList(self._downward(width, how))
         self.blocks = nn.ModuleList(_Block(4 * width, norm, len(styles)) for _ in range(blocks))
@@ -208,15 +210,17 @@ class TransformNet(nn.Module):
                 f"the picture has {width}x{height} pixels, but the network needs at least {SMALLEST} along each side"
             )
         style = self._shares(style, len(image))
-        if height % 4 or width % 4:
-            image = F.pad(image, (0, -width % 4, 0, -height % 4), mode="reflect")
+        # Trained networks like to draw where they feel a border, such as the frame of a print: it is kept outside.
+        margin = 0 if self.training else self.margin
+        around = (margin, margin + -width % 4, margin, margin + -height % 4)
+        image = F.pad(image, around, mode="reflect") if any(around) else image
         x = self._downscaled(image, style)
         for layer in (*self.blocks, self.up[0]):
             x = layer(x, style)
         x = self.up[1](x, style, stacked=True)
         # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
         x = (self.last(x, stacked=True).float().tanh() + 1) / 2
-        return x[..., :height, :width]
+        return x[..., margin : margin + height, margin : margin + width]
 
     def _downscaled(self, image: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
         """Through the layers before the blocks. Without gradients, for a picture to be looked at, they stay in float32.
