@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from ._kernels import keep_freed_memory
 from .datasets import BrokenPictures, Pictures, loader
 from .device import best_device, best_precision, compiled_or_eager
 from .errors import InputError
@@ -151,6 +152,8 @@ class _Run:
         self.pictures = pictures
         self.folder = None if folder is None else prepare(Path(folder))
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.dtype = best_precision(self.device, settings.precision)
         self.network = (
             task.network.to(self.device, memory_format=torch.channels_last).requires_grad_().train()

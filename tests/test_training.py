@@ -1,0 +1,741 @@
+"""The trainer: exact resume after any death, what it logs and keeps, its arithmetic, and one sentence for bad input."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import math
+import random
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import Operations, picture, refused
+from PIL import Image
+from torch import nn
+from training_runs import assert_same_end, kill, rows, state, tiny, wait_for_rows
+
+from pltutorial import LossNetwork, training, write_image
+from pltutorial.datasets import Pictures
+from pltutorial.losses import LossTerms
+from pltutorial.networks import FastTransformNet, TransformNet, load_network, save_network
+from pltutorial.runfiles import write_checkpoint
+from pltutorial.settings import TrainingSettings
+from pltutorial.style_training import StyleTask, style_card
+from pltutorial.training import train
+from pltutorial.zoo import CARD, card_text
+
+
+@pytest.fixture(scope="session")
+def phi() -> LossNetwork:
+    return LossNetwork(precision="float32", device="cpu")
+
+
+@pytest.fixture
+def task(phi):
+    """Makes a task that shares the loss network."""
+    return lambda **changes: StyleTask(tiny(**changes), network=phi)
+
+
+# --- exact resume -----------------------------------------------------------------------------------------
+
+
+class TestResume:
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_killed_at_random_steps_it_ends_as_if_it_never_was(self, seed, server, pictures, whole, tmp_path):
+        """SIGKILL at a random moment of a random step, several times, then to the end."""
+        chance, reached = random.Random(seed), []
+        for end in sorted(chance.sample(range(1, 9), 3)):  # after so many lines of the log, of ten
+            process = server.start(tmp_path, pictures, steps=30)
+            wait_for_rows(process, tmp_path, end)
+            process.join(chance.random() * 0.03)
+            kill(process)
+            assert process.exitcode == -signal.SIGKILL
+            reached.append(len(rows(tmp_path)))
+        assert max(reached) < 10, "no kill came before the end"
+        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert_same_end(tmp_path, whole)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_it_after_a_whole_step_with_a_checkpoint(
+        self, number, server, pictures, whole, tmp_path
+    ):
+        process = server.start(tmp_path, pictures, steps=30, checkpoint_every=0)
+        wait_for_rows(process, tmp_path, 3)
+        kill(process, number)
+        assert process.exitcode == 0
+        stopped, logged, _ = server.finish(process)
+        assert stopped == "interrupted"
+        step = state(tmp_path)["step"]
+        assert 9 <= logged <= step < 30
+        assert load_network(tmp_path / "network.safetensors").config["width"] == 2
+        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert_same_end(tmp_path, whole)
+
+    def test_interrupted_by_the_callback(self, task, pictures, tmp_path):
+        def stop(record):
+            raise KeyboardInterrupt
+
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        result = train(task(), pictures=pictures, folder=tmp_path / "a", callback=stop)
+        assert result.stopped == "interrupted"
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        assert state(tmp_path / "a")["step"] == 3
+        result = train(task(), pictures=pictures, folder=tmp_path / "a")
+        other = train(task(), pictures=pictures, folder=tmp_path / "b")
+        assert result.stopped == other.stopped == "done"
+        assert_same_end(tmp_path / "a", tmp_path / "b")
+
+    def test_done_it_stays_done_and_more_steps_go_on(self, task, pictures, tmp_path):
+        calls = []
+        train(task(steps=6), pictures=pictures, folder=tmp_path)
+        again = train(task(steps=6), pictures=pictures, folder=tmp_path, callback=calls.append)
+        assert calls == []
+        assert [r.step for r in again.history] == [3, 6]
+        more = train(task(steps=8), pictures=pictures, folder=tmp_path, callback=calls.append)
+        assert [r.step for r in calls] == [8]
+        assert [r["step"] for r in rows(tmp_path)] == ["3", "6", "8"]
+        assert more.seconds >= again.seconds > 0
+
+    def test_without_a_checkpoint_an_old_log_is_begun_anew(self, task, pictures, tmp_path):
+        (tmp_path / "log.csv").write_text("step,total\n3,1\n")
+        train(task(steps=3), pictures=pictures, folder=tmp_path)
+        assert len(rows(tmp_path)) == 1
+        assert "content/relu2_2" in rows(tmp_path)[0]
+
+    def test_several_styles_and_clipping_and_schedule_resume_exactly(self, task, pictures, tmp_path):
+        more = {"styles": ("great_wave", "poppies"), "gradient_clip": 1.0, "schedule": "cosine", "warmup": 3}
+        train(task(**more), pictures=pictures, folder=tmp_path / "a")
+
+        def stop(record):
+            raise KeyboardInterrupt
+
+        train(task(**more, log_every=3), pictures=pictures, folder=tmp_path / "b", callback=stop)
+        train(task(**more), pictures=pictures, folder=tmp_path / "b")
+        assert_same_end(tmp_path / "a", tmp_path / "b")
+
+
+class TestRefusedToResume:
+    @pytest.fixture
+    def begun(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        yield tmp_path
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    @pytest.mark.parametrize(
+        ("changes", "name"),
+        [
+            ({"width": 3}, "network="),
+            ({"styles": ("poppies",)}, "styles="),
+            ({"style_weight": 1.0}, "style_weight="),
+            ({"seed": 1}, "seed="),
+            ({"size": 36}, "size="),
+            ({"zoom": (1.0, 1.1)}, "zoom="),
+            ({"batch_size": 1}, "batch_size="),
+            ({"ema": 0.0}, "average="),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_with_settings_that_decide_what_is_learned(self, begun, task, pictures, changes, name):
+        with refused("checkpoint.pt", name, "another folder"):
+            train(task(**changes), pictures=pictures, folder=begun)
+
+    def test_with_other_pictures(self, begun, task, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("other")
+        write_image(folder / "x.png", picture(40, 40))
+        with refused("pictures=", "another folder"):
+            train(task(), pictures=folder, folder=begun)
+
+    def test_with_fewer_steps(self, begun, task, pictures):
+        with refused("step 4", "2 steps"):
+            train(task(steps=2), pictures=pictures, folder=begun)
+
+    def test_other_rates_are_let_through(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        changes = {"learning_rate": 1e-4, "schedule": "cosine", "warmup": 2, "ema": 0.5, "workers": 0}
+        assert train(task(steps=6, **changes), pictures=pictures, folder=tmp_path).stopped == "done"
+
+    def test_a_damaged_checkpoint(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        path = tmp_path / "checkpoint.pt"
+        body = path.read_bytes()
+        middle = len(body) // 2
+        flipped = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+        for damaged in (b"", body[:20], body[:middle], body + b"x", flipped):
+            path.write_bytes(damaged)
+            with refused("checkpoint.pt", "damaged", "delete it"):
+                train(task(), pictures=pictures, folder=tmp_path)
+            assert path.read_bytes() == damaged
+
+    def test_a_checkpoint_of_another_version(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        write_checkpoint(tmp_path / "checkpoint.pt", state(tmp_path) | {"version": 7})
+        with refused("version 7", "version 1"):
+            train(task(), pictures=pictures, folder=tmp_path)
+
+
+# --- the arithmetic ---------------------------------------------------------------------------------------
+
+
+class Snapshots:
+    """A callback that keeps the weights, and the norm of the gradient, after each line of the log."""
+
+    def __init__(self, network: nn.Module):
+        self.network, self.weights, self.norms = network, [], []
+
+    def __call__(self, record) -> None:
+        self.weights.append(copy.deepcopy(dict(self.network.named_parameters())))
+        self.norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in self.network.parameters())))
+
+
+class TestArithmetic:
+    def test_it_learns(self, task, pictures):
+        result = train(task(steps=24, learning_rate=2e-2, log_every=6), pictures=pictures)
+        totals = [record.total for record in result.history]
+        assert totals[-1] < 0.7 * totals[0]
+        assert not result.network.training
+        for record in result.history:
+            assert record.total == pytest.approx(sum(record.terms.values()), rel=1e-5)
+
+    def test_any_network_with_any_loss_can_be_trained(self, pictures):
+        """And on a device of the machine: a convolution that learns to leave pictures as they are."""
+
+        class Copying:
+            def __init__(self):
+                self.network = nn.Conv2d(3, 3, 1)
+
+            def loss(self, network, images, first):
+                return LossTerms(pixel=(network(images) - images).square().mean())
+
+            def samples(self, network):
+                return network(torch.zeros(1, 3, 8, 8, device=network.weight.device))
+
+        settings = TrainingSettings(
+            steps=60, size=16, batch_size=2, learning_rate=0.03, progress=False, precision="float32"
+        )
+        result = train(Copying(), settings, pictures=pictures)
+        assert result.history[-1].total < 0.2 * result.history[0].total
+        assert not result.network.training
+
+    @pytest.mark.parametrize(
+        ("schedule", "warmup"), [("constant", 0), ("constant", 5), ("cosine", 0), ("cosine", 4)]
+    )
+    def test_learning_rate(self, schedule, warmup, task, pictures, tmp_path):
+        train(
+            task(schedule=schedule, warmup=warmup, log_every=1, steps=8, learning_rate=2e-3),
+            pictures=pictures,
+            folder=tmp_path,
+        )
+        for number, row in enumerate(rows(tmp_path)):  # number steps have been taken before
+            rate = 2e-3 * (0.5 + 0.5 * math.cos(math.pi * number / 8) if schedule == "cosine" else 1)
+            if warmup:
+                rate *= min(1, (number + 1) / warmup)
+            assert float(row["learning_rate"]) == pytest.approx(rate, rel=1e-3)
+
+    def test_steps_are_those_of_adam(self, task, pictures):
+        """Two steps by hand from the same weights, crops and loss."""
+        one, two = task(log_every=1, steps=2, learning_rate=1e-2), task()
+        train(one, pictures=pictures)
+        crops = Pictures(pictures, 32, seed=0)
+        optimizer = torch.optim.Adam(two.network.parameters(), lr=1e-2)
+        for step in range(2):
+            images = torch.stack([crops[2 * step + i][0] for i in range(2)])
+            optimizer.zero_grad()
+            two.loss(two.network, images, 2 * step).total.backward()
+            optimizer.step()
+        for mine, hand in zip(one.network.parameters(), two.network.parameters(), strict=True):
+            # a bias before a normalisation has no gradient but rounding, which Adam turns into whole steps
+            if mine.ndim != 1:
+                assert torch.allclose(mine, hand, atol=2e-4)
+
+    def test_running_average(self, task, pictures):
+        made = task(log_every=1, steps=6, ema=0.8, learning_rate=1e-2)
+        kept = Snapshots(made.network)
+        result = train(made, pictures=pictures, callback=kept)
+        assert result.network is not made.network
+        for name, value in result.network.named_parameters():
+            hand = kept.weights[0][name]
+            for weights in kept.weights[1:]:
+                hand = 0.8 * hand + 0.2 * weights[name]
+            assert torch.allclose(value, hand, atol=1e-6), name
+            assert value.shape != (2, 12, 3, 3) or not torch.equal(value, kept.weights[-1][name])
+
+    def test_gradient_clipping(self, task, pictures):
+        norms = {}
+        for clip in (0.0, 5.0):
+            made = task(log_every=1, steps=4, gradient_clip=clip)
+            kept = Snapshots(made.network)
+            train(made, pictures=pictures, callback=kept)
+            norms[clip] = kept.norms
+        assert min(norms[0.0]) > 50
+        assert all(4.99 < norm < 5.01 for norm in norms[5.0])
+
+    def test_crops_take_the_styles_in_turn(self, task, pictures):
+        made, seen = task(styles=("great_wave", "poppies", "starry_night"), steps=3), []
+        terms = made.terms
+        made.terms = lambda output, content, style: (
+            seen.append(style.tolist()) or terms(output, content, style)
+        )
+        train(made, pictures=pictures)
+        assert seen == [[0, 1], [2, 0], [1, 2]]
+
+    def test_each_style_is_compared_with_its_own_and_weighted(self, task):
+        one, two = task(styles=("great_wave",)), task(styles=("poppies",))
+        both = task(styles=("great_wave", "poppies"), style_weights=(1.0, 3.0))
+        image = picture(32, 32)
+        for index, single, factor in ((0, one, 1), (1, two, 3)):
+            terms = both.terms(image, image, torch.tensor([index]))
+            expected = single.terms(image, image, torch.tensor([0]))
+            for name in expected:
+                weight = factor if name.startswith("style/") else 1
+                assert float(terms[name]) == pytest.approx(weight * float(expected[name]), rel=1e-4)
+
+
+class TestCost:
+    @pytest.mark.parametrize("styles", [("great_wave",), ("great_wave", "poppies")])
+    def test_no_step_waits_for_the_device(self, styles, task, pictures, monkeypatch):
+        """Between lines of the log no value is asked for, in the forward and the backward pass, clipping and averaging."""
+        one_step, found = training._Run._one_step, []
+
+        def watched(self, images):
+            with Operations() as seen:
+                one_step(self, images)
+            found.append(seen)
+
+        monkeypatch.setattr(training._Run, "_one_step", watched)
+        train(task(styles=styles, gradient_clip=1.0, log_every=10, steps=4), pictures=pictures)
+        assert len(found) == 4
+        for seen in found[1:]:  # the first call of a loss looks at its pictures
+            assert seen.to_host == []
+            assert "convolution_backward" in seen.names
+            assert any("adam" in name for name in seen.names)
+
+    def test_targets_run_no_deeper_than_the_content_layer(self, task):
+        """And no style picture is looked at again: the Gram matrices are kept."""
+        made = task(content_layers=("relu1_2",), style_layers=("relu3_3",))
+        images = picture(32, 32, count=2)
+        with torch.no_grad():
+            made.loss(made.network, images, 0)
+            with Operations() as alone:
+                made.network(images)
+            with Operations() as seen:
+                made.loss(made.network, images, 0)
+        assert seen.names.count("convolution") - alone.names.count("convolution") == 7 + 2
+
+    def test_without_a_compiler_it_says_so_and_runs(self, pictures, phi, monkeypatch):
+        from pltutorial import device
+
+        monkeypatch.setattr(device.shutil, "which", lambda name: None)
+        with pytest.warns(UserWarning, match="C\\+\\+ compiler"):
+            result = train(StyleTask(tiny(compile=True, steps=2), network=phi), pictures=pictures)
+        plain = train(StyleTask(tiny(steps=2), network=phi), pictures=pictures)
+        assert result.history[-1].total == plain.history[-1].total
+
+
+# --- what it writes ---------------------------------------------------------------------------------------
+
+
+class TestFiles:
+    def test_without_a_folder_nothing_is_written(self, task, pictures, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        train(task(steps=3, sample_every=1), pictures=pictures)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_log_is_the_mean_of_the_steps_since_the_line_before(self, task, pictures, tmp_path):
+        each = train(task(log_every=1, steps=6), pictures=pictures, folder=tmp_path / "a")
+        third = train(task(log_every=4, steps=6), pictures=pictures, folder=tmp_path / "b")
+        means = [sum(r.total for r in part) / len(part) for part in (each.history[:4], each.history[4:])]
+        assert [r.step for r in third.history] == [4, 6]
+        assert [r.total for r in third.history] == pytest.approx(means, rel=1e-5)
+        for row, record in zip(rows(tmp_path / "b"), third.history, strict=True):
+            assert float(row["total"]) == pytest.approx(record.total, rel=1e-7)
+            assert float(row["style/relu2_2"]) == pytest.approx(record.terms["style/relu2_2"], rel=1e-7)
+
+    def test_samples(self, task, pictures, tmp_path):
+        records = []
+        train(
+            task(styles=("great_wave", "poppies"), steps=6, sample_every=4),
+            pictures=pictures,
+            folder=tmp_path,
+            callback=records.append,
+        )
+        found = sorted((tmp_path / "samples").iterdir())
+        assert [path.name for path in found] == ["step_000004.jpg", "step_000006.jpg"]
+        assert Image.open(found[0]).size == (3 * 192, 3 * 192)  # photographs, and two styles of them
+        assert records[0].image is None
+        assert records[1].image.shape == (1, 3, 576, 576)
+
+    def test_tensorboard_holds_what_the_log_holds(self, task, pictures, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        more = {"tensorboard": True, "checkpoint_every": 6, "sample_every": 6}
+        train(task(steps=9, **more), pictures=pictures, folder=tmp_path)
+        (tmp_path / "checkpoint.pt").unlink()
+        train(task(steps=6, **more), pictures=pictures, folder=tmp_path)
+        train(task(steps=12, **more), pictures=pictures, folder=tmp_path)
+        events = EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+        lines = rows(tmp_path)
+        for name in ("total", "content/relu2_2", "learning_rate"):
+            points = {event.step: event.value for event in events.Scalars(name)}
+            assert list(points) == [int(line["step"]) for line in lines] == [3, 6, 9, 12]
+            assert list(points.values()) == pytest.approx([float(line[name]) for line in lines], rel=1e-3)
+        assert {event.step for event in events.Images("samples")} == {6, 12}
+
+    def test_card(self, task, pictures, tmp_path):
+        made = task(styles=("great_wave", "poppies"), steps=40, log_every=1)
+        train(
+            made,
+            pictures=pictures,
+            folder=tmp_path,
+            card=lambda result: style_card(result, made, made.settings, "noise; CC0"),
+        )
+        card = load_network(tmp_path / "network.safetensors").card
+        assert set(CARD) - set(card) == {"held_out"}
+        assert card["steps"] == 40
+        assert card["data"] == f"noise; CC0; 5 pictures of {pictures.name}"
+        assert card["settings"]["style_weight"] == made.settings.style_weight
+        assert card["settings"]["styles"] == card["styles"] == ["great_wave", "poppies"]
+        assert 25 <= len(card["curve"]) <= 30
+        assert (card["curve"][0][0], card["curve"][-1][0]) == (1, 40)
+        for _, content, style, total in card["curve"]:
+            assert 0.99 * total < content + style <= 1.001 * total
+        assert str(pictures.parent) not in json.dumps(card)
+        text = card_text(card)
+        assert "steps: 40" in text
+        assert "CC0" in text
+
+    def test_broken_pictures_are_counted_and_named(self, task, tmp_path):
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        for number in range(4):
+            write_image(folder / f"{number}.png", picture(40, 44, seed=number))
+        (folder / "bad.png").write_bytes((folder / "0.png").read_bytes()[:200])
+        write_image(folder / "small.jpg", picture(20, 20))
+        result = train(task(steps=3, max_broken=0.5), pictures=folder)
+        assert sorted(name.split(" ")[0] for name in result.broken) == ["bad.png", "small.jpg"]
+        with refused("could not be used", "bad.png", "max_broken"):
+            train(task(steps=30, max_broken=0.01), pictures=folder)
+
+
+class TestStart:
+    @pytest.fixture
+    def given(self, tmp_path):
+        torch.manual_seed(5)
+        network = FastTransformNet(2, 1, styles=("great_wave", "poppies"))
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        return load_network(save_network(tmp_path / "given.safetensors", network), "cpu")
+
+    def test_a_style_of_several_becomes_a_network_of_its_own(self, given, task, pictures, tmp_path):
+        made = task(styles=("poppies",), start=str(tmp_path / "given.safetensors"))
+        own = made.network.state_dict()
+        for name, value in given.state_dict().items():
+            assert own[name].dtype == torch.float32
+            assert torch.equal(own[name], value[1] if value.ndim == 2 else value), name
+        result = train(made, pictures=pictures, steps=2)
+        assert all(p.requires_grad for p in made.network.parameters())
+        assert not torch.equal(result.network.last.conv.weight, given.last.conv.weight)
+
+    def test_several_from_several_by_name_and_new_ones_from_the_mean(self, given, task, tmp_path):
+        styles = ("starry_night", "great_wave")
+        made = task(styles=styles, start=str(tmp_path / "given.safetensors"))
+        for name, value in given.state_dict().items():
+            if value.ndim == 2:
+                assert torch.equal(made.network.state_dict()[name], torch.stack([value.mean(0), value[0]]))
+
+    def test_what_cannot_be_started_from(self, task, tmp_path):
+        path = save_network(tmp_path / "wide.safetensors", TransformNet(3, 1))
+        with refused("wide.safetensors", "width=3", "width=2"):
+            task(start=str(path))
+        photo = write_image(tmp_path / "photo.jpg", picture(16, 16))
+        with refused("photo.jpg", "picture"):
+            task(start=str(photo))
+        with refused("missing.safetensors"):
+            task(start=str(tmp_path / "missing.safetensors"))
+
+
+# --- bad input --------------------------------------------------------------------------------------------
+
+
+class TestRefused:
+    def test_styles(self, task, tmp_path):
+        with refused("'grate_wave'", "nearest is 'great_wave'"):
+            task(styles=("grate_wave",))
+        note = tmp_path / "note.txt"
+        note.write_text("blue")
+        with refused("note.txt"):
+            task(styles=(str(note),))
+        with refused("great_wave, great_wave", "name of its own"):
+            task(styles=("great_wave", "great_wave"))
+
+    def test_pictures(self, task, tmp_path):
+        with refused("no picture"):
+            train(task(), pictures=tmp_path)
+        write_image(tmp_path / "small.png", picture(20, 20))
+        with refused("20x20", "smaller crop"):
+            train(task(), pictures=tmp_path)
+
+    def test_folders(self, task, pictures, tmp_path):
+        with refused("does not exist", "make it"):
+            train(task(), pictures=pictures, folder=tmp_path / "a" / "b")
+        (tmp_path / "file").write_text("x")
+        with refused("is a file"):
+            train(task(), pictures=pictures, folder=tmp_path / "file")
+
+    def test_a_read_only_folder(self, task, pictures, monkeypatch, tmp_path):
+        """Pretended where it must be: root may write to any folder."""
+
+        def refuse(*arguments, **more):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr("pltutorial.images.tempfile.mkstemp", refuse)
+        with refused("Permission denied", "another folder"):
+            train(task(), pictures=pictures, folder=tmp_path)
+
+    def test_a_full_disk_at_a_checkpoint_loses_nothing(self, task, pictures, monkeypatch, tmp_path):
+        def full(descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            fill = lambda record: record.step == 6 and patch.setattr("pltutorial.images.os.fsync", full)  # noqa: E731
+            with refused("checkpoint.pt", "No space left", "nothing that was there is lost"):
+                train(task(), pictures=pictures, folder=tmp_path / "a", callback=fill)
+        assert state(tmp_path / "a")["step"] == 4
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["checkpoint.pt", "log.csv"]
+        for name in ("a", "b"):
+            train(task(), pictures=pictures, folder=tmp_path / name)
+        assert_same_end(tmp_path / "a", tmp_path / "b")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+    def test_a_full_disk_at_the_log_loses_nothing(self, task, pictures, tmp_path):
+        def fill(record):
+            if record.step == 6:
+                (tmp_path / "a" / "log.csv").rename(tmp_path / "a" / "old.csv")
+                (tmp_path / "a" / "log.csv").symlink_to("/dev/full")
+
+        with refused("No space left", "checkpoint is kept"):
+            train(task(), pictures=pictures, folder=tmp_path / "a", callback=fill)
+        assert state(tmp_path / "a")["step"] == 8
+        (tmp_path / "a" / "log.csv").unlink()
+        for name in ("a", "b"):
+            train(task(), pictures=pictures, folder=tmp_path / name)
+        assert_same_end(tmp_path / "a", tmp_path / "b")
+
+    def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        kept = (tmp_path / "checkpoint.pt").read_bytes()
+        with refused("the loss became nan by step 6", "lower learning_rate", "checkpoint is kept"):
+            train(task(learning_rate=1e38, checkpoint_every=0), pictures=pictures, folder=tmp_path)
+        assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+        assert train(task(), pictures=pictures, folder=tmp_path).stopped == "done"
+
+    def test_weights_that_are_no_numbers_are_never_kept(self, pictures, tmp_path):
+        """The loss is 0, and the gradient of a square root at 0 is infinite."""
+
+        class Rooted:
+            def __init__(self):
+                self.network = nn.Conv2d(3, 1, 1)
+
+            def loss(self, network, images, first):
+                output = network(images)
+                return LossTerms(root=(output - output.detach()).square().sum().sqrt())
+
+        settings = TrainingSettings(
+            steps=4, size=16, batch_size=1, device="cpu", log_every=4, checkpoint_every=1, progress=False
+        )
+        with refused("no longer finite at step 1", "gradient_clip"):
+            train(Rooted(), settings, pictures=pictures, folder=tmp_path)
+        assert not (tmp_path / "checkpoint.pt").exists()
+
+    @pytest.mark.parametrize("package", ["accelerate", "tensorboard"])
+    def test_missing_packages(self, package, task, pictures, monkeypatch, tmp_path):
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        if package == "tensorboard":
+            monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+        with refused(package, "pip install 'pltutorial[train]'"):
+            train(task(tensorboard=True), pictures=pictures, folder=tmp_path)
+
+    def test_settings(self):
+        for changes, words in (
+            ({"steps": 0}, "steps=0"),
+            ({"schedule": "cosin"}, "nearest is 'cosine'"),
+            ({"ema": 1.0}, "ema=1.0"),
+            ({"learning_rate": 0.0}, "learning_rate=0.0"),
+            ({"style_weights": (1.0, 2.0)}, "2 style_weights"),
+            ({"network": "fats"}, "nearest is 'fast'"),
+            ({"styles": ()}, "no style"),
+            ({"zoom": (1.0,)}, "zoom="),
+        ):
+            with refused(words):
+                tiny(**changes)
+
+    def test_an_unknown_setting_names_the_nearest(self, task, pictures):
+        with refused("'learning_rat'", "nearest is 'learning_rate'"):
+            train(task(), pictures=pictures, learning_rat=1)
+
+
+# --- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command in this process; gives the exit code, standard output and standard error."""
+    from pltutorial import cli
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pltutorial", "train", "style", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def options(**changes) -> list[str]:
+    from training_runs import SETTINGS
+
+    given = []
+    for name, value in (SETTINGS | changes).items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            given.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            given += [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple) else value]
+    return given
+
+
+class TestCommand:
+    def test_trains_says_where_the_network_is_and_goes_on(self, command, pictures, task, tmp_path):
+        folder = tmp_path / "run"
+        given = ["-o", folder, "--data", pictures, "--data-note", "noise; CC0"]
+        code, out, err = command(*given, *options(steps=6))
+        assert (code, err) == (0, "")
+        first, second = out.splitlines()
+        assert first.startswith(f"{folder / 'network.safetensors'}: 6 steps in ")
+        assert second == f"use it: pltutorial stylize PHOTO --model {folder / 'network.safetensors'} -o OUT"
+        assert "noise; CC0" in load_network(folder / "network.safetensors").card["data"]
+        code, out, err = command(*given, *options(steps=12))
+        assert code == 0
+        assert ": 12 steps in " in out
+        train(task(), pictures=pictures, folder=tmp_path / "function")
+        assert rows(folder) == rows(tmp_path / "function")
+
+    def test_defaults_are_those_of_the_function(self, command, monkeypatch, tmp_path):
+        from pltutorial.settings import StyleTrainingSettings
+
+        seen = []
+
+        class Stop(Exception):
+            pass
+
+        def spy(settings):
+            seen.append(settings)
+            raise Stop
+
+        monkeypatch.setattr("pltutorial.style_training.StyleTask", spy)
+        with pytest.raises(Stop):
+            command("-o", tmp_path)
+        assert seen == [StyleTrainingSettings()]
+
+    def test_a_configuration_sets_defaults_that_options_replace(self, command, monkeypatch, tmp_path):
+        path, seen = tmp_path / "run.yaml", []
+        path.write_text(
+            "styles: [great_wave, poppies]\nsteps: 70\nlearning-rate: 1e-2\nstyle_weight: 2\nzoom: 1,2\n"
+            f"progress: false\nwidth: 24\nstart: null\noutput: {tmp_path / 'run'}\n"
+        )
+
+        class Stop(Exception):
+            pass
+
+        def spy(settings):
+            seen.append(settings)
+            raise Stop
+
+        monkeypatch.setattr("pltutorial.style_training.StyleTask", spy)
+        with pytest.raises(Stop):
+            command("--config", path, "--steps", "90", "--width", "16")
+        changed = {
+            "styles": ("great_wave", "poppies"),
+            "steps": 90,
+            "learning_rate": 0.01,
+            "zoom": (1.0, 2.0),
+        }
+        changed |= {"style_weight": 2.0, "progress": False, "width": 16}
+        from pltutorial.settings import StyleTrainingSettings
+
+        assert asdict(seen[0]) == asdict(StyleTrainingSettings(**changed))
+        assert isinstance(seen[0].style_weight, float)
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("stepz: 3\n", ["'stepz'", "nearest is 'steps'"]),
+            ("steps: many\n", ["steps", "'many'", "a whole number"]),
+            ("steps: 2.5\n", ["steps", "a whole number"]),
+            ("progress: 1\n", ["progress", "true or false"]),
+            ("ema: true\n", ["ema", "a number"]),
+            ("- steps\n", ["no settings"]),
+            ("a: b: c\n", ["no YAML", "line 1"]),
+            ("steps: 0\n", ["steps=0"]),
+        ],
+    )
+    def test_a_bad_configuration_is_one_sentence(self, text, words, command, tmp_path):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        code, out, err = command("--config", path, "-o", tmp_path / "run")
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        for word in words:
+            assert word in err
+        assert not (tmp_path / "run").exists()
+
+    def test_missing_files_and_options(self, command, tmp_path):
+        code, _, err = command("--config", tmp_path / "none.yaml")
+        assert (code, "none.yaml" in err, err.count("\n")) == (2, True, 1)
+        code, _, err = command()
+        assert (code, "--output is missing" in err, err.count("\n")) == (2, True, 1)
+        code, _, err = command("-o", tmp_path, "--styles", "grate_wave")
+        assert (code, "great_wave" in err, err.count("\n")) == (2, True, 1)
+
+    def test_an_error_of_several_processes_is_said_once(self, command, monkeypatch, tmp_path):
+        """As torchrun starts them: a folder of reports for each process in one folder of the attempt."""
+        said = []
+        for rank in range(2):
+            report = tmp_path / "attempt_0" / str(rank) / "error.json"
+            report.parent.mkdir(parents=True)
+            monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(report))
+            for style in ("grate_wave", "great_waves"):
+                code, _, err = command("-o", tmp_path / "run", "--styles", style)
+                assert code == 2
+                said.append(err.count("\n"))
+        assert said == [1, 1, 0, 0]
+
+    def test_interrupted_it_says_how_to_go_on(self, command, pictures, monkeypatch, tmp_path):
+        after_step = training._Run._after_step
+
+        def interrupt(self, bar, *, stopping):
+            if self.step == 5:
+                signal.raise_signal(signal.SIGINT)
+            after_step(self, bar, stopping=stopping)
+
+        monkeypatch.setattr(training._Run, "_after_step", interrupt)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+        given = ["-o", tmp_path / "run", "--data", pictures, *options()]
+        code, out, err = command(*given)
+        signal.signal(signal.SIGINT, before)
+        assert code == 130
+        assert "the same command again goes on" in err
+        assert state(tmp_path / "run")["step"] == 5
+        assert len(out.splitlines()) == 1
