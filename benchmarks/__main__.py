@@ -1,13 +1,12 @@
 """Side-by-side timings: `make bench`, or `python -m benchmarks [NAME ...]`. Ratios of one run count, not seconds.
 
-Each benchmark returns rows (what, value, unit, bound or None). The run is written to benchmarks/record.json.
+Each benchmark returns rows (what, value, unit, bound): a number is the most, ">=2" the least that is allowed.
+The run is written to benchmarks/record.json.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -28,6 +27,8 @@ from pltutorial import (
     total_variation,
 )
 from pltutorial.losses import LossTerms
+
+from . import feed_forward, side
 
 RECORD = Path(__file__).parent / "record.json"
 ROUNDS = 2
@@ -168,23 +169,37 @@ def _plain_vgg(network: LossNetwork) -> torch.nn.Sequential:
     return layers
 
 
-BENCHMARKS = {"start": start, "precision": precision, "memory": memory}
+BENCHMARKS = {
+    "start": start,
+    "precision": precision,
+    "memory": memory,
+    "training": feed_forward.training,
+    "stylize": feed_forward.stylize,
+    "sizes": feed_forward.sizes,
+    "speed": feed_forward.speed,
+}
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     device = best_device()
-    machine = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    machine += f", {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, device {device}"
+    machine = side.machine(device)
     print(machine, flush=True)
+    names = [name for name in arguments if not name.startswith("--")]  # options are read by the benchmarks
     rows, failed = [], 0
     for name in names or BENCHMARKS:
         for what, value, unit, bound in BENCHMARKS[name](device):
-            verdict = (
-                "" if bound is None else f"(at most {bound:g}: {'holds' if value <= bound else 'FAILS'})"
+            least = isinstance(bound, str)  # ">=2.6"; a number is the most that is allowed
+            limit = float(bound.removeprefix(">=")) if least else bound
+            holds = limit is None or (value >= limit if least else value <= limit)
+            words = (
+                f"(at {'least' if least else 'most'} {limit:g}: {'holds' if holds else 'FAILS'})"
+                if bound
+                else ""
             )
-            failed += "FAILS" in verdict
-            rows.append({"what": what, "value": round(value, 4), "unit": unit, "at_most": bound})
-            print(f"{what:88s} {value:9.3f} {unit:5s} {verdict}", flush=True)
+            failed += not holds
+            key = "at_least" if least else "at_most"
+            rows.append({"what": what, "value": round(value, 4), "unit": unit, key: limit})
+            print(f"{what:88s} {value:9.3f} {unit:5s} {words}", flush=True)
     if not names:
         RECORD.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
         print(f"peak memory of this run {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
