@@ -69,12 +69,14 @@ class StyleTask:
         )
         targets = [self.objective.style_target(picture.to(device)).grams[0] for picture in pictures]
         self._grams = {name: torch.cat([t[name] for t in targets]) for name in settings.style_layers}
+        self._shares = torch.eye(len(names), device=device)  # indices would be checked, a wait for the device
+        self._photos: torch.Tensor | None = None
         self._factors = torch.tensor(settings.style_weights or [1.0] * len(names), device=device)
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """Content, style and total variation terms of a batch (N, 3, H, W), each a mean over it."""
         style = (torch.arange(len(images), device=images.device) + first) % len(self.names)
-        output = network(images, style) if len(self.names) > 1 else network(images)
+        output = network(images, self._shares[style]) if len(self.names) > 1 else network(images)
         return self.terms(output, images, style)
 
     def terms(self, output: torch.Tensor, content: torch.Tensor, style: torch.Tensor) -> LossTerms:
@@ -89,14 +91,14 @@ class StyleTask:
 
     def samples(self, network: nn.Module) -> torch.Tensor:
         """Three test photographs above their renderings in each style."""
-        device = next(network.parameters()).device
-        photos = torch.cat([_square(bundled(f"test/{name}"), 192) for name in bundled_names("test")[:3]]).to(
-            device
-        )
+        if self._photos is None:
+            names = bundled_names("test")[:3]
+            self._photos = torch.cat([_square(bundled(f"test/{name}"), 192) for name in names])
+        photos = self._photos.to(next(network.parameters()).device)
         rows = [photos]
-        for index in range(len(self.names)):
-            style = (torch.full((len(photos),), index, device=device),) if len(self.names) > 1 else ()
-            rows.append(network(photos, *style).float().clamp(0, 1))
+        for share in self._shares.split(1):
+            output = network(photos, share) if len(self.names) > 1 else network(photos)
+            rows.append(output.float().clamp(0, 1))
         return torch.cat([torch.cat(list(row), 2) for row in rows], 1)[None]
 
     def _start_from(self, start: str) -> None:

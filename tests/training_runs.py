@@ -56,6 +56,17 @@ def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -
         outcome.put(("error", str(problem), []))
 
 
+# torch._dynamo is imported by the first step of an optimizer, and takes longer than the step
+_IMPORTS = [
+    "pltutorial.training",
+    "accelerate",
+    "torch._dynamo",
+    "torch.optim.swa_utils",
+    "safetensors.torch",
+    "pytest",
+]
+
+
 class Server:
     """Starts runs; one thread each, so that processes can be forked and numbers are the same everywhere."""
 
@@ -63,7 +74,7 @@ class Server:
         from multiprocessing import forkserver
 
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["pltutorial.training", "accelerate", "training_runs"])
+        self.context.set_forkserver_preload(_IMPORTS)
         before = os.environ.get("OMP_NUM_THREADS")
         os.environ["OMP_NUM_THREADS"] = "1"
         forkserver.ensure_running()
