@@ -25,7 +25,7 @@ from pltutorial.training import StyleTask
 
 RECORD = Path(__file__).with_suffix(".json")
 PHOTOS = ("test/kodim23", "test/monarch", "test/sail")
-SIZE, NOISE_STEPS, CONTENT_STEPS = 256, 100, 40
+SIZE, NOISE_STEPS, CONTENT_STEPS = 256, 60, 30
 KEPT = (
     "content_weight",
     "style_weight",
