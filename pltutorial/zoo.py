@@ -112,7 +112,8 @@ def _text(value) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key.replace('_', ' ')} {_text(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value))
+        few = _few(list(value), 6) if len(value) > 8 and isinstance(value[0], float) else value
+        return ", ".join(map(_text, few)) + (f" ({len(few)} of {len(value)})" if few is not value else "")
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
