@@ -20,17 +20,17 @@ from pltutorial.networks import apply
 FOLDER = Path(__file__).parent / "images"
 BUILD = Path(__file__).parents[1] / "build" / "feed_forward"
 STYLE = "great_wave"
-WEIGHTS = (5e-6, 5e-5, 5e-4)
+WEIGHTS = (1e-5, 1e-4, 1e-3)
 LESSON = StyleTrainingSettings(
     styles=(STYLE,),
-    size=128,
-    zoom=(1.5, 2.5),
-    steps=200,
+    size=96,
+    zoom=(2.0, 3.3),
+    steps=120,
     learning_rate=2e-3,
     total_variation=1e-4,
     start=STYLE,
     sample_every=0,
-    checkpoint_every=50,
+    checkpoint_every=20,
 )
 
 
