@@ -34,8 +34,18 @@ def upsampled_conv(
     merged = _merged(weight.device, weight.dtype)
     with torch.autocast(x.device.type, enabled=False):
         weight = torch.einsum("aik,bjl,ockl->abocij", merged, merged, weight)
-    four = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight.flatten(0, 2), bias.repeat(4))
+    four = F.conv2d(_replicate(x), weight.flatten(0, 2), bias.repeat(4))
     return _Interleave.apply(four, stacked)
+
+
+def _replicate(x: torch.Tensor) -> torch.Tensor:
+    """One position more on each side, with the value of the edge."""
+    if not torch.compiler.is_compiling():
+        return F.pad(x, (1, 1, 1, 1), mode="replicate")
+    x = torch.cat(
+        [x[..., :1], x, x[..., -1:]], 3
+    )  # the compiler expects another layout of that pad's gradient
+    return torch.cat([x[..., :1, :], x, x[..., -1:, :]], 2)
 
 
 @functools.cache
