@@ -200,3 +200,19 @@ def whole(server, pictures, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     assert server.finish(server.start(folder, pictures, steps=30))[:2] == ("done", 30)
     return folder
+
+
+@pytest.fixture(scope="session")
+def phi():
+    """A loss network in float32, on the CPU."""
+    from pltutorial import LossNetwork
+
+    return LossNetwork(precision="float32", device="cpu")
+
+
+@pytest.fixture
+def task(phi):
+    """Makes a task that shares the loss network."""
+    from pltutorial.style_training import StyleTask
+
+    return lambda **changes: StyleTask(tiny(**changes), network=phi)

@@ -1,0 +1,150 @@
+"""A training that was killed, stopped or changed: it ends as if it never was, or says what is wrong."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import pytest
+from helpers import picture, refused
+from training_runs import assert_same_end, kill, rows, state, wait_for_rows
+
+from pltutorial import write_image
+from pltutorial.networks import load_network
+from pltutorial.runfiles import write_checkpoint
+from pltutorial.training import train
+
+
+class TestResume:
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_killed_at_random_steps_it_ends_as_if_it_never_was(self, seed, server, pictures, whole, tmp_path):
+        """SIGKILL at a random moment of a random step, several times, then to the end."""
+        chance, reached = random.Random(seed), []
+        for end in sorted(chance.sample(range(1, 9), 3)):  # after so many lines of the log, of ten
+            process = server.start(tmp_path, pictures, steps=30)
+            wait_for_rows(process, tmp_path, end)
+            process.join(chance.random() * 0.03)
+            kill(process)
+            assert process.exitcode == -signal.SIGKILL
+            reached.append(len(rows(tmp_path)))
+        assert max(reached) < 10, "no kill came before the end"
+        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert_same_end(tmp_path, whole)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_it_after_a_whole_step_with_a_checkpoint(
+        self, number, server, pictures, whole, tmp_path
+    ):
+        process = server.start(tmp_path, pictures, steps=30, checkpoint_every=0)
+        wait_for_rows(process, tmp_path, 3)
+        kill(process, number)
+        assert process.exitcode == 0
+        stopped, logged, _ = server.finish(process)
+        assert stopped == "interrupted"
+        step = state(tmp_path)["step"]
+        assert 9 <= logged <= step < 30
+        assert load_network(tmp_path / "network.safetensors").config["width"] == 2
+        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert_same_end(tmp_path, whole)
+
+    def test_interrupted_by_the_callback(self, task, pictures, tmp_path):
+        def stop(record):
+            raise KeyboardInterrupt
+
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        result = train(task(), pictures=pictures, folder=tmp_path / "a", callback=stop)
+        assert result.stopped == "interrupted"
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        assert state(tmp_path / "a")["step"] == 3
+        result = train(task(), pictures=pictures, folder=tmp_path / "a")
+        other = train(task(), pictures=pictures, folder=tmp_path / "b")
+        assert result.stopped == other.stopped == "done"
+        assert_same_end(tmp_path / "a", tmp_path / "b")
+
+    def test_done_it_stays_done_and_more_steps_go_on(self, task, pictures, tmp_path):
+        calls = []
+        train(task(steps=6), pictures=pictures, folder=tmp_path)
+        again = train(task(steps=6), pictures=pictures, folder=tmp_path, callback=calls.append)
+        assert calls == []
+        assert [r.step for r in again.history] == [3, 6]
+        more = train(task(steps=8), pictures=pictures, folder=tmp_path, callback=calls.append)
+        assert [r.step for r in calls] == [8]
+        assert [r["step"] for r in rows(tmp_path)] == ["3", "6", "8"]
+        assert more.seconds >= again.seconds > 0
+
+    def test_without_a_checkpoint_an_old_log_is_begun_anew(self, task, pictures, tmp_path):
+        (tmp_path / "log.csv").write_text("step,total\n3,1\n")
+        train(task(steps=3), pictures=pictures, folder=tmp_path)
+        assert len(rows(tmp_path)) == 1
+        assert "content/relu2_2" in rows(tmp_path)[0]
+
+    def test_several_styles_and_clipping_and_schedule_resume_exactly(self, task, pictures, tmp_path):
+        more = {"styles": ("great_wave", "poppies"), "gradient_clip": 1.0, "schedule": "cosine", "warmup": 3}
+        train(task(**more), pictures=pictures, folder=tmp_path / "a")
+
+        def stop(record):
+            raise KeyboardInterrupt
+
+        train(task(**more, log_every=3), pictures=pictures, folder=tmp_path / "b", callback=stop)
+        train(task(**more), pictures=pictures, folder=tmp_path / "b")
+        assert_same_end(tmp_path / "a", tmp_path / "b")
+
+
+class TestRefusedToResume:
+    @pytest.fixture
+    def begun(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        yield tmp_path
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    @pytest.mark.parametrize(
+        ("changes", "name"),
+        [
+            ({"width": 3}, "network="),
+            ({"styles": ("poppies",)}, "styles="),
+            ({"style_weight": 1.0}, "style_weight="),
+            ({"seed": 1}, "seed="),
+            ({"size": 36}, "size="),
+            ({"zoom": (1.0, 1.1)}, "zoom="),
+            ({"batch_size": 1}, "batch_size="),
+            ({"ema": 0.0}, "average="),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_with_settings_that_decide_what_is_learned(self, begun, task, pictures, changes, name):
+        with refused("checkpoint.pt", name, "another folder"):
+            train(task(**changes), pictures=pictures, folder=begun)
+
+    def test_with_other_pictures(self, begun, task, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("other")
+        write_image(folder / "x.png", picture(40, 40))
+        with refused("pictures=", "another folder"):
+            train(task(), pictures=folder, folder=begun)
+
+    def test_with_fewer_steps(self, begun, task, pictures):
+        with refused("step 4", "2 steps"):
+            train(task(steps=2), pictures=pictures, folder=begun)
+
+    def test_other_rates_are_let_through(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        changes = {"learning_rate": 1e-4, "schedule": "cosine", "warmup": 2, "ema": 0.5, "workers": 0}
+        assert train(task(steps=6, **changes), pictures=pictures, folder=tmp_path).stopped == "done"
+
+    def test_a_damaged_checkpoint(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        path = tmp_path / "checkpoint.pt"
+        body = path.read_bytes()
+        middle = len(body) // 2
+        flipped = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+        for damaged in (b"", body[:20], body[:middle], body + b"x", flipped):
+            path.write_bytes(damaged)
+            with refused("checkpoint.pt", "damaged", "delete it"):
+                train(task(), pictures=pictures, folder=tmp_path)
+            assert path.read_bytes() == damaged
+
+    def test_a_checkpoint_of_another_version(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        write_checkpoint(tmp_path / "checkpoint.pt", state(tmp_path) | {"version": 7})
+        with refused("version 7", "version 1"):
+            train(task(), pictures=pictures, folder=tmp_path)
