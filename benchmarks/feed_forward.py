@@ -1,7 +1,7 @@
 """Feed-forward style transfer against the same recipe written plainly, against a package, and against the optimisation.
 
-`python -m benchmarks training stylize sizes speed`; sizes and speed also write feed_forward.json, which chapter 5
-reads. `--full` measures all 500 steps of the optimisation; without it 20 steps are measured and scaled.
+`python -m benchmarks training stylize sizes speed`; sizes and speed also write notebooks/records/feed_forward.json,
+which chapter 5 reads. `--full` measures all 500 steps of the optimisation; without it 20 steps are measured and scaled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pltutorial import bundled, bundled_names, optimize_image, read_image, resiz
 
 from . import side
 
-RECORD = Path(__file__).with_suffix(".json")
+RECORD = side.ROOT / "notebooks" / "records" / "feed_forward.json"
 ROUNDS = 3
 SIZES = (256, 512, 1024)
 
@@ -205,6 +205,7 @@ def speed(device: torch.device) -> list[tuple]:
 
 
 def _keep(device: torch.device, **facts) -> None:
-    """Puts facts beside those already in feed_forward.json."""
+    """Puts facts beside those already in the record."""
+    RECORD.parent.mkdir(exist_ok=True)
     kept = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     RECORD.write_text(json.dumps({**kept, "machine": side.machine(device), **facts}, indent=1) + "\n")
