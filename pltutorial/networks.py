@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ._kernels import EPSILON, instance_norm, stack, stacked_conv, upsampled_conv
+from ._kernels import EPSILON, instance_norm, keep_freed_memory, stack, stacked_conv, upsampled_conv
 from .device import best_device, best_precision
 from .errors import InputError, nearest
 from .images import check_image, write_whole
@@ -342,6 +342,8 @@ def apply(
     """
     check_image(image, "the picture", smallest=SMALLEST)
     device = next(network.parameters()).device
+    if device.type == "cpu":
+        keep_freed_memory()
     dtype = best_precision(device, precision)
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         given = () if style is None else (style.to(device),)
