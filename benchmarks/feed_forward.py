@@ -149,7 +149,7 @@ def sizes(device: torch.device) -> list[tuple]:
     pixels = [length**2 for length in lengths]
     _keep(device, sizes=list(lengths), pixels=pixels, **columns)
     rows = [
-        (f"fast network, {length} px, {name}", row[name], name[:2] if name[0] == "m" else "s", None)
+        (f"fast network, {length} px, {name}", row[name], "MB" if name == "megabytes" else "s", None)
         for length, row in zip(lengths, found, strict=True)
         for name in columns
     ]
