@@ -135,7 +135,7 @@ def style_card(result: Trained, task: StyleTask, settings: StyleTrainingSettings
         pictures: what the pictures are, whose, and under which licence.
 
     Returns:
-        JSON-able: the keys of :data:`pltutorial.zoo.CARD` less ``held_out``, which training does not measure. The
+        JSON-able: the keys of ``pltutorial.zoo.CARD`` less ``held_out``, which training does not measure. The
         curve has at most thirty points [step, content, style, total], weighted, of the log.
 
     Taught in chapter 5.

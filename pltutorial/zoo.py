@@ -41,7 +41,7 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
         folder: where the ``.safetensors`` files are; the shipped ones if left out.
 
     Returns:
-        ``{name: card}``, sorted by name. Besides what :data:`CARD` lists, a card has ``styles``, the names that
+        ``{name: card}``, sorted by name. Besides what ``CARD`` lists, a card has ``styles``, the names that
         the network was trained for, and ``bytes``, the size of its file.
 
     Raises:
