@@ -16,7 +16,13 @@ from notebook_guard import code_cells, faults
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-REQUIRED = {"01_pixel_loss", "02_feature_reconstruction", "03_style_reconstruction", "04_gatys_transfer"}
+REQUIRED = {
+    "01_pixel_loss",
+    "02_feature_reconstruction",
+    "03_style_reconstruction",
+    "04_gatys_transfer",
+    "05_feed_forward",
+}
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 # No progress bars, no widgets, no order that depends on a random seed: as when the outputs were stored.
 SETTINGS = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PLTUTORIAL_STATIC": "1"}
