@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from pltutorial import bundled, optimize_image, read_image, resize
+from pltutorial import bundled, optimize_image
 from pltutorial.images import write_whole
 from pltutorial.networks import apply, load_network, save_network
 from pltutorial.settings import StyleTrainingSettings
-from pltutorial.training import StyleTask
+from pltutorial.style_training import StyleTask, middle_square
 
 RECORD = Path(__file__).with_suffix(".json")
 PHOTOS = ("test/kodim23", "test/monarch", "test/sail")
@@ -38,11 +38,8 @@ KEPT = (
 
 
 def photograph(name: str) -> torch.Tensor:
-    """The largest square in the middle of a bundled picture, at 256x256."""
-    image = read_image(bundled(name))
-    side = min(image.shape[-2:])
-    top, left = ((length - side) // 2 for length in image.shape[-2:])
-    return resize(image[..., top : top + side, left : left + side], (SIZE, SIZE))
+    """A bundled picture, cut and shrunk to what the networks are judged on."""
+    return middle_square(bundled(name), SIZE)
 
 
 def curves(task: StyleTask, style: str, record: dict) -> dict:

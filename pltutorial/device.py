@@ -89,3 +89,10 @@ def compiled_or_eager(function, device: torch.device):
         )
         return function
     return torch.compile(function)
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether an error says that memory ran out; on a CPU torch raises a plain RuntimeError that tells by its words."""
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in ("memory", "allocate"))

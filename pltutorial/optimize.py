@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from .device import best_precision
+from .device import best_precision, is_out_of_memory
 from .errors import InputError, nearest
 from .images import check_image, resize
 from .losses import LossTerms, PerceptualLoss
@@ -154,12 +154,8 @@ def optimize_image(
                 result.image.copy_(pixels.detach())
     except KeyboardInterrupt:
         result.stopped = "interrupted"
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as problem:
-        if (
-            isinstance(problem, RuntimeError)
-            and "memory" not in str(problem)
-            and "allocate" not in str(problem)
-        ):
+    except (MemoryError, RuntimeError) as problem:
+        if not is_out_of_memory(problem):
             raise
         raise InputError(_too_large(pixels.shape, memory_free(pixels.device))) from problem
     result.seconds = time.perf_counter() - start

@@ -93,7 +93,7 @@ class StyleTask:
         """Three test photographs above their renderings in each style."""
         if self._photos is None:
             names = bundled_names("test")[:3]
-            self._photos = torch.cat([_square(bundled(f"test/{name}"), 192) for name in names])
+            self._photos = torch.cat([middle_square(bundled(f"test/{name}"), 192) for name in names])
         photos = self._photos.to(next(network.parameters()).device)
         rows = [photos]
         for share in self._shares.split(1):
@@ -210,7 +210,7 @@ def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
     return path.stem, resize(image, min(size, max(image.shape[-2:])))
 
 
-def _square(path: Path, size: int) -> torch.Tensor:
+def middle_square(path: Path, size: int) -> torch.Tensor:
     """The largest square in the middle of a picture, at a size."""
     image = read_image(path)
     side = min(image.shape[-2:])

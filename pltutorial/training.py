@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from ._kernels import keep_freed_memory
 from .datasets import BrokenPictures, Pictures, loader
-from .device import best_device, best_precision, compiled_or_eager
+from .device import best_device, best_precision, compiled_or_eager, is_out_of_memory
 from .errors import InputError
 from .images import write_image
 from .losses import LossTerms
@@ -496,7 +496,7 @@ def _as_input_error(problem: RuntimeError, run: _Run) -> InputError | None:
             f"another of the {run.world} processes stopped, so this one stops at step {run.step}; start the same command "
             "again to go on from the last checkpoint"
         )
-    if "memory" in text or "allocate" in text:
+    if is_out_of_memory(problem):
         return InputError(
             f"a batch of {run.batch} pictures of {run.settings.size} pixels does not fit into memory; "
             "lower batch_size or size"

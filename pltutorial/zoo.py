@@ -220,6 +220,7 @@ def stylize(
     """
     import torch
 
+    from .device import is_out_of_memory
     from .images import check_image, resize
     from .networks import apply
     from .optimize import match_color, with_colors_of
@@ -240,8 +241,8 @@ def stylize(
     check_memory(source.shape, network)
     try:
         output = apply(network, source, shares, precision=precision).to(image.device)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as problem:
-        if type(problem) is RuntimeError and not any(word in str(problem) for word in ("memory", "allocate")):
+    except (MemoryError, RuntimeError) as problem:
+        if not is_out_of_memory(problem):
             raise
         raise InputError(_too_large(source.shape)) from problem
     if preserve_color == "luminance":

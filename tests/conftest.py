@@ -2,10 +2,10 @@
 
 import os
 
-from helpers import device, network
+from helpers import command, device, network, photo
 from training_runs import phi, pictures, server, task, whole
 
-__all__ = ["device", "network", "phi", "pictures", "server", "task", "whole"]
+__all__ = ["command", "device", "network", "phi", "photo", "pictures", "server", "task", "whole"]
 
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import contextmanager
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pltutorial import InputError, LossNetwork
+from pltutorial import InputError, LossNetwork, cli, write_image
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
@@ -41,6 +42,28 @@ def picture(
     blobs = torch.nn.functional.interpolate(blobs, (height, width), mode="bicubic", align_corners=False)
     noise = torch.rand(count, 3, height, width, generator=generator)
     return (0.8 * blobs.clamp(0, 1) + 0.2 * noise).clamp(0, 1).to(device)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command in this process; gives the exit code, standard output and standard error."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["pltutorial", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return write_image(tmp_path / "photo.png", picture(40, 48))
 
 
 def relative(given: torch.Tensor, expected: torch.Tensor) -> float:

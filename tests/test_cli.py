@@ -8,34 +8,12 @@ from dataclasses import fields
 
 import pytest
 import torch
-from helpers import assert_sentence, picture
+from helpers import assert_sentence
 
-from pltutorial import cli, read_image, write_image
+from pltutorial import cli, read_image
 from pltutorial.settings import ReconstructionSettings, TextureSettings, TransferSettings
 
 QUICK = ("--steps", "2", "--sizes", "32", "--no-progress")
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Run the command in this process; gives the exit code, standard output and standard error."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pltutorial", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def photo(tmp_path):
-    return write_image(tmp_path / "photo.png", picture(40, 48))
 
 
 def isolated(code: str) -> str:

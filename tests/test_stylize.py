@@ -16,7 +16,7 @@ from PIL import Image
 from test_video import film, frames_of, gif, seen, sound_of, still
 from test_zoo import CARD, shaken
 
-from pltutorial import bundled, cli, read_image, write_image, zoo
+from pltutorial import bundled, read_image, write_image, zoo
 from pltutorial.images import open_picture, to_image
 from pltutorial.networks import FastTransformNet, save_network
 
@@ -33,26 +33,10 @@ def networks(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, networks):
-    """Run the command in this process; gives the exit code, standard output and standard error."""
+def command(command, monkeypatch, networks):
+    """The command of all tests, with the networks above for its zoo."""
     monkeypatch.setattr(zoo, "FOLDER", networks)
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["pltutorial", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def photo(tmp_path):
-    return write_image(tmp_path / "photo.png", picture(40, 48))
+    return command
 
 
 def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
