@@ -10,7 +10,12 @@ from typing import Annotated
 import typer
 
 from .options import with_settings
-from .settings import StyleTrainingSettings
+from .settings import (
+    DenoisingSettings,
+    InpaintingSettings,
+    StyleTrainingSettings,
+    SuperResolutionSettings,
+)
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Train a network; the same command again goes on."
@@ -22,52 +27,94 @@ def _tasks() -> None:
     """Typer makes a group of a single command where there is a callback."""
 
 
+_Output = Annotated[
+    str,
+    typer.Option("--output", "-o", help="Folder for log, samples, checkpoint and network; made if missing."),
+]
+_Data = Annotated[
+    str | None,
+    typer.Option(
+        help="A folder of pictures, a .tar, or shards such as coco-{000..117}.tar; the bundled ones if left out."
+    ),
+]
+_Note = Annotated[
+    str | None,
+    typer.Option(help="Whose pictures they are and under which licence, for the network's card."),
+]
+
+
 @app.command()
 @with_settings(StyleTrainingSettings, config=True)
 def style(
-    settings: StyleTrainingSettings,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output", "-o", help="Folder for log, samples, checkpoint and network; made if missing."
-        ),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="A folder of pictures, a .tar, or shards such as coco-{000..117}.tar; the bundled ones if left out."
-        ),
-    ] = None,
-    data_note: Annotated[
-        str | None,
-        typer.Option(help="Whose pictures they are and under which licence, for the network's card."),
-    ] = None,
+    settings: StyleTrainingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network one style or several: feed-forward style transfer (Johnson et al. 2016).
 
     Under torchrun or accelerate launch the processes share the batch.
     """
-    from .runfiles import NETWORK
     from .style_training import StyleTask, style_card
+
+    task = StyleTask(settings)
+    blend = f" --styles {task.names[0]}:0.7,{task.names[1]}:0.3" if len(task.names) > 1 else ""
+    _train(task, settings, style_card, output, data, data_note, "stylize PHOTO", blend)
+
+
+@app.command()
+@with_settings(SuperResolutionSettings, config=True)
+def upscale(
+    settings: SuperResolutionSettings, output: _Output, data: _Data = None, data_note: _Note = None
+) -> None:
+    """Teach a network to enlarge pictures: super-resolution (Johnson et al. 2016, section 4.2)."""
+    from .restoration_training import SuperResolutionTask, restoration_card
+
+    task = SuperResolutionTask(settings)
+    _train(task, settings, restoration_card, output, data, data_note, "upscale PHOTO")
+
+
+@app.command()
+@with_settings(DenoisingSettings, config=True)
+def denoise(
+    settings: DenoisingSettings, output: _Output, data: _Data = None, data_note: _Note = None
+) -> None:
+    """Teach a network to take Gaussian noise of any strength out of pictures."""
+    from .restoration_training import DenoisingTask, restoration_card
+
+    task = DenoisingTask(settings)
+    _train(task, settings, restoration_card, output, data, data_note, "denoise PHOTO")
+
+
+@app.command()
+@with_settings(InpaintingSettings, config=True)
+def inpaint(
+    settings: InpaintingSettings, output: _Output, data: _Data = None, data_note: _Note = None
+) -> None:
+    """Teach a network to fill the holes of pictures."""
+    from .restoration_training import InpaintingTask, restoration_card
+
+    task = InpaintingTask(settings)
+    _train(task, settings, restoration_card, output, data, data_note, "inpaint PHOTO MASK")
+
+
+def _train(task, settings, card, output, data, data_note, use: str, more: str = "") -> None:
+    from .runfiles import NETWORK
     from .training import train
 
     if data is None and data_note is None:
         data_note = "the bundled training photographs, see data/SOURCES.csv"
-    task = StyleTask(settings)
     result = train(
         task,
         settings,
         pictures=data,
         folder=output,
-        card=lambda result: style_card(result, task, settings, data_note or ""),
+        card=lambda result: card(result, task, settings, data_note or ""),
     )
     if os.environ.get("RANK", "0") == "0":
-        _report(result, task, Path(output) / NETWORK)
+        _report(result, Path(output) / NETWORK, use, more)
     if result.stopped == "interrupted":
         raise typer.Exit(130)  # what shells give a command that Ctrl-C ended
 
 
-def _report(result, task, network: Path) -> None:
+def _report(result, network: Path, use: str, more: str) -> None:
     history = result.history
     if history:
         first, last = history[0], history[-1]
@@ -81,5 +128,4 @@ def _report(result, task, network: Path) -> None:
     if result.stopped == "interrupted":
         print("interrupted; the same command again goes on from here", file=sys.stderr)
         return
-    blend = f" --styles {task.names[0]}:0.7,{task.names[1]}:0.3" if len(task.names) > 1 else ""
-    print(f"use it: pltutorial stylize PHOTO --model {network}{blend} -o OUT")
+    print(f"use it: pltutorial {use} --model {network}{more} -o OUT")

@@ -5,6 +5,7 @@ Symbols are the papers': the network f_W, the input image x, the output image y-
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,11 @@ from .images import check_image, write_whole
 FORMAT, VERSION = "pltutorial-network", "1"
 NORMS, UPSAMPLINGS = ("instance", "batch"), ("resize", "transposed")
 SMALLEST = 16  # pixels along a side: two reflections by stride-2 layers and the 9x9 kernel must find room
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise InputError(f"there is no {name} {value!r}; {nearest(value, known)}")
 
 
 class _Norm(nn.Module):
@@ -137,6 +143,7 @@ class TransformNet(nn.Module):
     """
 
     kind = "transform"
+    smallest = SMALLEST
 
     def __init__(
         self,
@@ -148,9 +155,8 @@ class TransformNet(nn.Module):
         styles: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        for name, value, known in (("norm", norm, NORMS), ("upsampling", upsampling, UPSAMPLINGS)):
-            if value not in known:
-                raise InputError(f"there is no {name} {value!r}; {nearest(value, known)}")
+        _check_choice("norm", norm, NORMS)
+        _check_choice("upsampling", upsampling, UPSAMPLINGS)
         if width < 1 or blocks < 1:
             raise InputError(f"width={width} and blocks={blocks} were given; give at least 1 of each")
         if styles and norm != "instance":
@@ -307,17 +313,26 @@ class FastTransformNet(TransformNet):
         return F.pixel_unshuffle(2 * image - 1, 2).contiguous(memory_format=torch.channels_last)
 
 
-KINDS: dict[str, type[TransformNet]] = {"transform": TransformNet, "fast": FastTransformNet}
+KINDS = {
+    "transform": "networks.TransformNet",
+    "fast": "networks.FastTransformNet",
+    "super_resolution": "restoration_networks.SuperResolutionNet",
+    "sub_pixel": "restoration_networks.SubPixelNet",
+    "denoising": "restoration_networks.DenoisingNet",
+    "inpainting": "restoration_networks.InpaintingNet",
+}
+"""Where the class of each kind of network is; a class has ``kind``, ``smallest``, ``config`` and ``card``."""
 
 
-def build(config: Mapping) -> TransformNet:
+def build(config: Mapping) -> nn.Module:
     """A network from its ``config``, with fresh weights."""
     arguments = dict(config)
-    return KINDS[arguments.pop("kind")](**arguments)
+    module, name = KINDS[arguments.pop("kind")].split(".")
+    return getattr(importlib.import_module(f".{module}", __package__), name)(**arguments)
 
 
 def apply(
-    network: TransformNet,
+    network: nn.Module,
     image: torch.Tensor,
     style: torch.Tensor | None = None,
     *,
@@ -340,7 +355,7 @@ def apply(
 
     Taught in chapter 5.
     """
-    check_image(image, "the picture", smallest=SMALLEST)
+    check_image(image, "the picture", smallest=getattr(network, "smallest", 1))
     device = next(network.parameters()).device
     if device.type == "cpu":
         keep_freed_memory()
@@ -350,7 +365,7 @@ def apply(
         return network(image.to(device), *given).float().clamp(0, 1)
 
 
-def save_network(path: str | Path, network: TransformNet, card: Mapping | None = None) -> Path:
+def save_network(path: str | Path, network: nn.Module, card: Mapping | None = None) -> Path:
     """Write a network as safetensors in half precision, with its architecture and its card; whole or not at all.
 
     Args:
@@ -390,7 +405,7 @@ def _in_order(data: bytes) -> bytes:
     return len(head).to_bytes(8, "little") + head + data[8 + length :]
 
 
-def load_network(path: str | Path, device: str | torch.device | None = None) -> TransformNet:
+def load_network(path: str | Path, device: str | torch.device | None = None) -> nn.Module:
     """Read a network that :func:`save_network` wrote; its card is in ``.card``. It is in eval mode.
 
     Raises:

@@ -225,6 +225,111 @@ class StyleTrainingSettings(TrainingSettings):
             )
 
 
+@dataclass(frozen=True)
+class RestorationTrainingSettings(TrainingSettings):
+    """What super-resolution, denoising and inpainting share: the loss, a sum of pixel, feature and style terms.
+
+    The weights are those of :class:`pltutorial.losses.PerceptualLoss`: the pixel term is on the [0, 1] scale, features
+    are of 0-255 pictures. The defaults train for accuracy alone.
+
+    Taught in chapter 6.
+    """
+
+    batch_size: int = _setting(16, "Pictures in a step, over all processes together.")
+    size: int = _setting(128, "Height and width of the training crops in pixels.")
+    zoom: tuple[float, ...] = _setting(
+        (1.5, 2.5), "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range."
+    )
+    learning_rate: float = _setting(5e-4, "Adam's step length.")
+    width: int = _setting(48, "Channels of the residual blocks.")
+    blocks: int = _setting(8, "Residual blocks.")
+    pixel_weight: float = _setting(1.0, "Weight of the pixel term.")
+    pixel_kind: str = _setting("l1", "l1, l2 or charbonnier: which pixel term.")
+    feature_weight: float = _setting(0.0, "Weight of the feature term.")
+    feature_layers: tuple[str, ...] = _setting(
+        ("relu2_2",), "Layers of the feature term, each with the same weight."
+    )
+    style_weight: float = _setting(0.0, "Weight of the style term.")
+    style_layers: tuple[str, ...] = _setting(
+        ("relu1_2", "relu2_2", "relu3_3"), "Layers of the style term, each with the same weight."
+    )
+    total_variation: float = _setting(
+        0.0, "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016)."
+    )
+    start: str | None = _setting(
+        None,
+        "A network to start from, a .safetensors file; its last layer is left out where it has another size.",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if not (self.pixel_weight or self.feature_weight or self.style_weight):
+            raise InputError(
+                "all weights are 0; give pixel_weight, feature_weight or style_weight a positive one"
+            )
+        if self.pixel_kind not in ("l1", "l2", "charbonnier"):
+            raise InputError(
+                f"there is no pixel loss {self.pixel_kind!r}; {nearest(self.pixel_kind, ('l1', 'l2', 'charbonnier'))}"
+            )
+
+
+@dataclass(frozen=True)
+class SuperResolutionSettings(RestorationTrainingSettings):
+    """Training of super-resolution (Johnson et al. 2016, section 4.2).
+
+    Taught in chapter 6.
+    """
+
+    factor: int = _setting(4, "How many times as large: 2, 4 or 8.")
+    kernel: str = _setting(
+        "bicubic", "How pictures are made small: bicubic (the benchmarks') or gaussian (the paper's)."
+    )
+    network: str = _setting("sub_pixel", "sub_pixel, or super_resolution (the paper's).")
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if self.network not in ("sub_pixel", "super_resolution"):
+            raise InputError(
+                f"there is no network {self.network!r}; {nearest(self.network, ('sub_pixel', 'super_resolution'))}"
+            )
+        if self.size % self.factor:
+            raise InputError(
+                f"crops of {self.size} pixels cannot be shrunk by {self.factor}; give a multiple of it"
+            )
+
+
+@dataclass(frozen=True)
+class DenoisingSettings(RestorationTrainingSettings):
+    """Training of denoising, blind in sigma: each crop has its own, drawn evenly.
+
+    Taught in chapter 7.
+    """
+
+    blocks: int = _setting(6, "Residual blocks.")
+    sigma: tuple[float, ...] = _setting(
+        (5.0, 55.0), "Range of the noise's standard deviation, on the 0-255 scale."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if len(self.sigma) != 2 or not 0 <= self.sigma[0] <= self.sigma[1] < float("inf"):
+            raise InputError(f"sigma={self.sigma} was given; give two growing numbers, such as 5,55")
+
+
+@dataclass(frozen=True)
+class InpaintingSettings(RestorationTrainingSettings):
+    """Training of inpainting: each crop has holes of its own.
+
+    Taught in chapter 7.
+    """
+
+    blocks: int = _setting(6, "Residual blocks.")
+    holes: float = _setting(0.4, "The largest share of a crop that is missing.")
+
+
 def _check_weights(settings) -> None:
     for setting in fields(settings):
         value = getattr(settings, setting.name)

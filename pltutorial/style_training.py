@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from .device import best_device, best_precision
+from .cards import kept_settings, training_card
+from .device import best_device
 from .errors import InputError, nearest
 from .images import bundled, bundled_names, read_image, resize
 from .losses import LossTerms, PerceptualLoss, StyleTarget
@@ -23,7 +21,6 @@ from .vgg import LossNetwork
 if TYPE_CHECKING:
     from .training import Trained
 
-CURVE_POINTS = 30
 LIMITS = "paints textures and colours, not shapes; large even areas and faces suffer first"
 
 
@@ -140,61 +137,12 @@ def style_card(result: Trained, task: StyleTask, settings: StyleTrainingSettings
 
     Taught in chapter 5.
     """
-    device = next(result.network.parameters()).device
-    words = f"{result.seconds / 60:.0f} minutes" if result.seconds >= 90 else f"{result.seconds:.0f} seconds"
-    precision = str(best_precision(device, settings.precision)).removeprefix("torch.")
-    count = f"{result.pictures:,} pictures of {Path(result.source).name}"
-    chosen = {name: value for name, value in asdict(settings).items() if name not in _NOT_IN_CARDS}
-    kept = {name: value for name, value in chosen.items() if value not in (None, ())}
-    return {
-        "data": "; ".join(filter(None, (pictures, count))),
+    return training_card(result, settings, pictures, ("content", "style")) | {
         "styles": list(task.names),
-        "steps": result.history[-1].step if result.history else 0,
-        "settings": kept | {"styles": list(task.names)},
-        "curve": _curve(result),
-        "seconds": round(result.seconds),
-        "machine": f"{_processor(device)}, {precision}, {words}",
+        "settings": kept_settings(settings) | {"styles": list(task.names)},
         "limits": LIMITS,
         "licence": "the weights: MIT; the style pictures keep their own",
     }
-
-
-_NOT_IN_CARDS = (
-    "device",
-    "progress",
-    "workers",
-    "log_every",
-    "sample_every",
-    "checkpoint_every",
-    "tensorboard",
-)
-
-
-def _curve(result: Trained) -> list[list[float]]:
-    history = result.history
-    if len(history) > CURVE_POINTS:
-        last = len(history) - 1
-        history = [history[round(n * last / (CURVE_POINTS - 1))] for n in range(CURVE_POINTS)]
-    points = []
-    for record in history:
-        sums = [
-            sum(value for name, value in record.terms.items() if name.startswith(f"{kind}/"))
-            for kind in ("content", "style")
-        ]
-        points.append([record.step, *(float(f"{value:.4g}") for value in (*sums, record.total))])
-    return points
-
-
-def _processor(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.processor() or platform.machine()
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads"
 
 
 def _architecture(config: Mapping) -> str:

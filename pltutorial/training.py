@@ -31,7 +31,7 @@ from .device import best_device, best_precision, compiled_or_eager, is_out_of_me
 from .errors import InputError
 from .images import write_image
 from .losses import LossTerms
-from .networks import TransformNet, save_network
+from .networks import save_network
 from .optimize import Record
 from .runfiles import (
     CHECKPOINT,
@@ -222,7 +222,7 @@ class _Run:
 
             result.broken = list(dict.fromkeys(gather_object(result.broken)))
         result.network = self._trained_network()
-        if self.folder is not None and self.main and isinstance(result.network, TransformNet):
+        if self.folder is not None and self.main and hasattr(result.network, "config"):
             about = self.card(result) if self.card is not None else {}
             save_network(self.folder / NETWORK, result.network, about)
         return result

@@ -26,7 +26,7 @@ REQUIRED = {
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 # No progress bars, no widgets, no order that depends on a random seed: as when the outputs were stored.
 SETTINGS = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PLTUTORIAL_STATIC": "1"}
-CELL_TIMEOUT = 240  # seconds; far above any chapter's slowest cell, far below patience
+CELL_TIMEOUT = 600  # seconds; far above any chapter's slowest cell, one thread and float32 included
 
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 

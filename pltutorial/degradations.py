@@ -1,0 +1,187 @@
+"""What takes something away from a picture, so that a network can learn to give it back: size, cleanness, whole parts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from .errors import InputError, nearest
+from .images import check_image
+
+FACTORS = (2, 4, 8)
+KERNELS = ("bicubic", "gaussian")
+
+
+def to_8_bits(image: torch.Tensor) -> torch.Tensor:
+    """Values rounded to the 256 that a file can hold, and clamped to [0, 1].
+
+    Taught in chapter 6.
+    """
+    return image.mul(255).round().clamp(0, 255) / 255
+
+
+def downscale(
+    image: torch.Tensor, factor: int, kernel: str = "bicubic", *, round_values: bool = True
+) -> torch.Tensor:
+    """The low-resolution input of super-resolution, made from the picture that a network shall find again.
+
+    ``bicubic``: antialiased, as MATLAB's ``imresize`` that the benchmarks use (the kernel is stretched by the
+    factor); ``gaussian``: a blur of standard deviation 1 pixel, then bicubic samples without antialiasing, the
+    words of Johnson et al. (2016), section 4.2.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1]; H and W are multiples of the factor (:func:`crop_to_multiple`).
+        factor: 2, 4 or 8.
+        kernel: ``"bicubic"`` or ``"gaussian"``.
+        round_values: round to 8 bits, as a file does.
+
+    Returns:
+        (N, 3, H / factor, W / factor), float32, in [0, 1].
+
+    Raises:
+        InputError: another factor or kernel, sides that are no multiples of the factor, or no image.
+
+    Taught in chapter 6.
+    """
+    check_image(image, "the picture to shrink", slack=0.5)
+    return _downscaled(image, factor, kernel, round_values)
+
+
+def _downscaled(image: torch.Tensor, factor: int, kernel: str, round_values: bool = True) -> torch.Tensor:
+    """Without a look at the values, for the training loop."""
+    check_factor(factor)
+    if kernel not in KERNELS:
+        raise InputError(f"there is no kernel {kernel!r}; {nearest(str(kernel), KERNELS)}")
+    height, width = image.shape[-2:]
+    if height % factor or width % factor or 0 in (height, width):
+        raise InputError(
+            f"{width}x{height} pixels cannot be shrunk by {factor}; crop to a multiple with crop_to_multiple"
+        )
+    image = image.float()
+    if kernel == "gaussian":
+        image = gaussian_blur(image, [9, 9], [1.0, 1.0]) if min(height, width) > 4 else image
+    size = (height // factor, width // factor)
+    small = F.interpolate(image, size, mode="bicubic", antialias=kernel == "bicubic", align_corners=False)
+    return to_8_bits(small) if round_values else small.clamp(0, 1)
+
+
+def check_factor(factor: int) -> None:
+    """Refuse a factor that no network is made for.
+
+    Raises:
+        InputError: it is not 2, 4 or 8.
+    """
+    if factor not in FACTORS:
+        raise InputError(f"the factor {factor} was given; give one of {', '.join(map(str, FACTORS))}")
+
+
+def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
+    """The picture without the last rows and columns that make its sides no multiples of the factor.
+
+    Raises:
+        InputError: nothing would be left.
+
+    Taught in chapter 6.
+    """
+    height, width = (side - side % factor for side in image.shape[-2:])
+    if 0 in (height, width):
+        raise InputError(
+            f"the picture has {image.shape[-1]}x{image.shape[-2]} pixels, but a factor of {factor} needs at "
+            f"least {factor} along each side"
+        )
+    return image[..., :height, :width]
+
+
+def add_noise(
+    image: torch.Tensor, sigma: float | torch.Tensor, generator: torch.Generator | int = 0
+) -> torch.Tensor:
+    """Gaussian noise added, independent in each pixel and channel; not clamped and not rounded, as the benchmarks do.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+        sigma: its standard deviation on the 0-255 scale, one for all or (N,).
+        generator: of the noise, on the CPU, or a seed.
+
+    Raises:
+        InputError: a negative or infinite sigma.
+
+    Taught in chapter 7.
+    """
+    if not isinstance(generator, torch.Generator):
+        generator = torch.Generator().manual_seed(generator)
+    if not isinstance(sigma, torch.Tensor):
+        if not 0 <= sigma < math.inf:
+            raise InputError(f"sigma={sigma} was given; give 0 or more, on the 0-255 scale")
+        sigma = torch.tensor(float(sigma))
+    noise = torch.randn(image.shape, generator=generator).to(image.device)
+    return image + noise * (sigma.to(image.device).view(-1, 1, 1, 1) / 255)
+
+
+def random_holes(
+    count: int, height: int, width: int, share: float = 0.4, seeds: int | list[int] = 0
+) -> torch.Tensor:
+    """Masks of random free-form holes: strokes of a brush that turns as it goes, 1 where the picture is missing.
+
+    Each mask's share of missing pixels is drawn evenly from 5% to ``share``; strokes are added until it is reached
+    and the last one stops there.
+
+    Args:
+        count: how many masks.
+        height: of each, in pixels.
+        width: of each, in pixels.
+        share: the largest share of missing pixels, above 0 and at most 0.9.
+        seeds: one for all, or one for each mask.
+
+    Returns:
+        (count, 1, height, width), float32, 0 or 1.
+
+    Raises:
+        InputError: a share outside its range.
+
+    Source: strokes as in Yu et al. (2019), Free-form image inpainting with gated convolution, algorithm 1.
+
+    Taught in chapter 7.
+    """
+    if not 0 < share <= 0.9:
+        raise InputError(f"a share of {share} was given; give a number above 0 and at most 0.9")
+    seeds = [[seeds, number] for number in range(count)] if isinstance(seeds, int) else seeds
+    masks = [_strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds]
+    return torch.from_numpy(numpy.stack(masks)[:, None])
+
+
+def _strokes(height: int, width: int, share: float, random: numpy.random.Generator) -> numpy.ndarray:
+    wanted = height * width * random.uniform(min(0.05, share), share)
+    side = min(height, width)
+    canvas = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(canvas)
+    covered = numpy.zeros((height, width), bool)
+    for _ in range(1000):
+        x, y = random.uniform(0, width), random.uniform(0, height)
+        angle, brush = random.uniform(0, 2 * math.pi), side * random.uniform(0.03, 0.12)
+        for _ in range(random.integers(4, 12)):
+            angle += random.uniform(-1, 1)
+            step = side * random.uniform(0.05, 0.2)
+            onward = x + step * math.cos(angle), y + step * math.sin(angle)
+            draw.line([(x, y), onward], fill=1, width=max(1, round(brush)))
+            x, y = onward
+            radius = brush / 2
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1)
+            now = numpy.asarray(canvas) > 0
+            if now.sum() > wanted:
+                return covered.astype(numpy.float32) if covered.any() else _square(height, width, wanted)
+            covered = now
+    return covered.astype(numpy.float32)
+
+
+def _square(height: int, width: int, wanted: float) -> numpy.ndarray:
+    """A square of so many pixels in the middle: for pictures so small that one stroke is too much."""
+    mask = numpy.zeros((height, width), numpy.float32)
+    side = max(1, int(wanted**0.5))
+    top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
+    mask[top : top + side, left : left + side] = 1
+    return mask
