@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pltutorial.exercises import _receptive_field, check_feature_shape, check_receptive_field
+from pltutorial.exercises import check_feature_shape, check_receptive_field
+from pltutorial.exercises.chapter2 import _receptive_field
 from pltutorial.vgg import RELU_LAYERS, LossNetwork
 
 

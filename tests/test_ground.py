@@ -122,7 +122,7 @@ def test_every_import_of_the_package_is_required():
     known = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     known |= {"pltutorial", *map(canonicalize_name, sys.stdlib_module_names)}
     more = {canonicalize_name(Requirement(text).name) for text in EXTRAS["train"] + EXTRAS["video"]}
-    for path in (ROOT / "pltutorial").glob("*.py"):
+    for path in (ROOT / "pltutorial").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert imported(tree) <= known | more, path.name
         functions = (ast.FunctionDef, ast.ClassDef)
@@ -185,7 +185,8 @@ def test_wheel_holds_weights_and_pictures(tmp_path):
         names = set(archive.namelist())
         pictures = [row["file"] for row in csv.DictReader(words("data/SOURCES.csv").splitlines())]
         assert {f"pltutorial/data/{name}" for name in [*pictures, "SOURCES.csv"]} <= names
-        assert {f"pltutorial/{path.name}" for path in (ROOT / "pltutorial").glob("*.py")} <= names
+        modules = (ROOT / "pltutorial").rglob("*.py")
+        assert {path.relative_to(ROOT).as_posix() for path in modules} <= names
         weights = "assets/vgg16_features_fp16.safetensors"
         assert archive.read(f"pltutorial/{weights}") == (ROOT / "pltutorial" / weights).read_bytes()
         licences = {name.rsplit("/", 1)[1] for name in names if "/licenses/" in name}

@@ -1,0 +1,27 @@
+"""Checks that the exercises of the chapters call: each says "Correct" with a reason, or gives a hint.
+
+A check tries the answer on inputs of its own, so a result copied from the page does not pass.
+"""
+
+from __future__ import annotations
+
+from .chapter1 import check_best_picture, check_counterexample, check_psnr
+from .chapter2 import check_feature_shape, check_receptive_field
+from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
+from .chapter4 import check_gatys_weight, check_luminance_transfer
+from .chapter5 import check_break_even, check_even_kernel
+
+__all__ = [
+    "check_psnr",
+    "check_best_picture",
+    "check_counterexample",
+    "check_feature_shape",
+    "check_receptive_field",
+    "check_distinct_numbers",
+    "check_covariance",
+    "check_shifted_gram",
+    "check_gatys_weight",
+    "check_luminance_transfer",
+    "check_break_even",
+    "check_even_kernel",
+]
