@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy
 import torch
@@ -63,8 +64,8 @@ def _downscaled(image: torch.Tensor, factor: int, kernel: str, round_values: boo
             f"{width}x{height} pixels cannot be shrunk by {factor}; crop to a multiple with crop_to_multiple"
         )
     image = image.float()
-    if kernel == "gaussian":
-        image = gaussian_blur(image, [9, 9], [1.0, 1.0]) if min(height, width) > 4 else image
+    if kernel == "gaussian":  # four deviations to each side, as far as a reflected border goes
+        image = gaussian_blur(image, [2 * min(4, side - 1) + 1 for side in (width, height)], [1.0, 1.0])
     size = (height // factor, width // factor)
     small = F.interpolate(image, size, mode="bicubic", antialias=kernel == "bicubic", align_corners=False)
     return to_8_bits(small) if round_values else small.clamp(0, 1)
@@ -98,32 +99,42 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def add_noise(
-    image: torch.Tensor, sigma: float | torch.Tensor, generator: torch.Generator | int = 0
+    image: torch.Tensor,
+    sigma: float | torch.Tensor,
+    generator: torch.Generator | int | Sequence[torch.Generator] = 0,
 ) -> torch.Tensor:
     """Gaussian noise added, independent in each pixel and channel; not clamped and not rounded, as the benchmarks do.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
-        sigma: its standard deviation on the 0-255 scale, one for all or (N,).
-        generator: of the noise, on the CPU, or a seed.
+        sigma: its standard deviation on the 0-255 scale, one for all or (N,); the values of a tensor are not looked at.
+        generator: of the noise, on the CPU, or one for each picture, or a seed.
 
     Raises:
-        InputError: a negative or infinite sigma.
+        InputError: a negative or infinite sigma, or a number of them that is not the number of pictures.
 
     Taught in chapter 7.
     """
-    if not isinstance(generator, torch.Generator):
+    if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
     if not isinstance(sigma, torch.Tensor):
         if not 0 <= sigma < math.inf:
             raise InputError(f"sigma={sigma} was given; give 0 or more, on the 0-255 scale")
         sigma = torch.tensor(float(sigma))
-    noise = torch.randn(image.shape, generator=generator).to(image.device)
-    return image + noise * (sigma.to(image.device).view(-1, 1, 1, 1) / 255)
+    if sigma.numel() not in (1, len(image)):
+        raise InputError(
+            f"{sigma.numel()} values of sigma were given for {len(image)} pictures; give one for all, or one for each"
+        )
+    if isinstance(generator, torch.Generator):
+        noise = torch.randn(image.shape, generator=generator)
+    else:
+        noise = torch.stack([torch.randn(image.shape[1:], generator=one) for one in generator])
+    noise = noise.to(image.device, non_blocking=True)
+    return image + noise * (sigma.to(image.device, non_blocking=True).view(-1, 1, 1, 1) / 255)
 
 
 def random_holes(
-    count: int, height: int, width: int, share: float = 0.4, seeds: int | list[int] = 0
+    count: int, height: int, width: int, share: float = 0.4, seeds: int | Sequence[int] = 0
 ) -> torch.Tensor:
     """Masks of random free-form holes: strokes of a brush that turns as it goes, 1 where the picture is missing.
 
@@ -141,7 +152,7 @@ def random_holes(
         (count, 1, height, width), float32, 0 or 1.
 
     Raises:
-        InputError: a share outside its range.
+        InputError: a share outside its range, fewer than two pixels, or not one seed for each mask.
 
     Source: strokes as in Yu et al. (2019), Free-form image inpainting with gated convolution, algorithm 1.
 
@@ -149,33 +160,58 @@ def random_holes(
     """
     if not 0 < share <= 0.9:
         raise InputError(f"a share of {share} was given; give a number above 0 and at most 0.9")
+    if min(count, height, width) < 1 or height * width < 2:
+        raise InputError(
+            f"{count} masks of {width}x{height} pixels were asked for; give at least one, of two pixels or more"
+        )
     seeds = [[seeds, number] for number in range(count)] if isinstance(seeds, int) else seeds
+    if len(seeds) != count:
+        raise InputError(
+            f"{len(seeds)} seeds were given for {count} masks; give one for all, or one for each"
+        )
     masks = [_strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds]
     return torch.from_numpy(numpy.stack(masks)[:, None])
 
 
 def _strokes(height: int, width: int, share: float, random: numpy.random.Generator) -> numpy.ndarray:
     wanted = height * width * random.uniform(min(0.05, share), share)
+    canvas, fits = Image.new("L", (width, height)), True
+    while fits:
+        stroke = _stroke(height, width, random)
+        canvas, fits = _with(canvas, stroke, wanted)
+    for part in stroke:  # of the stroke that is too much, as many parts as fit
+        canvas, fits = _with(canvas, [part], wanted)
+        if not fits:
+            break
+    covered = numpy.asarray(canvas)
+    return covered.astype(numpy.float32) if covered.any() else _square(height, width, wanted)
+
+
+def _stroke(height: int, width: int, random: numpy.random.Generator) -> list[tuple]:
+    """The parts of a stroke: from where to where, and how broad."""
     side = min(height, width)
-    canvas = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(canvas)
-    covered = numpy.zeros((height, width), bool)
-    for _ in range(1000):
-        x, y = random.uniform(0, width), random.uniform(0, height)
-        angle, brush = random.uniform(0, 2 * math.pi), side * random.uniform(0.03, 0.12)
-        for _ in range(random.integers(4, 12)):
-            angle += random.uniform(-1, 1)
-            step = side * random.uniform(0.05, 0.2)
-            onward = x + step * math.cos(angle), y + step * math.sin(angle)
-            draw.line([(x, y), onward], fill=1, width=max(1, round(brush)))
-            x, y = onward
-            radius = brush / 2
-            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1)
-            now = numpy.asarray(canvas) > 0
-            if now.sum() > wanted:
-                return covered.astype(numpy.float32) if covered.any() else _square(height, width, wanted)
-            covered = now
-    return covered.astype(numpy.float32)
+    x, y = random.uniform(0, width), random.uniform(0, height)
+    angle, brush = random.uniform(0, 2 * math.pi), side * random.uniform(0.03, 0.12)
+    parts = []
+    for _ in range(random.integers(4, 12)):
+        angle += random.uniform(-1, 1)
+        step = side * random.uniform(0.05, 0.2)
+        onward = x + step * math.cos(angle), y + step * math.sin(angle)
+        parts.append(((x, y), onward, brush))
+        x, y = onward
+    return parts
+
+
+def _with(canvas: Image.Image, parts: list[tuple], most: float) -> tuple[Image.Image, bool]:
+    """The canvas with these parts drawn, or as it was where they would cover more than so many pixels."""
+    more = canvas.copy()
+    draw = ImageDraw.Draw(more)
+    for start, (x, y), brush in parts:
+        draw.line([start, (x, y)], fill=1, width=max(1, round(brush)))
+        radius = brush / 2
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1)
+    fits = numpy.count_nonzero(numpy.asarray(more)) <= most
+    return (more, True) if fits else (canvas, False)
 
 
 def _square(height: int, width: int, wanted: float) -> numpy.ndarray:

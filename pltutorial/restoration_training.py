@@ -23,7 +23,7 @@ from .settings import (
     RestorationTrainingSettings,
     SuperResolutionSettings,
 )
-from .style_training import middle_square
+from .style_training import architecture, middle_square
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:
@@ -109,14 +109,15 @@ class RestorationTask:
         raise NotImplementedError
 
     def _start_from(self, start: str) -> None:
-        """Takes the weights of another network; its last layer stays out where it has another size."""
-        given, own = load_network(start, "cpu").state_dict(), self.network.state_dict()
-        fits = {name: t for name, t in given.items() if name in own and own[name].shape == t.shape}
-        if any(name not in fits and not name.startswith("last.") for name in own):
+        """Takes the weights of another network; of one for another factor those that fit."""
+        given, own = load_network(start, "cpu"), self.network.state_dict()
+        mine, theirs = (architecture(n.config, but=("factor",)) for n in (self.network, given))
+        if mine != theirs:
             raise InputError(
-                f"the network {start!r} to start from has another architecture than {self.network.config}; give the same "
-                "width, blocks and network"
+                f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
             )
+        weights = given.state_dict().items()
+        fits = {name: t for name, t in weights if name in own and own[name].shape == t.shape}
         self.network.load_state_dict(own | fits)
 
 
@@ -157,12 +158,11 @@ class DenoisingTask(RestorationTask):
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """The crops with noise, (N, 3, H, W)."""
         low, high = self.settings.sigma
-        noisy = []
-        for number, image in enumerate(images.split(1), first):
-            generator = torch.Generator().manual_seed(_seed(self.settings.seed, number))
-            sigma = low + (high - low) * torch.rand((), generator=generator).item()
-            noisy.append(add_noise(image, sigma, generator))
-        return (torch.cat(noisy),)
+        seeds = [_seed(self.settings.seed, first + number) for number in range(len(images))]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        draws = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        sigma = (low + (high - low) * draws.double()).float()
+        return (add_noise(images, sigma, generators),)
 
 
 class InpaintingTask(RestorationTask):
@@ -182,7 +182,8 @@ class InpaintingTask(RestorationTask):
         """The crops and their masks, (N, 3, H, W) and (N, 1, H, W)."""
         count, _, height, width = images.shape
         seeds = [_seed(self.settings.seed, first + number) for number in range(count)]
-        return images, random_holes(count, height, width, self.settings.holes, seeds).to(images.device)
+        masks = random_holes(count, height, width, self.settings.holes, seeds)
+        return images, masks.to(images.device, non_blocking=True)
 
 
 def restoration_card(

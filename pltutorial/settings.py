@@ -258,7 +258,7 @@ class RestorationTrainingSettings(TrainingSettings):
     )
     start: str | None = _setting(
         None,
-        "A network to start from, a .safetensors file; its last layer is left out where it has another size.",
+        "A network to start from, a .safetensors file; of one for another factor the layers that fit are taken.",
     )
 
     def __post_init__(self) -> None:
@@ -271,6 +271,15 @@ class RestorationTrainingSettings(TrainingSettings):
         if self.pixel_kind not in ("l1", "l2", "charbonnier"):
             raise InputError(
                 f"there is no pixel loss {self.pixel_kind!r}; {nearest(self.pixel_kind, ('l1', 'l2', 'charbonnier'))}"
+            )
+        for kind in ("feature", "style"):
+            if getattr(self, f"{kind}_weight") and not getattr(self, f"{kind}_layers"):
+                raise InputError(
+                    f"{kind}_weight was given without a layer; name at least one of {kind}_layers"
+                )
+        if self.width < 1 or self.blocks < 1:
+            raise InputError(
+                f"width={self.width} and blocks={self.blocks} were given; give at least 1 of each"
             )
 
 
@@ -290,6 +299,12 @@ class SuperResolutionSettings(RestorationTrainingSettings):
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""
         super().__post_init__()
+        if self.factor not in (2, 4, 8):
+            raise InputError(f"factor={self.factor} was given; give 2, 4 or 8")
+        if self.kernel not in ("bicubic", "gaussian"):
+            raise InputError(
+                f"there is no kernel {self.kernel!r}; {nearest(self.kernel, ('bicubic', 'gaussian'))}"
+            )
         if self.network not in ("sub_pixel", "super_resolution"):
             raise InputError(
                 f"there is no network {self.network!r}; {nearest(self.network, ('sub_pixel', 'super_resolution'))}"
@@ -327,7 +342,13 @@ class InpaintingSettings(RestorationTrainingSettings):
     """
 
     blocks: int = _setting(6, "Residual blocks.")
-    holes: float = _setting(0.4, "The largest share of a crop that is missing.")
+    holes: float = _setting(0.4, "The largest share of a crop that is missing, at most 0.9.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if not 0 < self.holes <= 0.9:
+            raise InputError(f"holes={self.holes} was given; give a share above 0 and at most 0.9")
 
 
 def _check_weights(settings) -> None:

@@ -104,11 +104,10 @@ class StyleTask:
 
         given = load_style(start, "cpu")
         own = self.network.state_dict()
-        mine, theirs = ({k: v for k, v in c.config.items() if k != "styles"} for c in (self.network, given))
+        mine, theirs = (architecture(n.config, but=("styles",)) for n in (self.network, given))
         if mine != theirs:
             raise InputError(
-                f"the network {start!r} to start from is {_architecture(theirs)} and this one is {_architecture(mine)}; "
-                "give the same architecture"
+                f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
             )
         known = given.style_names
         for name, tensor in given.state_dict().items():
@@ -145,8 +144,9 @@ def style_card(result: Trained, task: StyleTask, settings: StyleTrainingSettings
     }
 
 
-def _architecture(config: Mapping) -> str:
-    return " ".join(f"{name}={value}" for name, value in config.items())
+def architecture(config: Mapping, but: tuple[str, ...] = ()) -> str:
+    """A network's architecture in words, some of them left out."""
+    return " ".join(f"{name}={value}" for name, value in config.items() if name not in but)
 
 
 def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
