@@ -10,6 +10,7 @@ from .chapter2 import check_feature_shape, check_receptive_field
 from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
 from .chapter4 import check_gatys_weight, check_luminance_transfer
 from .chapter5 import check_break_even, check_even_kernel
+from .chapter6 import check_same_when_small, check_unshuffle
 
 __all__ = [
     "check_psnr",
@@ -24,4 +25,6 @@ __all__ = [
     "check_luminance_transfer",
     "check_break_even",
     "check_even_kernel",
+    "check_unshuffle",
+    "check_same_when_small",
 ]

@@ -23,7 +23,7 @@ def check_break_even(answer: Callable[[float, float, float], int | None]) -> boo
     for training, optimisation, network in ((1200, 16, 0.125), (90, 2, 0.5), (10, 3, 1), (60, 0.25, 0.25)):
         saved = optimisation - network
         right = math.floor(training / saved) + 1 if saved > 0 else None
-        value = answer_of(answer, training, optimisation, network)
+        value = answer_of(answer, training, optimisation, network, none_is_an_answer=True)
         if value is None and right is not None:
             return judge(False, "", f"for {training}, {optimisation} and {network} s there is such a number.")
         if value == right:
