@@ -13,7 +13,8 @@ import typer
 
 from . import __version__
 from .commands_data import app as data
-from .commands_stylize import list_styles, stylize
+from .commands_restore import denoise, inpaint, upscale
+from .commands_stylize import list_models, list_styles, stylize
 from .commands_train import app as train
 from .errors import InputError, nearest
 from .options import with_settings
@@ -179,6 +180,10 @@ def texture(
 
 app.command()(stylize)
 app.command("styles")(list_styles)
+app.command()(upscale)
+app.command()(denoise)
+app.command()(inpaint)
+app.command("models")(list_models)
 app.add_typer(data, name="data")
 app.add_typer(train, name="train")
 

@@ -1,10 +1,8 @@
-"""The commands ``stylize`` and ``styles``: what a trained network does to pictures, folders, GIFs, videos and pipes."""
+"""The commands ``stylize``, ``styles`` and ``models``: a trained network on pictures, folders, GIFs, videos and pipes."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 import sys
 import time
@@ -14,14 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .commands_shared import (
+    PIPE,
+    STANDARD_INPUT,
+    checked,
+    ending_of,
+    refuse_animation,
+    standard_input,
+    standard_output,
+)
 from .errors import InputError, nearest
 
 if TYPE_CHECKING:
     import torch
 
     from .networks import TransformNet
-
-PIPE = "-"
 
 
 def stylize(
@@ -86,8 +91,8 @@ def stylize(
         raise InputError(f"--size {size} was given; give the longer side in pixels, such as 1024")
     source = photo if photo == PIPE else _picture(photo, "content")
     folder = source != PIPE and source.is_dir()
-    ending = _ending(format, output, folder)
-    jobs = _jobs(source, output, ending) if folder else [_checked(source, output)]
+    ending = ending_of(format, output, folder)
+    jobs = _jobs(source, output, ending) if folder else [checked(source, output)]
 
     network, chosen = _network(style, styles, model, device)
     from . import zoo
@@ -199,50 +204,6 @@ def _weights(text: str) -> dict[str, float]:
     return weights
 
 
-def _ending(format: str | None, output: str, folder: bool) -> str | None:
-    """The ending that --format means."""
-    from .images import PICTURE_ENDINGS
-
-    if format is None:
-        return ".png" if output == PIPE else None
-    ending = "." + format.lower().removeprefix(".")
-    if ending not in PICTURE_ENDINGS:
-        known = [ending[1:] for ending in PICTURE_ENDINGS]
-        raise InputError(f"--format {format!r} is unknown; {nearest(format, known)}")
-    if output != PIPE and not folder:
-        raise InputError(f"--format is for pipes and folders; end {output!r} in {ending} instead")
-    return ending
-
-
-def _checked(source: Path | str, output: str) -> tuple[Path | str, Path | str]:
-    """Refuse an output that cannot be written, or is of another kind than the input, before any work is done."""
-    from .images import PICTURE_ENDINGS, check_output
-    from .video import VIDEO_ENDINGS
-
-    kind = "" if source == PIPE else source.suffix.lower()
-    if output == PIPE:
-        if sys.stdout.isatty():
-            raise InputError(
-                "standard output is a terminal; pipe it into a program or a file, or give -o FILE"
-            )
-        if kind in VIDEO_ENDINGS:
-            raise InputError(f"{str(source)!r} is a video and cannot be piped; give -o FILE with its ending")
-        return source, output
-    moving = (*VIDEO_ENDINGS, ".gif")
-    inputs = () if source == PIPE else (source,)
-    target = check_output(output, inputs, PICTURE_ENDINGS if source == PIPE else (*PICTURE_ENDINGS, *moving))
-    ending = target.suffix.lower()
-    if kind in VIDEO_ENDINGS and ending not in VIDEO_ENDINGS:
-        raise InputError(
-            f"{str(source)!r} is a video and the output ends in {ending}; end it in {', '.join(VIDEO_ENDINGS)}"
-        )
-    if ending in moving and kind not in moving:
-        raise InputError(
-            f"{str(source)!r} is a single picture and the output ends in {ending}; end it in .png or .jpg"
-        )
-    return source, target
-
-
 def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Path]]:
     """Every picture, GIF and video of a folder with the file it becomes in the other."""
     from .images import PICTURE_ENDINGS, check_output
@@ -311,7 +272,7 @@ def _one(
 ) -> dict:
     """Read, transform and write one picture, GIF or video; returns what was written."""
     from . import video
-    from .images import check_output, read_image, resize, write_image
+    from .images import check_output, read_image, resize, to_image, write_image
 
     start = time.perf_counter()
     how = {"size": size, "max_pixels": max_pixels, **clip}
@@ -323,58 +284,18 @@ def _one(
         facts |= {"size": [made.width, made.height], "frames": made.frames}
     else:
         if source != PIPE and source.suffix.lower() == ".gif":
-            _refuse_animation(source)
-        image = _standard_input(max_pixels) if source == PIPE else read_image(source, max_pixels=max_pixels)
+            refuse_animation(source, "end the output in .gif, or in .mp4 for a video")
+        if source == PIPE:
+            image = to_image(standard_input(max_pixels), STANDARD_INPUT)
+        else:
+            image = read_image(source, max_pixels=max_pixels)
         image = work(image if size is None else resize(image, size))
         if target == PIPE:
-            _standard_output(image, ending)
+            standard_output(image, ending)
         else:
             write_image(check_output(target), image)
         facts["size"] = [image.shape[-1], image.shape[-2]]
     return {**facts, "seconds": round(time.perf_counter() - start, 3)}
-
-
-def _refuse_animation(source: Path) -> None:
-    from PIL import Image
-
-    try:
-        with Image.open(source) as picture:
-            frames = getattr(picture, "n_frames", 1)
-    except Exception:  # reading it properly will say what is wrong
-        return
-    if frames > 1:
-        raise InputError(
-            f"{str(source)!r} has {frames} frames; end the output in .gif, or in .mp4 for a video"
-        )
-
-
-def _standard_input(max_pixels: int) -> torch.Tensor:
-    from .images import open_picture, to_image
-
-    if sys.stdin.isatty():
-        raise InputError("standard input is a terminal; pipe a picture into the command, or give a path")
-    data = sys.stdin.buffer.read()
-    if not data:
-        raise InputError("standard input is empty; pipe a picture into the command, or give a path")
-    name = "standard input"
-    return to_image(open_picture(io.BytesIO(data), name, max_pixels), name)
-
-
-def _standard_output(image: torch.Tensor, ending: str) -> None:
-    from PIL import Image
-
-    from .images import to_picture
-
-    data = io.BytesIO()
-    to_picture(image).save(data, format=Image.registered_extensions()[ending], quality=95)
-    try:
-        sys.stdout.buffer.write(data.getvalue())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        raise InputError(
-            "standard output was closed before the picture was written; let the program that reads it wait for the end"
-        ) from None
 
 
 # --- styles -----------------------------------------------------------------------------------------------
@@ -386,10 +307,28 @@ def list_styles(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
 ) -> None:
-    """List the trained networks that are installed, and print their cards."""
-    from .zoo import available, card_text
+    """List the trained networks for styles that are installed, and print their cards."""
+    from .zoo import available
 
-    cards = available()
+    _print_cards(available(), card, as_json)
+
+
+def list_models(
+    card: Annotated[
+        str | None, typer.Option(help="Print the card of this network: data, settings, loss, limits.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
+) -> None:
+    """List all trained networks that are installed, those for styles and those that restore, and print their cards."""
+    from .zoo import RESTORERS, available
+
+    _print_cards(available() | available(RESTORERS), card, as_json)
+
+
+def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> None:
+    """The names of networks, or one card, for people or as JSON."""
+    from .zoo import card_text
+
     if card is not None:
         if card not in cards:
             raise InputError(f"there is no network {card!r}; {nearest(card, cards)}")
@@ -402,4 +341,6 @@ def list_styles(
         )
     else:
         for name, about in cards.items():
-            print(f"{name:20} {about['bytes'] / 1e6:4.1f} MB  {', '.join(about['styles'])}")
+            larger = f" x{about['factor']}" if about.get("factor", 1) > 1 else ""
+            use = ", ".join(about.get("styles") or [about["task"] + larger])
+            print(f"{name:20} {about['bytes'] / 1e6:4.1f} MB  {use}")

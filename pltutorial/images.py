@@ -91,6 +91,16 @@ def read_image(
 
     Taught in chapter 1.
     """
+    image = to_image(open_file(path, max_pixels), path)
+    return image if size is None else resize(image, size)
+
+
+def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the picture of a file, see :func:`open_picture`.
+
+    Raises:
+        InputError: there is no such file, it is empty, no picture, truncated, or too large.
+    """
     path = Path(path)
     try:
         found, what = path.is_file(), "is a folder" if path.is_dir() else "does not exist"
@@ -100,8 +110,7 @@ def read_image(
         raise InputError(f"the picture {str(path)!r} {what}; give the path of a picture file")
     if path.stat().st_size == 0:
         raise InputError(f"the picture {str(path)!r} is an empty file; copy or download it again")
-    image = to_image(open_picture(path, path, max_pixels), path)
-    return image if size is None else resize(image, size)
+    return open_picture(path, path, max_pixels)
 
 
 def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
@@ -129,7 +138,7 @@ def to_picture(image: torch.Tensor) -> Image.Image:
     check_image(image, "the picture to write", slack=0.5)
     if len(image) != 1:
         raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
-    values = (image[0].detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    values = image[0].detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
 
 

@@ -38,6 +38,7 @@ class SuperResolutionNet(nn.Module):
     """
 
     kind = "super_resolution"
+    fold = 1
     smallest = 5  # the 9x9 kernel reflects 4 pixels
 
     def __init__(
@@ -82,6 +83,12 @@ class SuperResolutionNet(nn.Module):
         for layer in (self.first, *self.blocks, *self.up):
             x = layer(x)
         return (self.last(x).float().tanh() + 1) / 2
+
+    @property
+    def reach(self) -> int:
+        """How many pixels of the input, to each side, decide one pixel of the output, once training is over."""
+        last = -(-4 // self.factor)  # the 9x9 kernel at full size
+        return 4 + 2 * len(self.blocks) + 2 + last  # all upsamplings together see less than 2 more
 
 
 class _ResidualBlock(nn.Module):
@@ -233,22 +240,31 @@ class InpaintingNet(_ResidualNet):
     def __init__(self, width: int = 48, blocks: int = 6) -> None:
         super().__init__(4, 4, 4, width, blocks, (1, 2, 4, 8, 4, 2))
 
-    def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, mask: torch.Tensor, mean: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Fill the holes of a batch of pictures.
 
         Args:
             image: (N, 3, H, W) in [0, 1], of any size; its values in the holes are not looked at.
             mask: (N, 1, H, W), 1 where the picture is missing and 0 elsewhere.
+            mean: (N, 3, 1, 1), the :meth:`known_mean` of the whole of which this is a part; its own if left out.
 
         Returns:
             (N, 3, H, W), float32, equal to the image where the mask is 0; not clamped.
         """
         image, mask = image.float(), mask.float()
         known = 1 - mask
-        mean = (image * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+        mean = self.known_mean(image, mask) if mean is None else mean
         filled = image * known + mean * mask
         drawn = mean + self._residual(torch.cat([filled - mean, mask], 1))
         return filled * known + drawn * mask
+
+    @staticmethod
+    def known_mean(image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The mean colour outside the holes, (N, 3, 1, 1): all that the network takes from the picture as a whole."""
+        known = 1 - mask
+        return (image * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
 
 
 def _check_size(width: int, blocks: int) -> None:

@@ -1,6 +1,7 @@
 """The networks that ship trained, each with a card that says how it came about and what it cannot do.
 
-A file of the zoo holds one network: of one style, named as the style, or of several styles that can be blended.
+A file of the zoo holds one network: of one style, named as the style, of several styles that can be blended, or for a
+task of restoration, named as the task and the loss.
 """
 
 from __future__ import annotations
@@ -15,10 +16,18 @@ from .errors import InputError, nearest
 
 if TYPE_CHECKING:  # the names and the cards are read without torch
     import torch
+    from torch import nn
 
     from .networks import TransformNet
 
 FOLDER = Path(__file__).parent / "assets" / "styles"
+RESTORERS = FOLDER.parent / "restoration"
+TASKS = {
+    "upscale": (("super_resolution", "sub_pixel"), ("pixel", "feature")),
+    "denoise": (("denoising",), ("pixel", "combined")),
+    "inpaint": (("inpainting",), ("pixel", "combined")),
+}
+"""What restores pictures: the kinds of networks that can, and the losses of those that ship."""
 PRESERVE_COLOR = ("luminance", "histogram")
 CARD = {
     "data": "trained on",
@@ -31,18 +40,20 @@ CARD = {
     "limits": "limits",
     "licence": "licence",
 }
-"""What every card holds, and how :func:`card_text` calls it; a curve is a list of [step, content, style, total]."""
+"""What every card holds, and how :func:`card_text` calls it; a curve is a list of [step, content, style, total], or of
+what the card's ``terms`` say."""
 
 
 def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
     """Name and card of every network in the zoo; only the heads of the files are read, and torch is not loaded.
 
     Args:
-        folder: where the ``.safetensors`` files are; the shipped ones if left out.
+        folder: where the ``.safetensors`` files are; the shipped styles if left out, ``zoo.RESTORERS`` for the
+            networks that enlarge, denoise and inpaint.
 
     Returns:
-        ``{name: card}``, sorted by name. Besides what ``CARD`` lists, a card has ``styles``, the names that
-        the network was trained for, and ``bytes``, the size of its file.
+        ``{name: card}``, sorted by name. Besides what ``CARD`` lists, a card has ``bytes``, the size of its file, and
+        either ``styles``, the names that the network was trained for, or ``task`` and ``factor`` of one that restores.
 
     Raises:
         InputError: a file is damaged or none of ours.
@@ -72,12 +83,21 @@ def _card(path: Path) -> dict:
                 raise ValueError("no safetensors file")
             facts = json.loads(file.read(length))["__metadata__"]
         card, config = json.loads(facts.get("card", "{}")), json.loads(facts["config"])
-        return {**card, "styles": config["styles"] or [path.stem], "bytes": path.stat().st_size}
+        if "styles" in config:
+            card["styles"] = config["styles"] or [path.stem]
+        else:
+            card |= {"task": _task(config["kind"]), "factor": config.get("factor", 1)}
+        return {**card, "bytes": path.stat().st_size}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(
             f"the network {str(path)!r} cannot be read (it is damaged, or none of ours); install the package again, "
             "or take the file away"
         ) from problem
+
+
+def _task(kind: str) -> str:
+    """What a network of this kind is for."""
+    return next((task for task, (kinds, _) in TASKS.items() if kind in kinds), "stylize")
 
 
 def card_text(card: Mapping) -> str:
@@ -86,7 +106,8 @@ def card_text(card: Mapping) -> str:
     Taught in chapter 5.
     """
     lines = []
-    for key in [*CARD, *(key for key in card if key not in CARD)]:
+    terms = card.get("terms", ["step", "content", "style", "total"])
+    for key in [*CARD, *(key for key in card if key not in (*CARD, "terms"))]:
         value = card.get(key)
         if value in (None, "", [], {}):
             continue
@@ -94,7 +115,7 @@ def card_text(card: Mapping) -> str:
             value = [
                 f"{point[0]:g}: " + ", ".join(f"{term:.4g}" for term in point[1:]) for point in _few(value, 6)
             ]
-            value = "step: content, style, total\n" + "\n".join(value)
+            value = f"{terms[0]}: {', '.join(terms[1:])}\n" + "\n".join(value)
         elif key == "seconds":
             value = f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.0f} min"
         title = CARD.get(key, key.replace("_", " "))
@@ -136,18 +157,27 @@ def load_style(
 
     Taught in chapter 5.
     """
-    from .images import PICTURE_ENDINGS
     from .networks import load_network
 
     wanted = [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
     if not isinstance(name, Mapping) and _is_path(wanted[0]):
-        if Path(wanted[0]).suffix.lower() in PICTURE_ENDINGS:
+        network = _load_file(wanted[0], device, "`pltutorial transfer` for the style of any picture")
+        if _task(network.kind) != "stylize":
             raise InputError(
-                f"{wanted[0]!r} is a picture and no network; give a .safetensors file, or `pltutorial transfer` for "
-                "the style of any picture"
+                f"the network {wanted[0]!r} has no style; use it with `pltutorial {_task(network.kind)}`, or give one that "
+                "`pltutorial train style` wrote"
             )
-        return load_network(wanted[0], device)
+        return network
     return load_network(FOLDER / f"{_network_for(wanted)}.safetensors", device)
+
+
+def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn.Module:
+    from .images import PICTURE_ENDINGS
+    from .networks import load_network
+
+    if Path(path).suffix.lower() in PICTURE_ENDINGS:
+        raise InputError(f"{path!r} is a picture and no network; give a .safetensors file, or {instead}")
+    return load_network(path, device)
 
 
 def _is_path(name: str) -> bool:
@@ -177,6 +207,102 @@ def _network_for(wanted: list[str]) -> str:
     raise InputError(
         f"no network knows {', '.join(wanted)} together; blend styles of one network, `pltutorial styles` lists them"
     )
+
+
+def load_restorer(
+    task: str,
+    loss: str | float | None = None,
+    *,
+    factor: int = 4,
+    model: str | os.PathLike | None = None,
+    device: str | torch.device | None = None,
+) -> nn.Module:
+    """A trained network that enlarges, denoises or inpaints.
+
+    Args:
+        task: ``"upscale"``, ``"denoise"`` or ``"inpaint"``.
+        loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the others, which is taken if left
+            out; a number between 0 (pixel) and 1 (the other) blends the weights of both.
+        factor: for upscaling, how much larger each side becomes.
+        model: a file that :func:`pltutorial.networks.save_network` wrote, in place of a network that ships.
+        device: where to put it; None takes the best there is.
+
+    Raises:
+        InputError: an unknown task or loss, a factor that no network is for, or a file that is no network, damaged,
+            or for something else.
+
+    Taught in chapter 6.
+    """
+    from .networks import load_network
+
+    if task not in TASKS:
+        raise InputError(f"there is no task {task!r}; {nearest(str(task), TASKS)}")
+    if model is not None:
+        network = _load_file(
+            str(model), device, f"leave the model out for the network of `{task}` that ships"
+        )
+        check_restorer(network, task, f"the network {str(model)!r}")
+        return network
+    losses = TASKS[task][1]
+    loss = losses[1] if loss is None else loss
+    share = _share(loss, losses)
+    start = f"upscale_x{_shipped_factor(factor)}" if task == "upscale" else task
+    ends = [
+        load_network(_shipped(f"{start}_{losses[end]}", task), device) for end in (0, 1) if share != 1 - end
+    ]
+    if len(ends) == 1:
+        return ends[0]
+    from .restoration import blend_networks
+
+    return blend_networks(*ends, share)
+
+
+def _share(loss: str | float, losses: tuple[str, str]) -> float:
+    """Of the second loss: 0 or 1 for names, and a number as it is."""
+    if loss in losses:
+        return float(losses.index(loss))
+    try:
+        share = float(loss)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"there is no loss {loss!r}; {nearest(str(loss), losses)}, and a number between 0 and 1 blends both"
+        ) from None
+    if not 0 <= share <= 1:
+        raise InputError(f"loss={loss} was given; give {losses[0]} (0), {losses[1]} (1), or a number between")
+    return share
+
+
+def _shipped_factor(factor: int) -> int:
+    known = sorted({int(path.stem.split("_")[1][1:]) for path in RESTORERS.glob("upscale_x*_*.safetensors")})
+    if known and factor not in known:
+        raise InputError(
+            f"no network that ships enlarges by {factor}; give {' or '.join(map(str, known))}, or the network that "
+            "`pltutorial train upscale --factor 2` wrote"
+        )
+    return factor
+
+
+def _shipped(name: str, task: str) -> Path:
+    path = RESTORERS / f"{name}.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"the trained network {name!r} is missing from {str(RESTORERS)!r}; install the package again, or train one with "
+            f"`pltutorial train {task}`"
+        )
+    return path
+
+
+def check_restorer(network: nn.Module, task: str, what: str = "the network that was given") -> None:
+    """Refuse a network that is not for this task.
+
+    Raises:
+        InputError: it is for another, which the sentence names.
+    """
+    kind = getattr(network, "kind", None)
+    if kind in TASKS[task][0]:
+        return
+    use = f"of the kind {kind!r}, for `{_task(kind)}`" if kind else f"a {type(network).__name__}"
+    raise InputError(f"{what} is {use}; give one that `pltutorial train {task}` wrote")
 
 
 def stylize(
