@@ -11,6 +11,7 @@ from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gr
 from .chapter4 import check_gatys_weight, check_luminance_transfer
 from .chapter5 import check_break_even, check_even_kernel
 from .chapter6 import check_same_when_small, check_unshuffle
+from .chapter7 import check_hole_psnr, check_posterior_mean
 
 __all__ = [
     "check_psnr",
@@ -27,4 +28,6 @@ __all__ = [
     "check_even_kernel",
     "check_unshuffle",
     "check_same_when_small",
+    "check_hole_psnr",
+    "check_posterior_mean",
 ]
