@@ -35,6 +35,7 @@ _HOMES = {
     "datasets": ("Pictures",),
     "training": ("StyleTask", "train"),
     "zoo": ("load_style", "stylize"),
+    "metrics": ("perceptual_distance", "psnr", "ssim", "y_channel"),
     "figures": ("curves", "frame_slider", "grid", "live_panel", "show", "sweep"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -112,7 +112,7 @@ def imported(tree: ast.AST) -> set[str]:
             names |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module)
-    aliases = {"pil": "pillow", "yaml": "pyyaml"}
+    aliases = {"pil": "pillow", "yaml": "pyyaml", "skimage": "scikit-image"}
     tops = {canonicalize_name(name.split(".")[0]) for name in names}
     return {aliases.get(name, name) for name in tops}
 
@@ -121,7 +121,7 @@ def test_every_import_of_the_package_is_required():
     """What an extra brings is imported within functions only, where its absence gives a sentence."""
     known = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     known |= {"pltutorial", *map(canonicalize_name, sys.stdlib_module_names)}
-    more = {canonicalize_name(Requirement(text).name) for text in EXTRAS["train"] + EXTRAS["video"]}
+    more = {canonicalize_name(Requirement(text).name) for name in ("metrics", "train", "video") for text in EXTRAS[name]}
     for path in (ROOT / "pltutorial").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert imported(tree) <= known | more, path.name

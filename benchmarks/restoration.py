@@ -1,0 +1,441 @@
+"""Super-resolution, denoising and inpainting in numbers: `python -m benchmarks.restoration --set5 FOLDER [--write]`.
+
+Each network against what needs no training: bicubic interpolation, scikit-image's non-local means, tuned, and its
+biharmonic inpainting; on the bundled data/test and on Set5 (Bevilacqua et al. 2012), whose five pictures are not in
+the repository. The record notebooks/records/restoration.json is what chapters 6 and 7 read; with --write the
+numbers also go into the networks' cards. The exit status is 1 if a bound does not hold.
+
+Enlarging: PSNR and SSIM of Y in decibel, `factor` pixels at the border left out; inputs are antialiased bicubic, 8 bits.
+Denoising: PSNR of RGB, all pixels, as is usual for noise on colour; non-local means is told sigma, the networks are not.
+Inpainting: squares of 256 pixels from the middle of the pictures, PSNR of the RGB values in the holes alone.
+The perceptual distance is the shift-tolerant LPIPS (alex) of whole pictures; outside the holes, inpainted ones are equal
+to the truth, so there it is a distance of what fills the holes. Networks run as they do for users, in the default precision.
+
+    python -m benchmarks.restoration [--set5 FOLDER] [--only NAME ...] [--folder FOLDER] [--write]
+
+`--only upscale_x4_pixel` judges this network and what it is compared with, and leaves the record as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from pltutorial import bundled, bundled_names, read_image
+from pltutorial.degradations import add_noise, crop_to_multiple, downscale, random_holes, to_8_bits
+from pltutorial.errors import InputError
+from pltutorial.images import write_whole
+from pltutorial.metrics import perceptual_distance, psnr, ssim
+from pltutorial.networks import load_network, save_network
+from pltutorial.restoration import blend_networks, denoise, inpaint, upscale
+from pltutorial.style_training import middle_square
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "notebooks" / "records" / "restoration.json"
+FOLDER = "pltutorial/assets/restoration"
+FACTORS, SIGMAS, SHARES = (4, 8), (15, 25, 50), (10, 20, 40)
+BLENDS = (0.25, 0.5, 0.75)
+SQUARE = 256
+# Of non-local means: h over sigma, side of the patches, how far it searches, and whether the fast algorithm is used,
+# whose patches are square instead of Gaussian. All are tried on middle squares of TUNED pixels of data/test.
+STRENGTHS, PATCHES, REACHES, FAST, TUNED = (
+    (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    (3, 5, 7),
+    (6, 11),
+    (True, False),
+    96,
+)
+
+Pictures = dict[str, Path]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--set5", metavar="FOLDER", help="a folder with the five pictures of Set5 as PNG")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="networks, and no record")
+    parser.add_argument("--folder", default=FOLDER, help="where the networks are")
+    parser.add_argument("--write", action="store_true", help="put the numbers into the cards")
+    given = parser.parse_args()
+    sets = {"test": {name: bundled(f"test/{name}") for name in bundled_names("test")}}
+    if given.set5:
+        files = sorted(Path(given.set5).glob("*.png"))
+        if len(files) != 5:
+            raise InputError(
+                f"{given.set5!r} holds {len(files)} PNG files; give the folder of the five of Set5"
+            )
+        sets["set5"] = {f"set5_{number}": path for number, path in enumerate(files, 1)}
+    paths = networks(Path(given.folder), given.only)
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    kept = record.setdefault("kept", {})
+    found = {
+        "upscale": {
+            name: {
+                f"x{factor}": enlarged(files, factor, paths, given.only is None)
+                for factor in FACTORS
+                if wanted(paths, f"upscale_x{factor}")
+            }
+            for name, files in sets.items()
+            if wanted(paths, "upscale")
+        },
+        "denoise": {
+            name: {f"sigma{sigma}": denoised(files, sigma, paths, kept) for sigma in SIGMAS}
+            for name, files in sets.items()
+            if wanted(paths, "denoise")
+        },
+        "inpaint": {
+            name: {f"holes{share}": inpainted(files, share, paths, kept) for share in SHARES}
+            for name, files in sets.items()
+            if wanted(paths, "inpaint")
+        },
+    }
+    found = {task: results for task, results in found.items() if results}
+    show(found)
+    failed = show_bounds(found)
+    if given.only is None:
+        whole = {"what": __doc__.split("\n\n")[1].replace("\n", " ")} | facts(given) | found
+        store(whole | {"tuning": tuning(kept), "kept": kept})
+    if given.write:
+        for name, path in paths.items():
+            network = load_network(path, "cpu")
+            save_network(path, network, {**network.card, "held_out": held_out(name, found)})
+    return int(failed)
+
+
+def networks(folder: Path, only: list[str] | None) -> Pictures:
+    """Files by name: NAME.safetensors, or NAME/network.safetensors as training leaves it."""
+    files = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    files |= {path.parent.name: path for path in sorted(folder.glob("*/network.safetensors"))}
+    for name in only or ():
+        if name not in files:
+            raise InputError(f"there is no network {name!r} in {str(folder)!r}; known are {', '.join(files)}")
+    tasks = ("upscale_x4", "upscale_x8", "denoise", "inpaint")
+    return {n: path for n, path in files.items() if n.startswith(tasks) and (not only or n in only)}
+
+
+def wanted(paths: Pictures, start: str) -> bool:
+    return any(name.startswith(start) for name in paths)
+
+
+@cache
+def network(path: Path) -> torch.nn.Module:
+    return load_network(path)
+
+
+def methods_of(paths: Pictures, start: str) -> dict[str, torch.nn.Module]:
+    """The networks of a task by their loss: pixel, feature or combined."""
+    return {n.removeprefix(start + "_"): network(p) for n, p in paths.items() if n.startswith(start + "_")}
+
+
+# --- the three tasks --------------------------------------------------------------------------------------
+
+
+def enlarged(files: Pictures, factor: int, paths: Pictures, blends: bool) -> dict[str, dict]:
+    """Means over the pictures for nearest pixels, bicubic, each network, and blends of the weights of two."""
+    trained = methods_of(paths, f"upscale_x{factor}")
+    work = {name: lambda small, n=n: upscale(small, network=n) for name, n in trained.items()}
+    if blends and {"pixel", "feature"} <= trained.keys():
+        for share in BLENDS:
+            mixed = blend_networks(trained["pixel"], trained["feature"], share)
+            work[f"blend_{share}"] = lambda small, n=mixed: upscale(small, network=n)
+    work = {
+        "nearest": lambda small: larger(small, factor, "nearest"),
+        "bicubic": lambda small: larger(small, factor),
+    } | work
+    rows: dict[str, list[dict]] = {name: [] for name in work}
+    for path in files.values():
+        target = crop_to_multiple(read_image(path), factor)
+        small = downscale(target, factor)
+        for name, method in work.items():
+            rows[name].append(enlargement(method(small), target, factor))
+    return {name: means(values) for name, values in rows.items()}
+
+
+def larger(small: torch.Tensor, factor: int, mode: str = "bicubic") -> torch.Tensor:
+    """What needs no training."""
+    how = {"align_corners": False} if mode == "bicubic" else {}
+    return F.interpolate(small, scale_factor=factor, mode=mode, **how).clamp(0, 1)
+
+
+def enlargement(output: torch.Tensor, target: torch.Tensor, factor: int) -> dict[str, float]:
+    return {
+        "psnr": psnr(output, target, border=factor).item(),
+        "ssim": ssim(output, target, border=factor).item(),
+        "distance": perceptual_distance(output, target).item(),
+    }
+
+
+def denoised(files: Pictures, sigma: int, paths: Pictures, kept: dict) -> dict[str, dict]:
+    """Means over the pictures for the noisy picture itself, tuned non-local means and each network."""
+    work = {
+        name: lambda noisy, n=n: denoise(noisy, network=n) for name, n in methods_of(paths, "denoise").items()
+    }
+    rows: dict[str, list[dict]] = {name: [] for name in ("noisy", "non_local_means", *work)}
+    for number, (picture, path) in enumerate(files.items()):
+        target = read_image(path)
+        noisy = add_noise(target, sigma, 1000 * sigma + number)
+        rows["noisy"].append(cleanness(noisy.clamp(0, 1), target))
+        how = tuned(sigma, kept)
+        rows["non_local_means"].append(
+            keep(
+                kept,
+                f"non_local_means/{picture}/sigma{sigma}/{how}",
+                lambda t=target, x=noisy, how=how: cleanness(non_local_means(x, sigma, **how), t),
+            )
+        )
+        for name, method in work.items():
+            rows[name].append(cleanness(method(noisy), target))
+    return {name: means(values) for name, values in rows.items()}
+
+
+def cleanness(output: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    return {
+        "psnr": psnr(output, target, channel="rgb").item(),
+        "ssim": ssim(output, target, channel="rgb").item(),
+        "distance": perceptual_distance(output, target).item(),
+    }
+
+
+def non_local_means(
+    noisy: torch.Tensor, sigma: float, h: float, patch: int, reach: int, fast: bool
+) -> torch.Tensor:
+    """scikit-image's non-local means (Buades et al. 2005), which is told the noise's standard deviation."""
+    from skimage.restoration import denoise_nl_means
+
+    array = noisy[0].permute(1, 2, 0).numpy()
+    clean = denoise_nl_means(
+        array,
+        patch_size=patch,
+        patch_distance=reach,
+        h=h * sigma / 255,
+        sigma=sigma / 255,
+        fast_mode=fast,
+        channel_axis=-1,
+    )
+    return torch.from_numpy(clean).permute(2, 0, 1)[None].float().clamp(0, 1)
+
+
+def tuned(sigma: int, kept: dict) -> dict:
+    """The settings of non-local means with the highest mean PSNR on data/test: tuned on what it is judged on."""
+    tried = {}
+    for fast in FAST:
+        for patch in PATCHES:
+            for reach in REACHES:
+                for h in STRENGTHS:
+                    how = {"h": h, "patch": patch, "reach": reach, "fast": fast}
+                    values = keep(
+                        kept,
+                        f"tuning/sigma{sigma}/{TUNED}/{json.dumps(how)}",
+                        lambda how=how: trial(sigma, how),
+                    )
+                    tried[json.dumps(how)] = values["psnr"]
+    return json.loads(max(tried, key=tried.get))
+
+
+def trial(sigma: int, how: dict) -> dict[str, float]:
+    """The mean PSNR of non-local means on the middle of the pictures of data/test, cut out and not shrunk."""
+    values = []
+    for number, name in enumerate(bundled_names("test")):
+        target = read_image(bundled(f"test/{name}"))
+        top, left = ((side - TUNED) // 2 for side in target.shape[-2:])
+        target = target[..., top : top + TUNED, left : left + TUNED]
+        noisy = add_noise(target, sigma, number)
+        values.append(psnr(non_local_means(noisy, sigma, **how), target, channel="rgb").item())
+    return {"psnr": round(sum(values) / len(values), 3)}
+
+
+def tuning(kept: dict) -> dict:
+    """What was found best for each sigma, for the record."""
+    return {f"sigma{sigma}": tuned(sigma, kept) for sigma in SIGMAS}
+
+
+def inpainted(files: Pictures, share: int, paths: Pictures, kept: dict) -> dict[str, dict]:
+    """Means over the pictures for a mean colour, biharmonic inpainting and each network."""
+    work = {
+        name: lambda x, m, n=n: inpaint(x, m, network=n) for name, n in methods_of(paths, "inpaint").items()
+    }
+    rows: dict[str, list[dict]] = {name: [] for name in ("mean_colour", "biharmonic", *work)}
+    for number, (picture, path) in enumerate(files.items()):
+        target = to_8_bits(middle_square(path, SQUARE))
+        mask = holes(share / 100, number)
+        rows["mean_colour"].append(filling(mean_colour(target, mask), target, mask))
+        rows["biharmonic"].append(
+            keep(
+                kept,
+                f"biharmonic/{picture}/holes{share}",
+                lambda t=target, m=mask: filling(biharmonic(t, m), t, m),
+            )
+        )
+        for name, method in work.items():
+            rows[name].append(filling(method(target, mask), target, mask))
+    return {name: means(values) for name, values in rows.items()}
+
+
+def holes(share: float, number: int) -> torch.Tensor:
+    """The first mask, of a fixed row of seeds, that has about this share of holes."""
+    for seed in range(1000):
+        mask = random_holes(1, SQUARE, SQUARE, min(0.9, share + 0.05), [[number, round(100 * share), seed]])
+        if abs(float(mask.mean()) - share) < 0.015:
+            return mask
+    raise AssertionError(f"no mask of {share:.0%} in a thousand")
+
+
+def mean_colour(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    known = 1 - mask
+    return target * known + (target * known).sum((2, 3), keepdim=True) / known.sum() * mask
+
+
+def biharmonic(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """scikit-image's biharmonic inpainting (Damelin and Hoang 2018): the smoothest surface through the rim."""
+    from skimage.restoration import inpaint_biharmonic
+
+    array = (target * (1 - mask))[0].permute(1, 2, 0).numpy()
+    drawn = inpaint_biharmonic(array, mask[0, 0].numpy() > 0, channel_axis=-1)
+    drawn = torch.from_numpy(drawn).permute(2, 0, 1)[None].float().clamp(0, 1)
+    return target * (1 - mask) + drawn * mask
+
+
+def filling(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
+    """PSNR of what fills the holes, and the distance of the pictures, which are equal elsewhere."""
+    output = output * mask + target * (1 - mask)
+    error = float(((to_8_bits(output) - target).double() ** 2 * mask).sum() / (3 * mask.sum()))
+    return {"psnr": -10 * math.log10(error), "distance": perceptual_distance(output, target).item()}
+
+
+# --- keeping and showing ----------------------------------------------------------------------------------
+
+
+def keep(kept: dict, key: str, work) -> dict[str, float]:
+    """What does not depend on a network is computed once and kept in the record, so that an interrupted run goes on."""
+    if key not in kept:
+        start = time.perf_counter()
+        kept[key] = work()
+        whole = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+        store(whole | {"kept": kept})
+        print(f"{key}: {kept[key]} in {time.perf_counter() - start:.0f} s", flush=True)
+    return kept[key]
+
+
+def store(record: dict) -> None:
+    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+    RECORD.parent.mkdir(exist_ok=True)
+    write_whole(RECORD, lambda file: file.write(text.encode()))
+
+
+def means(rows: list[dict[str, float]]) -> dict:
+    """The mean of each number, and the numbers of the pictures in their order."""
+    names = list(rows[0])
+    digits = {"psnr": 3, "ssim": 4, "distance": 4}
+    mean = {name: round(sum(row[name] for row in rows) / len(rows), digits[name]) for name in names}
+    return mean | {"pictures": [[round(row[name], digits[name]) for name in names] for row in rows]}
+
+
+def facts(given: argparse.Namespace) -> dict:
+    packages = ("torch", "numpy", "scikit-image", "stlpips_pytorch")
+    command = "python -m benchmarks.restoration" + " --set5 FOLDER" * bool(given.set5)
+    return {"command": command, "versions": {name: version(name) for name in packages}}
+
+
+def held_out(name: str, found: dict) -> dict:
+    """What is measured of one network, for its card."""
+    task, *factor, loss = name.split("_")
+    numbers = {}
+    for where, cases in found.get(task, {}).items():
+        for case, methods in cases.items():
+            if (not factor or factor == [case]) and loss in methods:
+                numbers.setdefault(where, {})[case] = {
+                    k: v for k, v in methods[loss].items() if k != "pictures"
+                }
+    return {"benchmark": "benchmarks/restoration.py", "numbers": numbers}
+
+
+def show(found: dict) -> None:
+    for task, sets in found.items():
+        for where, cases in sets.items():
+            for case, methods in cases.items():
+                for method, row in methods.items():
+                    numbers = f"{row['psnr']:7.2f} dB  " + (
+                        f"{row['ssim']:.4f}" if "ssim" in row else " " * 6
+                    )
+                    print(
+                        f"{task:8s} {where:5s} {case:8s} {method:16s} {numbers}  distance {row['distance']:.4f}"
+                    )
+
+
+def bounds(found: dict) -> list[tuple[str, float, str, float]]:
+    """(what, value, at least or at most, bound) for all that was measured."""
+    rows: list[tuple[str, float, str, float]] = []
+
+    def case(task: str, where: str, name: str) -> dict:
+        return found.get(task, {}).get(where, {}).get(name, {})
+
+    x4, x8 = case("upscale", "set5", "x4"), case("upscale", "set5", "x8")
+    if x4:
+        rows.append(
+            (
+                "Set5 x4, bicubic against the published 28.4 to 28.6 dB, off by",
+                abs(x4["bicubic"]["psnr"] - 28.6),
+                "<=",
+                0.1,
+            )
+        )
+    if "pixel" in x4:
+        rows.append(("Set5 x4, pixel, PSNR", x4["pixel"]["psnr"], ">=", 31.4))
+    if "feature" in x4:
+        rows.append(("Set5 x4, feature, distance", x4["feature"]["distance"], "<=", 0.105))
+        rows.append(("Set5 x4, feature, PSNR", x4["feature"]["psnr"], ">=", 28.3))
+    if "pixel" in x8:
+        rows.append(
+            ("Set5 x8, pixel over bicubic, dB", x8["pixel"]["psnr"] - x8["bicubic"]["psnr"], ">=", 1.2)
+        )
+    if "feature" in x8:
+        others = min(row["distance"] for name, row in x8.items() if name in ("nearest", "bicubic", "pixel"))
+        rows.append(
+            ("Set5 x8, feature, distance over the next best", x8["feature"]["distance"] / others, "<=", 0.9)
+        )
+    noise = case("denoise", "test", "sigma25")
+    if "pixel" in noise:
+        gain = noise["pixel"]["psnr"] - noise["non_local_means"]["psnr"]
+        rows.append(("data/test, sigma 25, pixel over non-local means, dB", gain, ">=", 1.0))
+    for where in found.get("denoise", {}):
+        for sigma in SIGMAS:
+            noise = case("denoise", where, f"sigma{sigma}")
+            if {"pixel", "combined"} <= noise.keys():
+                ratio = noise["combined"]["distance"] / noise["pixel"]["distance"]
+                rows.append((f"{where}, sigma {sigma}, combined, distance over pixel", ratio, "<=", 1.0))
+    for where in found.get("inpaint", {}):
+        for share in SHARES:
+            filled = case("inpaint", where, f"holes{share}")
+            for other in ("biharmonic", "pixel"):
+                if {"combined", other} <= filled.keys():
+                    ratio = filled["combined"]["distance"] / filled[other]["distance"]
+                    rows.append(
+                        (f"{where}, holes of {share}%, combined, distance over {other}", ratio, "<=", 1.0)
+                    )
+    return rows
+
+
+def show_bounds(found: dict) -> bool:
+    failed = False
+    for what, value, way, bound in bounds(found):
+        holds = value >= bound if way == ">=" else value <= bound
+        failed |= not holds
+        print(f"{'ok' if holds else 'FAILS':6s}{what}: {value:.4g} ({way} {bound:g})")
+    return failed
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as problem:
+        sys.exit(f"error: {problem}")

@@ -1,0 +1,196 @@
+"""How near an output is to the picture itself: two measures of accuracy, one of likeness.
+
+They call the libraries that define them, which are installed on their own: ``pip install "pltutorial[metrics]"``.
+All of them look at the pictures as a file holds them, rounded to 8 bits. The layers of the perceptual distance are
+Adobe's, whose licence is for non-commercial use (CC BY-NC-SA 4.0): measure with it, and build no product on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+
+import numpy
+import torch
+
+from .degradations import to_8_bits
+from .errors import InputError, nearest
+from .images import check_image
+
+CHANNELS = ("y", "rgb")
+_LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, from RGB in [0, 1] to 16...235 less 16
+_WINDOW, _SIGMA = 11, 1.5  # of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
+_SMALLEST = 21  # pixels, below which the layers of the perceptual distance have nothing left
+
+
+def y_channel(image: torch.Tensor) -> torch.Tensor:
+    """The brightness Y of a picture, as MATLAB's ``rgb2ycbcr`` and the benchmarks of super-resolution define it.
+
+    Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255, which lies between 16/255, black, and 235/255, white.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+
+    Returns:
+        (N, 1, H, W) in [16/255, 235/255], not rounded.
+
+    Raises:
+        InputError: what is given is no image.
+
+    Source: ITU-R recommendation BT.601.
+
+    Taught in chapter 6.
+    """
+    check_image(image, "the picture")
+    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return ((image * weights).sum(1, keepdim=True) + 16) / 255
+
+
+def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel: str = "y") -> torch.Tensor:
+    """Peak signal-to-noise ratio in decibel: 10 log10(1 / mean squared error); 3 dB more is half the squared error.
+
+    The benchmarks of super-resolution take it of Y, without ``factor`` pixels at each border; for noise on colour
+    pictures it is usual to take it of RGB, all pixels and channels in one mean. By scikit-image.
+
+    Args:
+        output: (N, 3, H, W) in [0, 1]; values outside are clamped, all are rounded to 8 bits.
+        target: the picture itself, of the same shape.
+        border: so many pixels at each border are left out.
+        channel: ``"y"`` (:func:`y_channel`) or ``"rgb"``.
+
+    Returns:
+        (N,), float32, on the CPU; infinite for equal pictures.
+
+    Raises:
+        InputError: different shapes, no images, an unknown channel, a border that leaves nothing, or scikit-image
+            is not installed.
+
+    Taught in chapter 6.
+    """
+    measure = _skimage().peak_signal_noise_ratio
+    values = []
+    for one, other in _pairs(output, target, border, channel):
+        with numpy.errstate(divide="ignore"):  # equal pictures
+            values.append(measure(other, one, data_range=1.0))
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel: str = "y") -> torch.Tensor:
+    """Structural similarity: agreement of local mean, contrast and pattern under a Gaussian window; 1 for equal pictures.
+
+    Window of 11 pixels and sigma 1.5, constants 0.01 and 0.03, as in the paper; by scikit-image. For ``"rgb"`` it is
+    the mean of the three channels.
+
+    Args:
+        output: (N, 3, H, W) in [0, 1]; values outside are clamped, all are rounded to 8 bits.
+        target: the picture itself, of the same shape; at least 11 pixels along each side without the border.
+        border: so many pixels at each border are left out.
+        channel: ``"y"`` (:func:`y_channel`) or ``"rgb"``.
+
+    Returns:
+        (N,), float32, on the CPU, at most 1.
+
+    Raises:
+        InputError: as for :func:`psnr`, and pictures smaller than the window.
+
+    Source: Wang et al. (2004), Image quality assessment: from error visibility to structural similarity.
+
+    Taught in chapter 6.
+    """
+    measure = _skimage().structural_similarity
+    values = []
+    for one, other in _pairs(output, target, border, channel, _WINDOW):
+        how = {"gaussian_weights": True, "sigma": _SIGMA, "use_sample_covariance": False, "channel_axis": -1}
+        values.append(measure(other, one, data_range=1.0, **how))
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """How unlike two pictures look: the shift-tolerant LPIPS, learned from what people answered; 0 for equal pictures.
+
+    Features of an AlexNet, of which no loss here has ever made use, are compared layer by layer with weights fitted
+    to people's judgements. It is made to be measured with, so it has no gradients. By ``stlpips_pytorch``, whose
+    weights come in its package, in float32.
+
+    Args:
+        output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side; values outside are clamped, all are
+            rounded to 8 bits. On a GPU it is computed there.
+        target: the picture itself, of the same shape.
+
+    Returns:
+        (N,), float32, on the CPU, at least 0.
+
+    Raises:
+        InputError: different shapes, no images, pictures too small, or the package is not installed.
+
+    Source: Ghildyal and Liu (2022), Shift-tolerant perceptual similarity metric, after Zhang et al. (2018).
+
+    Taught in chapter 6.
+    """
+    _check_pair(output, target)
+    height, width = output.shape[-2:]
+    if min(height, width) < _SMALLEST:
+        raise InputError(
+            f"the pictures have {width}x{height} pixels, but the perceptual distance needs at least "
+            f"{_SMALLEST}x{_SMALLEST}; give larger ones"
+        )
+    network = _perceptual_network(output.device)
+    values = []
+    with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
+        for one, other in zip(output.split(1), target.to(output.device).split(1), strict=True):
+            one, other = to_8_bits(one.float()), to_8_bits(other.float())
+            values.append(float(network(one, other, normalize=True)))
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _pairs(output: torch.Tensor, target: torch.Tensor, border: int, channel: str, smallest: int = 1) -> list:
+    """Both pictures of each pair as an array (H, W, 1 or 3) in float64, rounded to 8 bits, without the border."""
+    if channel not in CHANNELS:
+        raise InputError(f"there is no channel {channel!r}; {nearest(str(channel), CHANNELS)}")
+    _check_pair(output, target)
+    height, width = output.shape[-2:]
+    if not (isinstance(border, int) and border >= 0 and min(height, width) - 2 * border >= smallest):
+        raise InputError(
+            f"a border of {border!r} was given for {width}x{height} pixels; give 0 or more pixels that leave at least "
+            f"{smallest}x{smallest}"
+        )
+    arrays = []
+    for image in (output, target):
+        image = to_8_bits(image.detach().cpu().double())
+        image = image[..., border : height - border, border : width - border]
+        arrays.append((y_channel(image) if channel == "y" else image).permute(0, 2, 3, 1).numpy())
+    return list(zip(*arrays, strict=True))
+
+
+def _check_pair(output: torch.Tensor, target: torch.Tensor) -> None:
+    check_image(output, "the output", slack=0.5)
+    check_image(target, "the target", slack=0.5)
+    if output.shape != target.shape:
+        raise InputError(
+            f"the output has shape {tuple(output.shape)} and the target {tuple(target.shape)}; give two of the same shape"
+        )
+
+
+def _skimage():
+    try:
+        from skimage import metrics
+    except ImportError:
+        raise InputError(
+            "PSNR and SSIM need the package scikit-image; install it with: pip install 'pltutorial[metrics]'"
+        ) from None
+    return metrics
+
+
+@functools.lru_cache(maxsize=2)
+def _perceptual_network(device: torch.device) -> torch.nn.Module:
+    """The network of the distance, frozen; what it does to the random state and the warnings is undone."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        try:
+            from stlpips_pytorch import stlpips
+        except ImportError:
+            raise InputError(
+                "the perceptual distance needs the packages stlpips_pytorch and torchsummary; install them with: "
+                "pip install 'pltutorial[metrics]'"
+            ) from None
+        network = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
+    return network.requires_grad_(False).eval().to(device)
