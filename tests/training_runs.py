@@ -41,8 +41,26 @@ def tiny(**changes):
     return StyleTrainingSettings(**SETTINGS | changes)
 
 
+_STYLE_ONLY = ("styles", "style_size", "content_layers", "style_layers")
+RESTORATION = {name: value for name, value in SETTINGS.items() if name not in _STYLE_ONLY}
+RESTORATION |= {"width": 4, "zoom": (1.0, 1.2)}
+
+
+def restorer(kind: str, phi=None, /, **changes):
+    """A task of restoration, ``"upscale"``, ``"denoise"`` or ``"inpaint"``, as small."""
+    from pltutorial import restoration_training as tasks
+    from pltutorial import settings
+
+    task, kept = {
+        "upscale": (tasks.SuperResolutionTask, settings.SuperResolutionSettings),
+        "denoise": (tasks.DenoisingTask, settings.DenoisingSettings),
+        "inpaint": (tasks.InpaintingTask, settings.InpaintingSettings),
+    }[kind]
+    return task(kept(**RESTORATION | changes), network=phi)
+
+
 def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -> None:
-    """The body of a process: trains, and puts how it ended into the queue ``outcome``."""
+    """The body of a process: trains a style, or the ``task`` of the changes, and says how it ended in ``outcome``."""
     os.environ.update(environment)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in the background would ignore
@@ -50,7 +68,9 @@ def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -
     from pltutorial.training import StyleTask, train
 
     try:
-        result = train(StyleTask(tiny(**changes)), pictures=pictures, folder=folder)
+        kind = changes.pop("task", None)
+        task = StyleTask(tiny(**changes)) if kind is None else restorer(kind, **changes)
+        result = train(task, pictures=pictures, folder=folder)
         outcome.put((result.stopped, result.history[-1].step if result.history else 0, result.broken))
     except InputError as problem:
         outcome.put(("error", str(problem), []))
@@ -59,6 +79,7 @@ def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -
 # torch._dynamo is imported by the first step of an optimizer, and takes longer than the step
 _IMPORTS = [
     "pltutorial.training",
+    "pltutorial.restoration_training",
     "accelerate",
     "torch._dynamo",
     "torch.optim.swa_utils",
