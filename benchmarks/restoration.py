@@ -41,6 +41,7 @@ from pltutorial.style_training import middle_square
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "restoration.json"
+KEPT = Path(__file__).with_suffix(".json")
 FOLDER = "pltutorial/assets/restoration"
 FACTORS, SIGMAS, SHARES = (4, 8), (15, 25, 50), (10, 20, 40)
 BLENDS = (0.25, 0.5, 0.75)
@@ -48,7 +49,7 @@ SQUARE = 256
 # Of non-local means: h over sigma, side of the patches, how far it searches, and whether the fast algorithm is used,
 # whose patches are square instead of Gaussian. All are tried on middle squares of TUNED pixels of data/test.
 STRENGTHS, PATCHES, REACHES, FAST, TUNED = (
-    (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1),
     (3, 5, 7),
     (6, 11),
     (True, False),
@@ -76,8 +77,7 @@ def main() -> int:
             )
         sets["set5"] = {f"set5_{number}": path for number, path in enumerate(files, 1)}
     paths = networks(Path(given.folder), given.only)
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    kept = record.setdefault("kept", {})
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     found = {
         "upscale": {
             name: {
@@ -104,7 +104,7 @@ def main() -> int:
     failed = show_bounds(found)
     if given.only is None:
         whole = {"what": __doc__.split("\n\n")[1].replace("\n", " ")} | facts(given) | found
-        store(whole | {"tuning": tuning(kept), "kept": kept})
+        store(RECORD, whole | {"tuning": tuning(kept)})
     if given.write:
         for name, path in paths.items():
             network = load_network(path, "cpu")
@@ -316,20 +316,20 @@ def filling(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> d
 
 
 def keep(kept: dict, key: str, work) -> dict[str, float]:
-    """What does not depend on a network is computed once and kept in the record, so that an interrupted run goes on."""
+    """What does not depend on a network is computed once and kept in a file, so that an interrupted run goes on."""
     if key not in kept:
         start = time.perf_counter()
         kept[key] = work()
-        whole = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-        store(whole | {"kept": kept})
-        print(f"{key}: {kept[key]} in {time.perf_counter() - start:.0f} s", flush=True)
+        store(KEPT, kept)
+        if (seconds := time.perf_counter() - start) > 2:
+            print(f"{key}: {kept[key]} in {seconds:.0f} s", flush=True)
     return kept[key]
 
 
-def store(record: dict) -> None:
-    text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-    RECORD.parent.mkdir(exist_ok=True)
-    write_whole(RECORD, lambda file: file.write(text.encode()))
+def store(path: Path, facts: dict) -> None:
+    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    path.parent.mkdir(exist_ok=True)
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def means(rows: list[dict[str, float]]) -> dict:
