@@ -68,6 +68,7 @@ class RestorationTask:
             total_variation=settings.total_variation,
             network=network if compares else _no_network,
         )
+        self.objective._checked = True  # before training an output is as far from [0, 1] as its noise: no warning
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """What the network is given instead of these crops (N, 3, H, W), of which the first has this number."""
