@@ -68,7 +68,8 @@ class RestorationTask:
             total_variation=settings.total_variation,
             network=network if compares else _no_network,
         )
-        self.objective._checked = True  # before training an output is as far from [0, 1] as its noise: no warning
+        # An untrained network hands its noise on, far out of [0, 1]: no reason for the warning of the first call.
+        self.objective._checked = True
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """What the network is given instead of these crops (N, 3, H, W), of which the first has this number."""
