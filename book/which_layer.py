@@ -148,7 +148,8 @@ def tuned(name: str, loss: dict, given: argparse.Namespace) -> tuple[torch.nn.Mo
         given.start, weights | {"feature_layers": tuple(loss["layers"] or LAYERS[:1])}, given.steps
     )
     pictures = Pictures(given.data, how.size, seed=how.seed, zoom=how.zoom)
-    start = hashlib.sha256(given.start.read_bytes()).hexdigest()[:8]
+    tensors = b"".join(w.numpy().tobytes() for w in load_network(given.start, "cpu").state_dict().values())
+    start = hashlib.sha256(tensors).hexdigest()[:8]  # of the weights alone: a card may change
     folder = BUILD / f"{start}_{given.steps}_{name.replace(' ', '')}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     task = SuperResolutionTask(how, network=loss_network() if loss["layers"] else None)
@@ -200,7 +201,8 @@ def rings(outputs: list[torch.Tensor], targets: list[torch.Tensor]) -> tuple[lis
         for row, array in enumerate((one, one - other, other)):
             power = numpy.abs(numpy.fft.fft2(array)) ** 2 / array.size
             sums[row] += numpy.bincount(ring.ravel(), power.ravel(), RINGS + 1)[:RINGS]
-    return [[float(f"{value:.4g}") for value in sums[row] / sums[2]] for row in (0, 1)]
+    energy, error = ([float(f"{value:.4g}") for value in sums[row] / sums[2]] for row in (0, 1))
+    return energy, error
 
 
 def by_contour(outputs: list[torch.Tensor], targets: list[torch.Tensor]) -> list[float]:

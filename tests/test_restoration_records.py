@@ -1,0 +1,168 @@
+"""What the records of chapters 6 and 7 are computed with: rings of frequency, contours, holes, baselines, bounds."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import picture, refused
+
+from pltutorial.degradations import add_noise
+from pltutorial.metrics import psnr
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "book")]
+benchmark = importlib.import_module("benchmarks.restoration")
+which_layer = importlib.import_module("which_layer")
+del sys.path[:2]
+
+
+def waves(amplitude: float, cycles: float, side: int = 128) -> torch.Tensor:
+    """Grey stripes of so many cycles per pixel."""
+    row = 0.5 + amplitude * torch.cos(2 * math.pi * cycles * torch.arange(side))
+    return row.view(1, 1, 1, side).expand(1, 3, side, side).contiguous()
+
+
+@pytest.mark.parametrize("ring", [1, 4, 7])
+def test_rings_know_the_frequency(ring):
+    """Stripes in the middle of a ring, at half their height: a quarter of the power and of the error, there alone."""
+    cycles = (ring + 0.5) / 16
+    target = waves(0.3, cycles) + 0.1 * (waves(1, 0.5 / 16) - 0.5)
+    energy, error = which_layer.rings([target - 0.5 * (waves(0.3, cycles) - 0.5)], [target])
+    assert energy[ring] == pytest.approx(0.25, abs=0.02)
+    assert error[ring] == pytest.approx(0.25, abs=0.02)
+    assert energy[0] == pytest.approx(1, abs=0.02)
+    assert error[0] == pytest.approx(0, abs=0.02)
+
+
+def test_rings_of_the_truth_itself():
+    target = picture(64, 80)
+    energy, error = which_layer.rings([target], [target])
+    assert (energy, error) == ([1.0] * 8, [0.0] * 8)
+
+
+def test_error_by_contour():
+    """A step in the middle, and an error there alone, is one of the sharpest quarter."""
+    target = torch.zeros(1, 3, 40, 40)
+    target[..., 20:] = 1
+    output = target.clone()
+    output[..., 19:21] = 0.5
+    flat = output + 10 / 255
+    *others, sharpest = which_layer.by_contour(
+        [(flat * (output != 0.5) + output * (output == 0.5))], [target]
+    )
+    assert sharpest < min(others) - 5
+    even = which_layer.by_contour([picture(40, 40) * 0.5 + 20 / 255], [picture(40, 40) * 0.5])
+    assert even == pytest.approx([20 * math.log10(255 / 20) + 20 * math.log10(255 / 219)] * 4, abs=0.1)
+
+
+@pytest.mark.parametrize("share", benchmark.SHARES)
+def test_holes_are_fixed_and_of_their_share(share):
+    mask = benchmark.holes(share / 100, 2)
+    assert torch.equal(mask, benchmark.holes(share / 100, 2))
+    assert not torch.equal(mask, benchmark.holes(share / 100, 3))
+    assert float(mask.mean()) == pytest.approx(share / 100, abs=0.015)
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+
+
+def test_filling_looks_into_the_holes_alone():
+    target, mask = torch.full((1, 3, 32, 32), 0.2), torch.zeros(1, 1, 32, 32)
+    mask[..., 8:16, 8:16] = 1
+    output = target + 51 / 255 * mask
+    found = benchmark.filling(output, target, mask)
+    assert found["psnr"] == pytest.approx(20 * math.log10(5), abs=1e-4)
+    assert found["distance"] > 0
+    assert benchmark.filling(torch.where(mask > 0, output, 0.9), target, mask) == found
+
+
+def test_biharmonic_goes_on_with_a_ramp():
+    """Where a picture is a plane, the smoothest surface through the rim is the picture."""
+    target = torch.linspace(0, 1, 24).expand(1, 3, 24, 24).contiguous()
+    mask = torch.zeros(1, 1, 24, 24)
+    mask[..., 9:14, 10:13] = 1
+    assert float((benchmark.biharmonic(target, mask) - target).abs().max()) < 1e-4
+    assert float((benchmark.mean_colour(target, mask) - target).abs().max()) > 0.02
+
+
+def test_non_local_means_cleans():
+    target = picture(24, 24).expand(1, 3, 24, 24) * 0
+    target[..., 12:] = 0.7
+    noisy = add_noise(target, 25)
+    clean = benchmark.non_local_means(noisy, 25, h=0.8, patch=5, reach=6, fast=False)
+    assert clean.shape == target.shape
+    assert (
+        float(psnr(clean, target, channel="rgb")) > float(psnr(noisy.clamp(0, 1), target, channel="rgb")) + 5
+    )
+
+
+def test_means_keep_each_picture():
+    rows = [{"psnr": 30.0, "distance": 0.1}, {"psnr": 31.0, "distance": 0.3}]
+    assert benchmark.means(rows) == {"psnr": 30.5, "distance": 0.2, "pictures": [[30.0, 0.1], [31.0, 0.3]]}
+
+
+def case(psnr: float, distance: float) -> dict:
+    return {"psnr": psnr, "distance": distance}
+
+
+def test_bounds_can_fail(capsys):
+    good = {
+        "upscale": {
+            "set5": {
+                "x4": {"bicubic": case(28.63, 0.32), "pixel": case(31.5, 0.15), "feature": case(28.9, 0.1)},
+                "x8": {"bicubic": case(24.0, 0.5), "pixel": case(25.4, 0.4), "feature": case(24.1, 0.2)},
+            }
+        },
+        "denoise": {
+            "test": {
+                "sigma25": {
+                    "non_local_means": case(29, 0.2),
+                    "pixel": case(31, 0.2),
+                    "combined": case(30, 0.1),
+                }
+            }
+        },
+        "inpaint": {
+            "test": {
+                "holes20": {"biharmonic": case(20, 0.2), "pixel": case(21, 0.2), "combined": case(20, 0.1)}
+            }
+        },
+    }
+    rows = benchmark.bounds(good)
+    assert len(rows) == 10
+    assert not benchmark.show_bounds(good)
+    assert "FAILS" not in capsys.readouterr().out
+    good["upscale"]["set5"]["x4"]["pixel"] = case(31.39, 0.15)
+    good["inpaint"]["test"]["holes20"]["combined"] = case(20, 0.21)
+    assert benchmark.show_bounds(good)
+    assert capsys.readouterr().out.count("FAILS") == 3
+
+
+def test_card_gets_its_own_numbers():
+    found = {
+        "upscale": {
+            "set5": {"x4": {"pixel": case(31, 0.1) | {"pictures": []}}, "x8": {"pixel": case(25, 0.4)}}
+        },
+        "denoise": {"test": {"sigma15": {"pixel": case(33, 0.1)}, "sigma25": {"pixel": case(31, 0.2)}}},
+    }
+    assert benchmark.held_out("upscale_x4_pixel", found)["numbers"] == {"set5": {"x4": case(31, 0.1)}}
+    assert benchmark.held_out("denoise_pixel", found)["numbers"]["test"].keys() == {"sigma15", "sigma25"}
+    assert benchmark.held_out("inpaint_combined", found)["numbers"] == {}
+
+
+def test_unknown_network_is_one_sentence(tmp_path):
+    with refused("there is no network 'upscale_x16'"):
+        benchmark.networks(tmp_path, ["upscale_x16"])
+
+
+def test_what_is_kept_is_not_computed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "KEPT", tmp_path / "kept.json")
+    kept: dict = {}
+    calls = []
+    for _ in range(2):
+        assert benchmark.keep(kept, "key", lambda: calls.append(1) or {"psnr": 1.0}) == {"psnr": 1.0}
+    assert calls == [1]
+    assert '"key"' in (tmp_path / "kept.json").read_text()
