@@ -19,7 +19,7 @@ from .optimize import memory_free
 from .tiling import in_tiles
 from .zoo import check_restorer, load_restorer
 
-TILE = 256  # side of a tile where the network computes: some 0.3 GB for the networks that ship
+TILE = 512  # side of a tile where the network computes: some 0.5 GB for the networks that ship
 NEAR, BETWEEN = (
     0.25,
     0.05,
@@ -51,7 +51,7 @@ def upscale(
         match_histogram: give the output the histogram of its input, as the paper does to its own results.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
-        tile: side of the tiles in pixels of the input; None takes one that needs some 0.3 GB.
+        tile: side of the tiles in pixels of the input; None takes one that needs some 0.5 GB.
 
     Returns:
         (N, 3, factor H, factor W), float32, in [0, 1], on the device of ``image``.
@@ -94,7 +94,7 @@ def denoise(
         network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
-        tile: side of the tiles in pixels; None takes one that needs some 0.3 GB.
+        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
 
     Returns:
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
@@ -130,7 +130,7 @@ def inpaint(
         network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
-        tile: side of the tiles in pixels; None takes one that needs some 0.3 GB.
+        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
 
     Returns:
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
