@@ -45,7 +45,7 @@ FACTOR, RINGS, EDGES = 4, 8, 4
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 SHARES = (0.1, 0.3, 1.0)  # feature term over pixel term, weighted, at the start
 MIXES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-DETAIL = ("kodim23", 112, 208, 128)  # test picture, top, left, side
+DETAIL = ("kodim23", 112, 448, 128)  # test picture, top, left, side: stripes around an eye
 PANELS = ("bicubic", "pixel", *LAYERS, "truth")
 SHORT = {
     "size": 96,
@@ -106,7 +106,8 @@ def main() -> None:
             "pictures": {"test": names} | ({"set5": len(sets["set5"])} if given.set5 else {}),
             "rings": [round(edge, 4) for edge in numpy.linspace(0, 0.5, RINGS + 1)],
             "panels": list(PANELS),
-            "rows": [row for row in rows if "share" not in row or row["share"] == 1],
+            "rows": [row for row in rows if row.get("share", 1) == 1 and "pixel_kind" not in row],
+            "squared": next(row for row in rows if "pixel_kind" in row),
             "small_weights": [
                 {"share": row.get("share", 0.0), "feature_weight": row["feature_weight"], **row["test"]}
                 for row in rows
@@ -127,6 +128,9 @@ def losses(start: Path) -> dict[str, dict]:
         terms = task.terms(task.network(*task.degrade(photos, 0)), photos)
     equal = float(terms["pixel"] / terms["content/relu2_2"])
     runs = {"pixel": {"layers": [], "pixel_weight": 1.0, "feature_weight": 0.0}}
+    runs["pixel, squared"] = runs["pixel"] | {
+        "pixel_kind": "l2"
+    }  # a second control: what PSNR itself measures
     runs |= {layer: {"layers": [layer], "pixel_weight": 0.0, "feature_weight": 1.0} for layer in LAYERS}
     for share in SHARES:
         name = "relu2_2 + pixel" if share == 1 else f"{share:g} relu2_2 + pixel"
@@ -143,7 +147,7 @@ def settings(start: Path, weights: dict, steps: int = 1) -> SuperResolutionSetti
 
 def tuned(name: str, loss: dict, given: argparse.Namespace) -> tuple[torch.nn.Module, int]:
     """The network after a training, which is kept under build/, and on how many pictures it was trained."""
-    weights = {"pixel_weight": loss["pixel_weight"], "feature_weight": loss["feature_weight"]}
+    weights = {key: loss[key] for key in ("pixel_weight", "feature_weight", "pixel_kind") if key in loss}
     how = settings(
         given.start, weights | {"feature_layers": tuple(loss["layers"] or LAYERS[:1])}, given.steps
     )
