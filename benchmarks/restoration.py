@@ -46,6 +46,7 @@ KEPT = Path(__file__).with_suffix(".json")
 FOLDER = "pltutorial/assets/restoration"
 FACTORS, SIGMAS, SHARES = (4, 8), (15, 25, 50), (10, 20, 40)
 BLENDS = (0.25, 0.5, 0.75)
+BASELINES = ("bicubic", "non_local_means", "biharmonic")
 SQUARE = 256
 # Of non-local means: h over sigma, side of the patches, how far it searches, and whether the fast algorithm is used,
 # whose patches are square instead of Gaussian. All are tried on middle squares of TUNED pixels of data/test.
@@ -347,16 +348,17 @@ def facts(given: argparse.Namespace) -> dict:
 
 
 def held_out(name: str, found: dict) -> dict:
-    """What is measured of one network, for its card."""
+    """What is measured of one network, and of what it is compared with, for its card."""
     task, *factor, loss = name.split("_")
-    numbers = {}
+    numbers: dict = {}
     for where, cases in found.get(task, {}).items():
         for case, methods in cases.items():
-            if (not factor or factor == [case]) and loss in methods:
-                numbers.setdefault(where, {})[case] = {
-                    k: v for k, v in methods[loss].items() if k != "pictures"
-                }
-    return {"benchmark": "benchmarks/restoration.py", "numbers": numbers}
+            if loss in methods and factor in ([], [case]):
+                rows = {"this network": methods[loss]} | {m: methods[m] for m in BASELINES if m in methods}
+                for method, row in rows.items():
+                    kept = {key: value for key, value in row.items() if key != "pictures"}
+                    numbers.setdefault(where, {}).setdefault(case, {})[method] = kept
+    return {"measured by": "benchmarks/restoration.py"} | numbers
 
 
 def show(found: dict) -> None:

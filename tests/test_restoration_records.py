@@ -144,13 +144,22 @@ def test_bounds_can_fail(capsys):
 def test_card_gets_its_own_numbers():
     found = {
         "upscale": {
-            "set5": {"x4": {"pixel": case(31, 0.1) | {"pictures": []}}, "x8": {"pixel": case(25, 0.4)}}
+            "set5": {
+                "x4": {
+                    "pixel": case(31, 0.1) | {"pictures": []},
+                    "feature": case(29, 0.1),
+                    "bicubic": case(28, 0.3),
+                },
+                "x8": {"pixel": case(25, 0.4)},
+            }
         },
         "denoise": {"test": {"sigma15": {"pixel": case(33, 0.1)}, "sigma25": {"pixel": case(31, 0.2)}}},
     }
-    assert benchmark.held_out("upscale_x4_pixel", found)["numbers"] == {"set5": {"x4": case(31, 0.1)}}
-    assert benchmark.held_out("denoise_pixel", found)["numbers"]["test"].keys() == {"sigma15", "sigma25"}
-    assert benchmark.held_out("inpaint_combined", found)["numbers"] == {}
+    measured = benchmark.held_out("upscale_x4_pixel", found)
+    assert measured.pop("measured by") == "benchmarks/restoration.py"
+    assert measured == {"set5": {"x4": {"this network": case(31, 0.1), "bicubic": case(28, 0.3)}}}
+    assert benchmark.held_out("denoise_pixel", found)["test"].keys() == {"sigma15", "sigma25"}
+    assert benchmark.held_out("inpaint_combined", found).keys() == {"measured by"}
 
 
 def test_unknown_network_is_one_sentence(tmp_path):
