@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 import torch
 from helpers import picture, refused
 
+from pltutorial import read_image, write_image
 from pltutorial.degradations import add_noise
 from pltutorial.metrics import psnr
+from pltutorial.networks import load_network, save_network
+from pltutorial.restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "book")]
@@ -175,3 +179,68 @@ def test_what_is_kept_is_not_computed_again(tmp_path, monkeypatch):
         assert benchmark.keep(kept, "key", lambda: calls.append(1) or {"psnr": 1.0}) == {"psnr": 1.0}
     assert calls == [1]
     assert '"key"' in (tmp_path / "kept.json").read_text()
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The benchmark on scraps of pictures with small random networks, which writes into a temporary folder only."""
+    made = {
+        "upscale_x4": SubPixelNet(4, 4, 1),
+        "upscale_x8": SubPixelNet(8, 4, 1),
+        "denoise": DenoisingNet(4, 1),
+        "inpaint": InpaintingNet(4, 1),
+    }
+    (tmp_path / "networks").mkdir()
+    (tmp_path / "set5").mkdir()
+    for task, network in made.items():
+        for loss in ("pixel", "feature" if task.startswith("upscale") else "combined"):
+            save_network(tmp_path / "networks" / f"{task}_{loss}.safetensors", network, {"steps": 1})
+    for number in range(5):
+        write_image(tmp_path / "set5" / f"{number}.png", picture(48, 56, seed=number))
+    changes = {"RECORD": tmp_path / "record.json", "KEPT": tmp_path / "kept.json", "SQUARE": 32, "TUNED": 16}
+    changes |= {"SIGMAS": (25,), "SHARES": (20,), "BLENDS": (0.5,), "STRENGTHS": (0.8,), "PATCHES": (3,)}
+    changes |= {"REACHES": (2, 3), "bundled_names": lambda folder: ["monarch"]}
+    changes["read_image"] = lambda path: read_image(path)[..., :40, :48]
+    for name, value in changes.items():
+        monkeypatch.setattr(benchmark, name, value)
+    return tmp_path
+
+
+def run(monkeypatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["restoration", *map(str, arguments)])
+    return benchmark.main()
+
+
+def test_whole_run_writes_the_record_and_the_cards(small, monkeypatch, capsys):
+    folder = small / "networks"
+    assert (
+        run(monkeypatch, "--set5", small / "set5", "--folder", folder, "--write") == 1
+    )  # random weights fail
+    assert "FAILS Set5 x4, pixel, PSNR" in capsys.readouterr().out
+    record = json.loads(benchmark.RECORD.read_text())
+    assert record["command"] == "python -m benchmarks.restoration --set5 FOLDER"
+    assert set(record["upscale"]) == {"test", "set5"}
+    methods = {"nearest", "bicubic", "pixel", "feature", "blend_0.5"}
+    assert set(record["upscale"]["set5"]["x8"]) == methods
+    assert set(record["denoise"]["test"]["sigma25"]) == {"noisy", "non_local_means", "pixel", "combined"}
+    assert set(record["inpaint"]["set5"]["holes20"]) == {"mean_colour", "biharmonic", "pixel", "combined"}
+    assert len(record["inpaint"]["set5"]["holes20"]["pixel"]["pictures"]) == 5
+    assert record["tuning"]["sigma25"]["h"] == 0.8
+    assert str(small) not in benchmark.RECORD.read_text()
+    card = load_network(folder / "upscale_x8_feature.safetensors", "cpu").card
+    own = card["held_out"]["test"]["x8"]["this network"]
+    assert own.items() <= record["upscale"]["test"]["x8"]["feature"].items()
+    assert card["steps"] == 1
+
+
+def test_one_network_leaves_the_record_alone(small, monkeypatch, capsys):
+    assert run(monkeypatch, "--folder", small / "networks", "--only", "inpaint_pixel") == 0
+    printed = capsys.readouterr().out
+    assert "inpaint  test  holes20  pixel" in printed
+    assert "upscale" not in printed
+    assert not benchmark.RECORD.exists()
+
+
+def test_wrong_folder_of_set5_is_one_sentence(small, monkeypatch):
+    with refused("holds 0 PNG files"):
+        run(monkeypatch, "--set5", small / "networks", "--folder", small / "networks")
