@@ -136,7 +136,7 @@ def test_bounds_can_fail(capsys):
         },
     }
     rows = benchmark.bounds(good)
-    assert len(rows) == 10
+    assert len(rows) == 11
     assert not benchmark.show_bounds(good)
     assert "FAILS" not in capsys.readouterr().out
     good["upscale"]["set5"]["x4"]["pixel"] = case(31.39, 0.15)
