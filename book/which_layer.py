@@ -6,7 +6,7 @@ grows. Each is judged on data/test, and on Set5 with ``--set5 FOLDER``: PSNR, SS
 picture's power, and of its error, lies in each ring of spatial frequency; how large the error is on flat ground and on
 contours. It settles what a feature loss does for accuracy. Interrupted, it goes on where it was.
 
-Writes ``notebooks/records/which_layer.json`` and ``book/images/which_layer.jpg``, a strip of details in the order of ``panels``.
+Writes ``notebooks/records/which_layer.json`` and ``book/images/which_layer.jpg``, a strip in the order of ``panels``.
 """
 
 from __future__ import annotations
