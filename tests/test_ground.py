@@ -121,7 +121,11 @@ def test_every_import_of_the_package_is_required():
     """What an extra brings is imported within functions only, where its absence gives a sentence."""
     known = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     known |= {"pltutorial", *map(canonicalize_name, sys.stdlib_module_names)}
-    more = {canonicalize_name(Requirement(text).name) for name in ("metrics", "train", "video") for text in EXTRAS[name]}
+    more = {
+        canonicalize_name(Requirement(text).name)
+        for name in ("metrics", "train", "video")
+        for text in EXTRAS[name]
+    }
     for path in (ROOT / "pltutorial").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert imported(tree) <= known | more, path.name

@@ -64,7 +64,7 @@ def test_each_recipe_has_one_command_and_a_folder_of_its_own():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_read_and_begins_where_an_earlier_one_ended(name, settings_of):
     settings, folder = settings_of(name)
-    assert settings.steps >= 500
+    assert settings.steps >= 200  # a training, no trial; the last part of a longer one may be short
     if settings.start is None:
         return
     earlier = {settings_of(other)[1]: settings_of(other)[0] for other in NAMES[: NAMES.index(name)]}
