@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .likeness_settings import AutoencoderSettings, ColorizationSettings, InversionSettings, VAESettings
 from .options import with_settings
 from .settings import (
     DenoisingSettings,
@@ -93,6 +94,50 @@ def inpaint(
 
     task = InpaintingTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "inpaint PHOTO MASK")
+
+
+@app.command()
+@with_settings(InversionSettings, config=True)
+def invert(settings: InversionSettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
+    """Teach a network to draw the picture of a code of VGG-16 (Dosovitskiy and Brox 2016)."""
+    from .likeness_training import InversionTask, likeness_card
+
+    _train(InversionTask(settings), settings, likeness_card, output, data, data_note, "invert PHOTO")
+
+
+@app.command()
+@with_settings(AutoencoderSettings, config=True)
+def autoencode(
+    settings: AutoencoderSettings, output: _Output, data: _Data = None, data_note: _Note = None
+) -> None:
+    """Teach a network to pass pictures through a narrow code (Dosovitskiy and Brox 2016, section 4.1)."""
+    from .likeness_training import AutoencoderTask, likeness_card
+
+    _train(AutoencoderTask(settings), settings, likeness_card, output, data, data_note, "invert PHOTO")
+
+
+@app.command()
+@with_settings(VAESettings, config=True)
+def vae(settings: VAESettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
+    """Teach a variational autoencoder a kind of pictures: with pixels, DeePSiM, or a discriminator's features."""
+    from .images import bundled
+    from .likeness_training import VAETask, likeness_card
+
+    if data is None:
+        data = str(bundled("emoji/train.tar"))
+        data_note = data_note or "Noto Color Emoji, SIL Open Font License 1.1"
+    _train(VAETask(settings), settings, likeness_card, output, data, data_note, "sample")
+
+
+@app.command()
+@with_settings(ColorizationSettings, config=True)
+def colorize(
+    settings: ColorizationSettings, output: _Output, data: _Data = None, data_note: _Note = None
+) -> None:
+    """Teach a network to colour grey pictures: a conditional GAN with a feature content loss."""
+    from .likeness_training import ColorizationTask, likeness_card
+
+    _train(ColorizationTask(settings), settings, likeness_card, output, data, data_note, "colorize PHOTO")
 
 
 def _train(task, settings, card, output, data, data_note, use: str, more: str = "") -> None:

@@ -320,6 +320,11 @@ KINDS = {
     "sub_pixel": "restoration_networks.SubPixelNet",
     "denoising": "restoration_networks.DenoisingNet",
     "inpainting": "restoration_networks.InpaintingNet",
+    "inversion": "likeness_networks.InversionNet",
+    "autoencoder": "likeness_networks.ConvAutoencoder",
+    "vae": "likeness_networks.VAE",
+    "colorization": "likeness_networks.ColorizationNet",
+    "discriminator": "likeness_networks.Discriminator",
 }
 """Where the class of each kind of network is; a class has ``kind``, ``smallest``, ``config`` and ``card``."""
 

@@ -15,6 +15,7 @@ from .images import write_whole
 from .optimize import Record
 
 CHECKPOINT, LOG, NETWORK = "checkpoint.pt", "log.csv", "network.safetensors"
+ADVERSARY = "discriminator.safetensors"
 VERSION = 1
 
 

@@ -26,6 +26,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ._kernels import keep_freed_memory
+from .adversary import Adversary
 from .datasets import BrokenPictures, Pictures, loader
 from .device import best_device, best_precision, compiled_or_eager, is_out_of_memory
 from .errors import InputError
@@ -34,6 +35,7 @@ from .losses import LossTerms
 from .networks import save_network
 from .optimize import Record
 from .runfiles import (
+    ADVERSARY,
     CHECKPOINT,
     LOG,
     NETWORK,
@@ -57,6 +59,8 @@ _MAY_CHANGE = {
         "schedule",
         "warmup",
         "gradient_clip",
+        "discriminator_rate",
+        "give_up",
         "ema",
         "max_broken",
         "start",
@@ -68,7 +72,11 @@ _MAY_CHANGE = {
 
 
 class Task(Protocol):
-    """What the loop asks of a task."""
+    """What the loop asks of a task.
+
+    A task may have an ``adversary``, a discriminator, and ``adversary_loss(adversary)``, which gives the terms of its loss
+    for the pictures of the last call of ``loss``, and the generator's adversarial loss; it learns after each step then.
+    """
 
     network: nn.Module
 
@@ -164,6 +172,8 @@ class _Run:
         self.prepared, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         if settings.compile:
             self.prepared = compiled_or_eager(self.prepared, self.device)
+        adversary = getattr(task, "adversary", None)
+        self.adversary = adversary and Adversary(adversary, settings, self.accelerator, self.device)
         self.broken = BrokenPictures(settings.max_broken)
         self.result = Trained(self.network, pictures=len(pictures), source=str(pictures.source))
         self.step, self.earlier, self.sums, self.names = 0, 0.0, None, ()
@@ -225,6 +235,8 @@ class _Run:
         if self.folder is not None and self.main and hasattr(result.network, "config"):
             about = self.card(result) if self.card is not None else {}
             save_network(self.folder / NETWORK, result.network, about)
+            if self.adversary is not None and hasattr(self.adversary.module, "config"):
+                save_network(self.folder / ADVERSARY, self.adversary.module, about)
         return result
 
     def _steps(self, bar, asked: list) -> None:
@@ -256,7 +268,9 @@ class _Run:
         first = (self.step * self.world + self.rank) * self.batch
         torch.manual_seed(_mixed(settings.seed, self.step, self.rank))
         images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        if self.adversary is not None:
+            self.adversary.watch()
+        with self._autocast():
             terms = self.task.loss(self.prepared, images, first)
             total = terms.total
         self.optimizer.zero_grad(set_to_none=True)
@@ -269,8 +283,17 @@ class _Run:
             _follow(self.average, self.network, settings.ema, first=self.step == 0)
         self.names = (*terms, "total")
         values = torch.stack([*terms.values(), total]).detach()
+        if self.adversary is not None:
+            game = self.adversary.step(self.task, rate / settings.learning_rate, self._autocast())
+            self.names, values = (
+                (*terms, *self.adversary.NAMES, "total"),
+                torch.cat([values[:-1], game, values[-1:]]),
+            )
         self.sums = values if self.sums is None else self.sums + values
         self.step += 1
+
+    def _autocast(self):
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _after_step(self, bar, *, stopping: bool) -> None:
         settings, step, last = self.settings, self.step, self.step == self.settings.steps
@@ -293,8 +316,16 @@ class _Run:
         if not math.isfinite(means[-1]):
             raise self._no_number(f"the loss became {means[-1]} by step {self.step}")
         terms = dict(zip(self.names[:-1], means, strict=False))
+        if not all(map(math.isfinite, means)):
+            name = next(name for name, value in terms.items() if not math.isfinite(value))
+            raise self._no_number(f"the loss {name} became {terms[name]} by step {self.step}")
         record = Record(self.step, means[-1], terms, self._seconds())
         self.result.history.append(record)
+        if self.adversary is not None:
+            try:
+                self.adversary.check(self.result.history)
+            except InputError as problem:
+                raise InputError(f"{problem}{self._kept('the last checkpoint')}") from None
         bar.set_postfix_str(f"loss {record.total:.4g}", refresh=False)
         if self.main and self.folder is not None:
             rate = _learning_rate(self.settings, self.step - 1)
@@ -322,10 +353,7 @@ class _Run:
 
     def _samples(self) -> torch.Tensor:
         network = self._trained_network()
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
-        ):
+        with torch.inference_mode(), self._autocast():
             image = self.task.samples(network).float().clamp(0, 1)
         self.network.train()
         if self.folder is not None:
@@ -353,7 +381,8 @@ class _Run:
 
     def _checkpoint(self, *, alone: bool = False) -> None:
         """Write the state; all processes call it together, or the main one alone for those that are gone."""
-        if not bool(torch.stack([p.detach().isfinite().all() for p in self.network.parameters()]).all()):
+        good = bool(torch.stack([p.detach().isfinite().all() for p in self.network.parameters()]).all())
+        if not good or (self.adversary is not None and not self.adversary.finite()):
             raise self._no_number(f"the weights are no longer finite at step {self.step}")
         sums = self.sums
         if sums is not None and not alone:
@@ -368,6 +397,7 @@ class _Run:
             "network": self.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "adversary": None if self.adversary is None else self.adversary.state_dict(),
             "sums": sums,
             "names": list(self.names),
             "history": [(r.step, r.total, r.terms, r.seconds) for r in self.result.history],
@@ -409,6 +439,8 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
         self.step, self.earlier = state["step"], state["seconds"]
         self.sums = None if state["sums"] is None else state["sums"].to(self.device)
         self.names = tuple(state["names"])

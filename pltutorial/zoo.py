@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # the names and the cards are read without torch
 
 FOLDER = Path(__file__).parent / "assets" / "styles"
 RESTORERS = FOLDER.parent / "restoration"
+LIKENESS = FOLDER.parent / "likeness"
+INVERTED, INVERTER_LOSSES = ("relu4_3", "relu5_3"), ("image", "deepsim")
+VAE_LOSSES = ("pixel", "deepsim", "gan")
 TASKS = {
     "upscale": (("super_resolution", "sub_pixel"), ("pixel", "feature")),
     "denoise": (("denoising",), ("pixel", "combined")),
@@ -255,6 +258,63 @@ def load_restorer(
     from .restoration import blend_networks
 
     return blend_networks(*ends, share)
+
+
+def load_inverter(
+    layer: str = "relu4_3", loss: str = "deepsim", device: str | torch.device | None = None
+) -> nn.Module:
+    """A trained :class:`InversionNet` that ships: it draws the picture of a code of VGG-16.
+
+    Args:
+        layer: ``"relu4_3"`` or ``"relu5_3"``.
+        loss: what it was trained with: ``"image"``, squared error of pixels, or ``"deepsim"``, all three terms.
+        device: where to put it; None takes the best there is.
+
+    Raises:
+        InputError: there is no such network (with the nearest name), or its file is missing or damaged.
+
+    Taught in chapter 8.
+    """
+    for name, value, known in (("layer", layer, INVERTED), ("loss", loss, INVERTER_LOSSES)):
+        if value not in known:
+            raise InputError(
+                f"no inverter that ships has the {name} {value!r}; {nearest(str(value), known)}, or train one with "
+                "`pltutorial train invert`"
+            )
+    return _load_likeness(f"invert_{layer}_{loss}", "invert", device)
+
+
+def load_vae(loss: str = "pixel", device: str | torch.device | None = None) -> nn.Module:
+    """A trained :class:`VAE` that ships: it draws emoji.
+
+    Args:
+        loss: the likeness it was trained with: ``"pixel"``, ``"deepsim"``, or ``"gan"``, the features of its own
+            discriminator (VAE/GAN).
+        device: where to put it; None takes the best there is.
+
+    Raises:
+        InputError: there is no such network (with the nearest name), or its file is missing or damaged.
+
+    Taught in chapter 9.
+    """
+    if loss not in VAE_LOSSES:
+        raise InputError(
+            f"no VAE that ships has the loss {loss!r}; {nearest(str(loss), VAE_LOSSES)}, or train one with "
+            "`pltutorial train vae`"
+        )
+    return _load_likeness(f"vae_{loss}", "vae", device)
+
+
+def _load_likeness(name: str, task: str, device: str | torch.device | None) -> nn.Module:
+    from .networks import load_network
+
+    path = LIKENESS / f"{name}.safetensors"
+    if not path.is_file():
+        raise InputError(
+            f"the trained network {name!r} is missing from {str(LIKENESS)!r}; install the package again, or train one with "
+            f"`pltutorial train {task}`"
+        )
+    return load_network(path, device)
 
 
 def _share(loss: str | float, losses: tuple[str, str]) -> float:
