@@ -58,10 +58,10 @@ class _Conv(nn.Module):
 
 def _widths(width: int, stride: int) -> list[int]:
     """Channels from a code's resolution up to full size: more where a position stands for more pixels."""
-    shares = {1: 2, 2: 3, 4: 4, 8: 6, 16: 8, 32: 8}
+    shares = {1: 1, 2: 2, 4: 4, 8: 7, 16: 8, 32: 8}
     scale, widths = stride, []
     while scale >= 1:
-        widths.append(width * shares[scale] // 2)
+        widths.append(width * shares[scale])
         scale //= 2
     return widths
 
@@ -83,14 +83,14 @@ def _picture(x: torch.Tensor) -> torch.Tensor:
 class InversionNet(nn.Module):
     """Generator that draws the picture of a code: an up-convolutional network, for codes of any height and width.
 
-    A 1x1 and ``blocks`` 3x3 convolutions at the code's resolution, then an upsampling by 2 and a 3x3 convolution
+    A 1x1 convolution and ``blocks`` 3x3 ones, each added to its input, at the code's resolution, then an upsampling by 2 and a 3x3 convolution
     until the picture's size is reached, leaky ReLUs of slope 0.3, a scaled tanh. The papers have 5x5 or 4x4
     up-convolutions, which draw a checkerboard where they overlap unevenly. Each channel of the code is divided by
     :attr:`scale` first, its root mean square over pictures: the channels of VGG-16 differ a hundredfold.
 
     Args:
         layer: the code it inverts, such as ``"relu4_3"`` or ``"pool5"``; see :func:`code_shape`.
-        width: channels at full size; at a stride of 2, 4, 8 and 16 there are 1.5, 2, 3 and 4 times as many.
+        width: channels at full size; at a stride of 2, 4, 8 and 16 there are 2, 4, 7 and 8 times as many.
         blocks: 3x3 convolutions at the code's resolution.
         norm: ``"none"`` as in the papers, or ``"batch"``.
         channels: of the code of another encoder, together with ``stride``; ``layer`` is its name there then.
@@ -134,7 +134,7 @@ class InversionNet(nn.Module):
         self.register_buffer("scale", torch.ones(channels))
         widths = _widths(width, stride)
         self.first = nn.Conv2d(channels, widths[0], 1)
-        self.blocks = nn.Sequential(*(_Conv(widths[0], widths[0], norm=norm) for _ in range(blocks)))
+        self.blocks = nn.ModuleList(_Conv(widths[0], widths[0], norm=norm) for _ in range(blocks))
         self.up = _upwards(widths, norm)
         self.to(memory_format=torch.channels_last)
 
@@ -157,7 +157,9 @@ class InversionNet(nn.Module):
             )
         x = code.float() / self.scale.view(1, -1, 1, 1)
         x = F.leaky_relu(self.first(x.contiguous(memory_format=torch.channels_last)), SLOPE)
-        return _picture(self.up(self.blocks(x)))
+        for block in self.blocks:
+            x = x + block(x)
+        return _picture(self.up(x))
 
 
 class ConvAutoencoder(nn.Module):
