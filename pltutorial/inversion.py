@@ -71,7 +71,7 @@ def invert(
             one, and cut off again.
         network: an :class:`InversionNet` of a layer of VGG-16, or a :class:`ConvAutoencoder`, which has its own
             encoder; left out, a network that ships.
-        layer: for a network that ships: ``"relu4_3"`` or ``"relu5_3"``.
+        layer: for a network that ships: ``"relu3_3"`` or ``"relu4_3"``.
         loss: for a network that ships: ``"image"`` or ``"deepsim"``.
         encoder: a loss network to reuse.
         change: is given the code (N, C, h, w) and returns what is to be drawn in its place, see

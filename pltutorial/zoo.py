@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the names and the cards are read without torch
 FOLDER = Path(__file__).parent / "assets" / "styles"
 RESTORERS = FOLDER.parent / "restoration"
 LIKENESS = FOLDER.parent / "likeness"
-INVERTED, INVERTER_LOSSES = ("relu4_3", "relu5_3"), ("image", "deepsim")
+INVERTED, INVERTER_LOSSES = ("relu3_3", "relu4_3"), ("image", "deepsim")
 VAE_LOSSES = ("pixel", "deepsim", "gan")
 TASKS = {
     "upscale": (("super_resolution", "sub_pixel"), ("pixel", "feature")),
@@ -266,7 +266,7 @@ def load_inverter(
     """A trained :class:`InversionNet` that ships: it draws the picture of a code of VGG-16.
 
     Args:
-        layer: ``"relu4_3"`` or ``"relu5_3"``.
+        layer: ``"relu3_3"`` or ``"relu4_3"``.
         loss: what it was trained with: ``"image"``, squared error of pixels, or ``"deepsim"``, all three terms.
         device: where to put it; None takes the best there is.
 
