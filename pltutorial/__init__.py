@@ -59,7 +59,15 @@ _HOMES = {
     ),
     "likeness_training": ("AutoencoderTask", "ColorizationTask", "InversionTask", "VAETask"),
     "inversion": ("encode", "invert", "keep_strongest", "reencode"),
-    "metrics": ("perceptual_distance", "psnr", "ssim", "y_channel"),
+    "metrics": (
+        "diversity",
+        "feature_distance",
+        "perceptual_distance",
+        "psnr",
+        "sharpness",
+        "ssim",
+        "y_channel",
+    ),
     "figures": ("curves", "frame_slider", "grid", "live_panel", "show", "sweep"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,4 +1,4 @@
-"""How near an output is to the picture itself: two measures of accuracy, one of likeness.
+"""How near an output is to the picture itself: two measures of accuracy, two of likeness; and two for what has no original.
 
 They call the libraries that define them, which are installed on their own: ``pip install "pltutorial[metrics]"``.
 All of them look at the pictures as a file holds them, rounded to 8 bits. The layers of the perceptual distance are
@@ -8,10 +8,12 @@ Adobe's, whose licence is for non-commercial use (CC BY-NC-SA 4.0): measure with
 from __future__ import annotations
 
 import functools
+import importlib
 import warnings
 
 import numpy
 import torch
+import torch.nn.functional as F
 
 from .degradations import to_8_bits
 from .errors import InputError, nearest
@@ -128,12 +130,7 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
     Taught in chapter 6.
     """
     _check_pair(output, target)
-    height, width = output.shape[-2:]
-    if min(height, width) < _SMALLEST:
-        raise InputError(
-            f"the pictures have {width}x{height} pixels, but the perceptual distance needs at least "
-            f"{_SMALLEST}x{_SMALLEST}; give larger ones"
-        )
+    _check_size(output)
     network = _perceptual_network(output.device)
     values = []
     with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
@@ -141,6 +138,106 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
             one, other = to_8_bits(one.float()), to_8_bits(other.float())
             values.append(float(network(one, other, normalize=True)))
     return torch.tensor(values, dtype=torch.float32)
+
+
+def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """How unlike two pictures are in another network's features: their squared difference over the target's square.
+
+    Of the deepest layer, relu5, of the AlexNet of :func:`perceptual_distance`, without its weights from people's
+    answers: 0 for equal pictures, 1 where nothing is left of what the target has there. The paper's networks
+    invert AlexNet and are judged by it; ours are judged by a network that no training here has seen.
+
+    Args:
+        output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side; values outside are clamped, all are
+            rounded to 8 bits. On a GPU it is computed there.
+        target: the picture itself, of the same shape.
+
+    Returns:
+        (N,), float32, on the CPU, at least 0.
+
+    Raises:
+        InputError: as for :func:`perceptual_distance`.
+
+    Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity Metrics, section 4, where
+    distances of features are divided by the mean one of two pictures instead.
+
+    Taught in chapter 8.
+    """
+    _check_pair(output, target)
+    _check_size(output)
+    values = []
+    for one, other in zip(output.split(1), target.to(output.device).split(1), strict=True):
+        made, wanted = _alexnet(one)[-1], _alexnet(other)[-1]
+        error = (made - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
+        values.append(float(error))
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def sharpness(image: torch.Tensor) -> torch.Tensor:
+    """How sharp pictures are: the variance of the Laplacian of their brightness Y; low for blurred ones.
+
+    It needs no original, and it takes noise for sharpness: read it beside the same number of real pictures. The
+    Laplacian is the sum of the four neighbours less four times the pixel. By scikit-image.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1]; values outside are clamped, all are rounded to 8 bits.
+
+    Returns:
+        (N,), float32, on the CPU, at least 0; Y is from 16/255 to 235/255, as for :func:`psnr`.
+
+    Raises:
+        InputError: no images, or scikit-image is not installed.
+
+    Source: Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy.
+
+    Taught in chapter 9.
+    """
+    check_image(image, "the picture", slack=0.5)
+    laplace = _skimage("filters").laplace
+    planes = y_channel(to_8_bits(image.detach().cpu().double()))[:, 0].numpy()
+    return torch.tensor([laplace(plane, ksize=3).var() for plane in planes], dtype=torch.float32)
+
+
+def diversity(images: torch.Tensor) -> float:
+    """How unlike pictures are among themselves: the mean :func:`perceptual_distance` over all pairs of two.
+
+    A generator whose samples are all alike (mode collapse) has a lower one than real pictures have.
+
+    Args:
+        images: (N, 3, H, W) in [0, 1], at least two, at least 21 pixels along each side; values outside are clamped,
+            all are rounded to 8 bits. On a GPU it is computed there.
+
+    Returns:
+        the mean, at least 0. Each picture runs through the network once, whatever the number of pairs.
+
+    Raises:
+        InputError: fewer pictures than two, and as for :func:`perceptual_distance`.
+
+    Source: Zhu et al. (2017), Toward multimodal image-to-image translation, who take LPIPS of random pairs.
+
+    Taught in chapter 9.
+    """
+    check_image(images, "the pictures", slack=0.5)
+    if len(images) < 2:
+        raise InputError("one picture was given to measure diversity; give at least two")
+    _check_size(images)
+    weights = [layer.model[-1].weight for layer in _perceptual_network(images.device).lins]
+    layers = zip(*(_alexnet(image) for image in images.split(1)), strict=True)
+    total = 0.0
+    for features, weight in zip(layers, weights, strict=True):
+        features = torch.cat(features)
+        places = features.shape[-2] * features.shape[-1]
+        # The layer's part of a distance is a squared Euclidean one, of unit vectors weighted by the roots.
+        unit = features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
+        total += float(F.pdist((unit * weight.sqrt()).flatten(1)).square().mean()) / places
+    return total
+
+
+def _alexnet(image: torch.Tensor) -> list[torch.Tensor]:
+    """The five layers of the perceptual distance for pictures as a file holds them, in float32."""
+    network = _perceptual_network(image.device)
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+        return list(network.net(network.scaling_layer(2 * to_8_bits(image.float()) - 1)))
 
 
 def _pairs(output: torch.Tensor, target: torch.Tensor, border: int, channel: str, smallest: int = 1) -> list:
@@ -171,14 +268,22 @@ def _check_pair(output: torch.Tensor, target: torch.Tensor) -> None:
         )
 
 
-def _skimage():
+def _check_size(image: torch.Tensor) -> None:
+    height, width = image.shape[-2:]
+    if min(height, width) < _SMALLEST:
+        raise InputError(
+            f"the pictures have {width}x{height} pixels, but the perceptual distance needs at least "
+            f"{_SMALLEST}x{_SMALLEST}; give larger ones"
+        )
+
+
+def _skimage(part: str = "metrics"):
     try:
-        from skimage import metrics
+        return importlib.import_module(f"skimage.{part}")
     except ImportError:
         raise InputError(
-            "PSNR and SSIM need the package scikit-image; install it with: pip install 'pltutorial[metrics]'"
+            "PSNR, SSIM and sharpness need the package scikit-image; install it with: pip install 'pltutorial[metrics]'"
         ) from None
-    return metrics
 
 
 @functools.lru_cache(maxsize=2)
