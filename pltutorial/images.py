@@ -26,6 +26,8 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 def bundled_names(folder: str) -> list[str]:
     """Names of the bundled pictures of one folder: ``content``, ``style``, ``train`` or ``test``.
 
+    The folder ``emoji`` holds tar files of pictures, ``train.tar`` and ``test.tar``, for :class:`Pictures`.
+
     Raises:
         InputError: there is no such folder; the sentence suggests the nearest.
 
@@ -35,14 +37,17 @@ def bundled_names(folder: str) -> list[str]:
     folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     if folder not in folders:
         raise InputError(f"there is no bundled folder {folder!r}; {nearest(folder, folders)}")
-    return sorted(entry.stem for entry in (root / folder).iterdir() if entry.suffix in PICTURE_ENDINGS)
+    entries = list((root / folder).iterdir())
+    pictures = [entry.stem for entry in entries if entry.suffix in PICTURE_ENDINGS]
+    return sorted(pictures + [entry.name for entry in entries if entry.suffix == ".tar"])
 
 
 def bundled(name: str) -> Path:
-    """Path of a bundled picture, from any working directory and from an installed wheel.
+    """Path of a bundled picture, or tar of pictures, from any working directory and from an installed wheel.
 
     Args:
-        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``.
+        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``; a tar is named in full,
+            such as ``"emoji/train.tar"``.
 
     Raises:
         InputError: there is no such picture; the sentence suggests the nearest.
@@ -50,11 +55,11 @@ def bundled(name: str) -> Path:
     Taught in chapter 1.
     """
     folder, _, stem = str(name).partition("/")
-    stem = Path(stem).stem
+    stem = stem if stem.endswith(".tar") else Path(stem).stem
     names = bundled_names(folder)
     if stem not in names:
         raise InputError(f"there is no bundled picture {name!r}; {nearest(stem, names)}")
-    return next(path for path in (_data_folder() / folder).iterdir() if path.stem == stem)
+    return next(path for path in (_data_folder() / folder).iterdir() if stem in (path.stem, path.name))
 
 
 def _data_folder() -> Path:
