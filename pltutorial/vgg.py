@@ -150,7 +150,8 @@ class LossNetwork(nn.Module):
         """All weights in one precision; lowered once, not in every step as autocast would for frozen weights."""
         if dtype not in self._lowered:
             pairs = ((getattr(self, f"weight{name}"), getattr(self, f"bias{name}")) for name in _NAMES)
-            self._lowered[dtype] = [(weight.to(dtype), bias.to(dtype)) for weight, bias in pairs]
+            with torch.inference_mode(False):  # they serve passes with gradients too
+                self._lowered[dtype] = [(weight.to(dtype), bias.to(dtype)) for weight, bias in pairs]
         return self._lowered[dtype]
 
     def _apply(self, *args, **kwargs):

@@ -387,3 +387,14 @@ class TestEncoder:
         encoder = Encoder(Small().to(device))
         with refused("'frist'", "'first'"):
             encoder.check_layers(("frist",))
+
+
+def test_a_pass_in_inference_mode_leaves_gradients_possible():
+    """What is lowered once in a first pass without gradients serves later ones with them."""
+    network = LossNetwork(precision="bfloat16", device="cpu")
+    image = picture(16, 16)
+    with torch.inference_mode():
+        network(image, ("relu1_2",))
+    image = image.requires_grad_()
+    network(image, ("relu1_2",))["relu1_2"].float().sum().backward()
+    assert image.grad.abs().max() > 0
