@@ -85,7 +85,7 @@ class Adversary:
         """
         limit, since = self.settings.give_up, 0
         for record in reversed(history):
-            if record.terms["paused"] < 1:
+            if record.terms["paused"] < 1 - 1e-6:  # a mean of ones may round
                 since = record.step
                 break
         if limit and history and history[-1].step - since >= limit:

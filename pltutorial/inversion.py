@@ -12,7 +12,7 @@ from .device import best_precision
 from .errors import InputError, nearest
 from .images import check_image
 from .likeness_networks import ConvAutoencoder, InversionNet, code_shape
-from .vgg import LossNetwork
+from .vgg import Encoder, LossNetwork
 
 PLACES = ("position", "code")
 
@@ -20,15 +20,15 @@ PLACES = ("position", "code")
 def encode(
     image: torch.Tensor,
     layer: str,
-    network: LossNetwork,
+    network: LossNetwork | Encoder,
     more: Sequence[str] | None = None,
 ):
-    """The code of pictures at a layer of VGG-16.
+    """The code of pictures at a layer of VGG-16, or of another encoder.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
         layer: such as ``"relu4_3"``, or ``"pool4"``, the 2x2 maxima of the last layer of stage 4.
-        network: a :class:`LossNetwork`.
+        network: a :class:`LossNetwork`, or an :class:`Encoder` with its own names of layers.
         more: further layers; their features come from the same pass.
 
     Returns:
@@ -39,9 +39,11 @@ def encode(
 
     Taught in chapter 8.
     """
-    code_shape(layer)
-    stage = layer[4]
-    tap = layer if layer.startswith("relu") else f"relu{stage}_{2 if stage in '12' else 3}"
+    tap = layer
+    if isinstance(network, LossNetwork):
+        code_shape(layer)
+        stage = layer[4]
+        tap = layer if layer.startswith("relu") else f"relu{stage}_{2 if stage in '12' else 3}"
     features = network(image, tuple(dict.fromkeys((tap, *(more or ())))))
     code = features[tap]
     if tap != layer:
@@ -60,7 +62,7 @@ def invert(
     *,
     layer: str = "relu4_3",
     loss: str = "deepsim",
-    encoder: LossNetwork | None = None,
+    encoder: LossNetwork | Encoder | None = None,
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     precision: str = "auto",
 ) -> torch.Tensor:
@@ -73,7 +75,7 @@ def invert(
             encoder; left out, a network that ships.
         layer: for a network that ships: ``"relu3_3"`` or ``"relu4_3"``.
         loss: for a network that ships: ``"image"`` or ``"deepsim"``.
-        encoder: a loss network to reuse.
+        encoder: a loss network to reuse, or the :class:`Encoder` whose layer the network inverts.
         change: is given the code (N, C, h, w) and returns what is to be drawn in its place, see
             :func:`keep_strongest`.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -107,7 +109,7 @@ def reencode(
     *,
     layer: str = "relu4_3",
     loss: str = "deepsim",
-    encoder: LossNetwork | None = None,
+    encoder: LossNetwork | Encoder | None = None,
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     precision: str = "auto",
 ) -> list[torch.Tensor]:
@@ -144,6 +146,10 @@ def reencode(
     device = next(network.parameters()).device
     dtype = best_precision(device, precision)
     own = isinstance(network, ConvAutoencoder)
+    if not own and encoder is None and "channels" in network.config:
+        raise InputError(
+            f"the network draws codes of {network.layer!r} of another encoder than VGG-16; give that one, encoder="
+        )
     if not own and encoder is None:
         encoder = LossNetwork(device=device, precision=precision)
     drawer = network.generator if own else network

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
 from .errors import InputError, nearest
 from .losses import LossTerms, feature_loss, pixel_loss
@@ -41,9 +42,9 @@ class DeepSimLoss(nn.Module):
             anything called as ``comparator(image, layers)``.
         layers: of the comparator, each with the same weight; the feature term is their mean.
         discriminator: a :class:`Discriminator`, or anything that gives logits when called with an image and a code.
-        scaling: ``"relative"`` divides a layer's squared error by the mean square of the target's features, so
-            that 1 is a whole signal lost, whatever the layer, the comparator and its training; ``"johnson"`` is
-            :func:`pltutorial.losses.feature_loss`, C H W times less than the paper's sum.
+        scaling: ``"relative"`` divides a layer's squared error by the mean square of the target's features, picture
+            by picture, so that 1 is a whole signal lost, whatever the layer, the comparator and its training;
+            ``"johnson"`` is :func:`pltutorial.losses.feature_loss`, C H W times less than the paper's sum.
 
     Raises:
         InputError: negative weights or none, an unknown layer, or an adversarial term without a discriminator.
@@ -83,7 +84,8 @@ class DeepSimLoss(nn.Module):
         self.weights, self.layers, self.scaling = weights, tuple(layers), scaling
         self.comparator = LossNetwork() if feature and comparator is None else comparator
         self.discriminator = discriminator
-        check_layers = getattr(self.comparator, "check_layers", None)
+        whose = getattr(self.comparator, "__self__", self.comparator)  # whose features they are
+        check_layers = getattr(whose, "check_layers", None)
         if feature and check_layers is not None:
             check_layers(self.layers)
 
@@ -112,12 +114,13 @@ class DeepSimLoss(nn.Module):
             InputError: shapes differ.
         """
         terms = LossTerms()
-        if self.weights["feature"]:
-            terms["feature"] = self.weights["feature"] * self.feature_term(output, target, wanted)
-        if self.weights["adversarial"]:
-            judged = output if judged is None else judged
-            logits = self.discriminator(judged, *(() if code is None else (code,)))
-            terms["adversarial"] = self.weights["adversarial"] * F.softplus(-logits.float()).mean()
+        with parametrize.cached():  # normalised once, so that a picture is at distance 0 from itself
+            if self.weights["feature"]:
+                terms["feature"] = self.weights["feature"] * self.feature_term(output, target, wanted)
+            if self.weights["adversarial"]:
+                judged = output if judged is None else judged
+                logits = self.discriminator(judged, *_told(code, len(judged) // len(target)))
+                terms["adversarial"] = self.weights["adversarial"] * F.softplus(-logits.float()).mean()
         if self.weights["image"]:
             terms["image"] = self.weights["image"] * pixel_loss(output, target)
         return terms
@@ -128,17 +131,18 @@ class DeepSimLoss(nn.Module):
         target: torch.Tensor,
         wanted: Mapping[str, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """L_feat without its weight: the mean over the layers."""
-        if wanted is None:
-            with torch.no_grad():
-                wanted = self.comparator(target, self.layers)
-        features = self.comparator(output, self.layers)
+        """L_feat without its weight: the mean over the layers and pictures."""
+        with parametrize.cached():
+            features = self.comparator(output, self.layers)
+            if wanted is None:
+                with torch.no_grad():
+                    wanted = self.comparator(target, self.layers)
         losses = []
         for name in self.layers:
-            loss = feature_loss(features[name], wanted[name])
+            loss = feature_loss(features[name], wanted[name], reduction="none")
             if self.scaling == "relative":
-                loss = loss / wanted[name].float().square().mean().clamp_min(1e-12)
-            losses.append(loss)
+                loss = loss / wanted[name].to(loss.dtype).square().flatten(1).mean(1).clamp_min(1e-12)
+            losses.append(loss.mean())
         return torch.stack(losses).mean()
 
     def discriminator_loss(
@@ -169,8 +173,7 @@ class DeepSimLoss(nn.Module):
             )
         discriminator = self.discriminator if discriminator is None else discriminator
         both = torch.cat([target, output.detach().to(target.dtype)])
-        told = () if code is None else (code.repeat(len(both) // len(target), 1, 1, 1),)
-        logits = discriminator(both, *told).float()
+        logits = discriminator(both, *_told(code, len(both) // len(target))).float()
         return LossTerms(
             real=F.softplus(-logits[: len(target)]).mean(), made=F.softplus(logits[len(target) :]).mean()
         )
@@ -188,10 +191,24 @@ class DeepSimLoss(nn.Module):
         Returns:
             a boolean tensor on the device of the losses: nothing is copied to the host.
 
+        Raises:
+            InputError: the loss has no adversarial term.
+
         Source: Dosovitskiy and Brox (2016), section 3.4.
         """
+        if not self.weights["adversarial"]:
+            raise InputError(
+                "the loss has no adversarial term, so nothing can be won; give adversarial a positive weight"
+            )
         adversarial = generator["adversarial"].detach() / self.weights["adversarial"]
         return discriminator.total.detach() < pause_below * adversarial
+
+
+def _told(code: torch.Tensor | None, times: int) -> tuple[torch.Tensor, ...]:
+    """What a discriminator is given beside pictures that are so many times as many as the codes."""
+    if code is None:
+        return ()
+    return (code if times == 1 else code.repeat(times, 1, 1, 1),)
 
 
 def kl_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

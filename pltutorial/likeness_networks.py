@@ -83,10 +83,11 @@ def _picture(x: torch.Tensor) -> torch.Tensor:
 class InversionNet(nn.Module):
     """Generator that draws the picture of a code: an up-convolutional network, for codes of any height and width.
 
-    A 1x1 convolution and ``blocks`` 3x3 ones, each added to its input, at the code's resolution, then an upsampling by 2 and a 3x3 convolution
-    until the picture's size is reached, leaky ReLUs of slope 0.3, a scaled tanh. The papers have 5x5 or 4x4
-    up-convolutions, which draw a checkerboard where they overlap unevenly. Each channel of the code is divided by
-    :attr:`scale` first, its root mean square over pictures: the channels of VGG-16 differ a hundredfold.
+    A 1x1 convolution and ``blocks`` 3x3 ones, each added to its input, at the code's resolution, then an upsampling
+    by 2 and a 3x3 convolution until the picture's size is reached, leaky ReLUs of slope 0.3, a scaled tanh. The
+    papers have 5x5 or 4x4 up-convolutions, which draw a checkerboard where they overlap unevenly. Each channel of
+    the code is divided by :attr:`scale` first, its root mean square over pictures: the channels of VGG-16 differ a
+    hundredfold.
 
     Args:
         layer: the code it inverts, such as ``"relu4_3"`` or ``"pool5"``; see :func:`code_shape`.
@@ -272,7 +273,9 @@ class VAE(nn.Module):
         if self.fixed:
             channels, stride = code_shape(encoder)
             self.register_buffer("scale", torch.ones(channels))
-            self.given = (channels, -(-size // stride))
+            self.given = (channels, size // stride)
+            if not self.given[1]:
+                raise InputError(f"pictures of {size} pixels have no {encoder}; give at least {stride}")
             halved = -(-self.given[1] // 2)
             self.encoder: nn.Module = nn.Sequential(
                 nn.Conv2d(channels, 2 * width, 1),
@@ -499,13 +502,22 @@ class Discriminator(nn.Module):
             InputError: an unknown layer, or one that needs the code.
         """
         layers = tuple(layers)
+        self.check_layers(layers)
+        return self._run(image, None, layers)[0]
+
+    def check_layers(self, layers: Iterable[str]) -> None:
+        """Refuse unknown hidden layers, and those that need the code."""
         known = self.layer_names if self.code is None else self.layer_names[:3]
         for layer in layers:
             if layer not in known:
                 raise InputError(f"the discriminator has no hidden layer {layer!r}; {nearest(layer, known)}")
-        return self._run(image, None, layers)[0]
 
     def _run(self, image: torch.Tensor, code: torch.Tensor | None, layers: tuple[str, ...]):
+        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[-2:]) < self.smallest:
+            raise InputError(
+                f"pictures of shape {tuple(image.shape)} were given to the discriminator; give (N, 3, H, W) of at "
+                f"least {self.smallest} pixels along each side"
+            )
         x = (2 * image - 1).contiguous(memory_format=torch.channels_last)
         features = {}
         for name in self.layer_names:
@@ -513,12 +525,12 @@ class Discriminator(nn.Module):
                 x = torch.cat([x, self._told(code, x)], 1)
             elif name == "conv4" and code is not None:
                 raise InputError("a code was given to a discriminator that is told none; leave it out")
-            x = F.leaky_relu(getattr(self, name)(x), 0.2)
+            x = F.leaky_relu(_convolved(getattr(self, name), x), 0.2)
             if name in layers:
                 features[name] = x
                 if len(features) == len(set(layers)):
                     return {name: features[name] for name in layers}, None
-        return features, self.last(x).float()
+        return features, _convolved(self.last, x).float()
 
     def _told(self, code: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
         if code is None or code.ndim != 4 or code.shape[1] != self.code_channels or len(code) != len(x):
@@ -526,7 +538,15 @@ class Discriminator(nn.Module):
                 f"a code of shape {None if code is None else tuple(code.shape)} was given to the discriminator; "
                 f"give ({len(x)}, {self.code_channels}, h, w)"
             )
-        return F.interpolate(F.leaky_relu(self.code(code), 0.2), x.shape[-2:], mode="area").to(x.dtype)
+        told = F.leaky_relu(_convolved(self.code, code), 0.2)
+        return F.interpolate(told, x.shape[-2:], mode="area").to(x.dtype)
+
+
+def _convolved(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """A convolution whose weights are normalised in float32: autocast would take singular values in half precision."""
+    with torch.autocast(x.device.type, enabled=False):
+        weight = layer.weight
+    return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
 
 
 def _check(norm: str, **numbers: int) -> None:

@@ -127,3 +127,11 @@ class ColorizationSettings(LikenessTrainingSettings):
     """
 
     blocks: int = _setting(4, "Residual blocks.")
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if self.norm != "none":
+            raise InputError(
+                f"norm={self.norm!r} was given; the network of colours has none, give norm='none'"
+            )

@@ -23,6 +23,7 @@ from typing import Protocol
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
 from ._kernels import keep_freed_memory
@@ -155,6 +156,11 @@ class _Run:
                 f"a batch of {settings.batch_size} was given to {self.world} processes; give a multiple of {self.world}"
             )
         self.batch = settings.batch_size // self.world
+        if self.batch == 1 < self.world and getattr(settings, "norm", "") == "batch":
+            raise InputError(
+                f"a batch of {settings.batch_size} was given to {self.world} processes with norm='batch', which compares "
+                f"the pictures of a batch; give at least {2 * self.world}, or another norm"
+            )
         if not isinstance(pictures, Pictures):
             pictures = Pictures(pictures, settings.size, seed=settings.seed, zoom=settings.zoom)
         self.pictures = pictures
@@ -174,6 +180,8 @@ class _Run:
             self.prepared = compiled_or_eager(self.prepared, self.device)
         adversary = getattr(task, "adversary", None)
         self.adversary = adversary and Adversary(adversary, settings, self.accelerator, self.device)
+        modules = self.network.modules()
+        self.still = self.adversary is None and not any(isinstance(one, _BatchNorm) for one in modules)
         self.broken = BrokenPictures(settings.max_broken)
         self.result = Trained(self.network, pictures=len(pictures), source=str(pictures.source))
         self.step, self.earlier, self.sums, self.names = 0, 0.0, None, ()
@@ -268,6 +276,7 @@ class _Run:
         first = (self.step * self.world + self.rank) * self.batch
         torch.manual_seed(_mixed(settings.seed, self.step, self.rank))
         images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        self.whole = self.still  # a forward pass moves batch statistics and singular vectors
         if self.adversary is not None:
             self.adversary.watch()
         with self._autocast():
@@ -434,6 +443,12 @@ class _Run:
             raise InputError(
                 f"the checkpoint {str(path)!r} is of step {state['step']} and {self.settings.steps} steps were asked for; "
                 "ask for more, or name another folder"
+            )
+        if (self.adversary is None) != (state.get("adversary") is None):
+            one, other = ("with", "none") if self.adversary is None else ("without", "one")
+            raise InputError(
+                f"the checkpoint {str(path)!r} was made {one} a discriminator and this run has {other}; "
+                "say the same again, or name another folder"
             )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
