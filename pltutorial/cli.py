@@ -13,6 +13,7 @@ import typer
 
 from . import __version__
 from .commands_data import app as data
+from .commands_likeness import colorize, invert, sample
 from .commands_restore import denoise, inpaint, upscale
 from .commands_stylize import list_models, list_styles, stylize
 from .commands_train import app as train
@@ -183,6 +184,9 @@ app.command("styles")(list_styles)
 app.command()(upscale)
 app.command()(denoise)
 app.command()(inpaint)
+app.command()(invert)
+app.command()(sample)
+app.command()(colorize)
 app.command("models")(list_models)
 app.add_typer(data, name="data")
 app.add_typer(train, name="train")

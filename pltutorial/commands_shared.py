@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from .errors import InputError, nearest
 
@@ -17,6 +21,116 @@ if TYPE_CHECKING:
 
 PIPE = "-"
 STANDARD_INPUT = "standard input"
+
+Photo = Annotated[
+    str,
+    typer.Argument(help="A picture, the name of a bundled one, or - for standard input.", metavar="PHOTO"),
+]
+Output = Annotated[
+    str, typer.Option("--output", "-o", help="Where to write: .png, .jpg, ..., or - for standard output.")
+]
+Model = Annotated[Path | None, typer.Option(help="A network that `pltutorial train` wrote.")]
+Format = Annotated[str | None, typer.Option(help="png, jpg, webp, ... for standard output; png if left out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str, typer.Option(help="auto (bfloat16 where the processor has it), float32 or bfloat16.")
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object; on standard error if the picture is piped."),
+]
+MaxPixels = Annotated[
+    int, typer.Option(help="Refuse pictures with more pixels than this, read or to be written.")
+]
+
+
+class Job:
+    """One picture to be made: where it comes from and goes, and what is said when it is there.
+
+    ``photo`` is None for a picture that is made of none.
+    """
+
+    def __init__(
+        self,
+        photo: str | None,
+        output: str,
+        format: str | None,
+        device: str,
+        precision: str,
+        as_json: bool,
+        max_pixels: int,
+    ) -> None:
+        self.photo, self.output, self.format = photo, output, format
+        self.device, self.precision = device, precision
+        self.as_json, self.max_pixels = as_json, max_pixels
+        self.others: tuple[Path, ...] = ()
+        self.picture: Image.Image | None = None
+
+    def check(self) -> torch.device:
+        """Look at the paths, which is quick, and say where to compute."""
+        from .cli import _picture
+
+        self.source = self.photo if self.photo in (PIPE, None) else _picture(self.photo, "content")
+        if isinstance(self.source, Path) and self.source.is_dir():
+            raise InputError(f"{str(self.source)!r} is a folder; give a picture")
+        self.ending = ending_of(self.format, self.output)
+        source = PIPE if self.source is None else self.source
+        checked(source, self.output, others=self.others, moves=False)
+        from .device import best_device, best_precision
+
+        place = best_device(self.device)
+        precision = str(best_precision(place, self.precision)).removeprefix("torch.")
+        self.facts = {"device": str(place), "precision": precision}
+        return place
+
+    def check_size(self, width: int, height: int, instead: str) -> None:
+        """Refuse a result that would be too large."""
+        if height * width > self.max_pixels:
+            raise InputError(
+                f"the result would have {width}x{height} pixels and the limit is {self.max_pixels:,}; {instead}, or raise "
+                "--max-pixels"
+            )
+
+    def run(self, work: Callable[[torch.Tensor | None], torch.Tensor], by: dict, **facts) -> None:
+        """Read, work, write, and say what was written.
+
+        Args:
+            work: makes the picture.
+            by: what the network is called: ``loss`` of one that ships, or ``model``.
+            facts: more of it for --json.
+        """
+        from .images import check_output, to_image, write_image
+
+        start = time.perf_counter()
+        given = None
+        if self.source is not None:
+            self.picture = self._read()
+            given = to_image(self.picture, STANDARD_INPUT if self.source == PIPE else self.source)
+        image = work(given)
+        if self.output == PIPE:
+            standard_output(image, self.ending)
+        else:
+            write_image(check_output(self.output), image)
+        seconds = time.perf_counter() - start
+        width, height = image.shape[-1], image.shape[-2]
+        if self.as_json:
+            known = {} if self.source is None else {"input": str(self.source)}
+            known |= {"output": self.output, "size": [width, height], **by, **facts, **self.facts}
+            known["seconds"] = round(seconds, 3)
+            print(json.dumps(known), file=sys.stderr if self.output == PIPE else sys.stdout)
+        elif self.output != PIPE:
+            name = by["loss"] if "loss" in by else Path(by["model"]).stem
+            place, precision = self.facts["device"], self.facts["precision"]
+            print(f"{self.output}: {width}x{height}, {name}, {seconds:.2f} s on {place} in {precision}")
+
+    def _read(self) -> Image.Image:
+        from .images import open_file
+
+        if self.source == PIPE:
+            return standard_input(self.max_pixels)
+        if self.source.suffix.lower() == ".gif":
+            refuse_animation(self.source, "give a picture, only `pltutorial stylize` takes those that move")
+        return open_file(self.source, self.max_pixels)
 
 
 def ending_of(format: str | None, output: str, folder: bool = False) -> str | None:

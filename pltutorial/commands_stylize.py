@@ -319,10 +319,10 @@ def list_models(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
 ) -> None:
-    """List all trained networks that are installed, those for styles and those that restore, and print their cards."""
-    from .zoo import RESTORERS, available
+    """List all trained networks that are installed, for styles, restoration and learned likeness; print their cards."""
+    from .zoo import LIKENESS, RESTORERS, available
 
-    _print_cards(available() | available(RESTORERS), card, as_json)
+    _print_cards(available() | available(RESTORERS) | available(LIKENESS), card, as_json)
 
 
 def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> None:
@@ -341,6 +341,6 @@ def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> Non
         )
     else:
         for name, about in cards.items():
-            larger = f" x{about['factor']}" if about.get("factor", 1) > 1 else ""
-            use = ", ".join(about.get("styles") or [about["task"] + larger])
-            print(f"{name:20} {about['bytes'] / 1e6:4.1f} MB  {use}")
+            more = f" x{about['factor']}" if about.get("factor", 1) > 1 else f" {about.get('layer', '')}"
+            use = ", ".join(about.get("styles") or [about["task"] + more.rstrip()])
+            print(f"{name:22} {about['bytes'] / 1e6:4.1f} MB  {use}")

@@ -17,7 +17,7 @@ from .errors import InputError
 from .images import check_image, open_file, to_image
 from .optimize import memory_free
 from .tiling import in_tiles
-from .zoo import check_restorer, load_restorer
+from .zoo import check_network, load_restorer
 
 TILE = 512  # side of a tile where the network computes: some 0.5 GB for the networks that ship
 NEAR, BETWEEN = (
@@ -65,7 +65,7 @@ def upscale(
     check_image(image, "the picture", slack=0.5)
     if network is None:
         network = load_restorer("upscale", loss, factor=4 if factor is None else factor, device=device)
-    check_restorer(network, "upscale")
+    check_network(network, "upscale")
     if factor not in (None, network.factor):
         raise InputError(
             f"the factor {factor} was given for a network that enlarges by {network.factor}; leave the factor out, "
@@ -106,7 +106,7 @@ def denoise(
     """
     check_image(image, "the noisy picture", slack=2)
     network = load_restorer("denoise", loss, device=device) if network is None else network
-    check_restorer(network, "denoise")
+    check_network(network, "denoise")
     return _through(network, (image,), precision, tile)
 
 
@@ -145,7 +145,7 @@ def inpaint(
     check_image(image, "the picture", slack=0.5)
     mask = _check_mask(mask, image)
     network = load_restorer("inpaint", loss, device=device) if network is None else network
-    check_restorer(network, "inpaint")
+    check_network(network, "inpaint")
     image = image.float().clamp(0, 1)
     mean = network.known_mean(image, mask).to(next(network.parameters()).device)
 

@@ -1,7 +1,7 @@
 """The networks that ship trained, each with a card that says how it came about and what it cannot do.
 
-A file of the zoo holds one network: of one style, named as the style, of several styles that can be blended, or for a
-task of restoration, named as the task and the loss.
+A file of the zoo holds one network: of one style, named as the style, of several styles that can be blended, for a
+task of restoration, named as the task and the loss, or one that draws from a code, named as what it draws and the loss.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ TASKS = {
     "inpaint": (("inpainting",), ("pixel", "combined")),
 }
 """What restores pictures: the kinds of networks that can, and the losses of those that ship."""
+LIKENESS_TASKS = {
+    "invert": (("inversion", "autoencoder"), "train invert"),
+    "sample": (("vae",), "train vae"),
+    "colorize": (("colorization",), "train colorize"),
+}
+"""What learned likeness is for: the kinds of networks, and the command that trains one."""
 PRESERVE_COLOR = ("luminance", "histogram")
 CARD = {
     "data": "trained on",
@@ -52,11 +58,13 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
 
     Args:
         folder: where the ``.safetensors`` files are; the shipped styles if left out, ``zoo.RESTORERS`` for the
-            networks that enlarge, denoise and inpaint.
+            networks that enlarge, denoise and inpaint, ``zoo.LIKENESS`` for those that draw from a code.
 
     Returns:
         ``{name: card}``, sorted by name. Besides what ``CARD`` lists, a card has ``bytes``, the size of its file, and
-        either ``styles``, the names that the network was trained for, or ``task`` and ``factor`` of one that restores.
+        either ``styles``, the names that the network was trained for, or ``task``, the command that uses it, with the
+        ``factor`` of one that enlarges and the ``layer`` of one that inverts; the task of a discriminator is
+        ``"discriminator"``, which is no command.
 
     Raises:
         InputError: a file is damaged or none of ours.
@@ -88,8 +96,11 @@ def _card(path: Path) -> dict:
         card, config = json.loads(facts.get("card", "{}")), json.loads(facts["config"])
         if "styles" in config:
             card["styles"] = config["styles"] or [path.stem]
+        elif (task := _task(config["kind"])) in TASKS:
+            card |= {"task": task, "factor": config.get("factor", 1)}
         else:
-            card |= {"task": _task(config["kind"]), "factor": config.get("factor", 1)}
+            layer = {"layer": config["layer"]} if config["kind"] == "inversion" else {}
+            card |= {"task": task, **layer}
         return {**card, "bytes": path.stat().st_size}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(
@@ -99,8 +110,9 @@ def _card(path: Path) -> dict:
 
 
 def _task(kind: str) -> str:
-    """What a network of this kind is for."""
-    return next((task for task, (kinds, _) in TASKS.items() if kind in kinds), "stylize")
+    """What a network of this kind is for: a command, or the kind itself where none uses it."""
+    known = {kind: task for tasks in (TASKS, LIKENESS_TASKS) for task in tasks for kind in tasks[task][0]}
+    return known.get(kind, kind if kind == "discriminator" else "stylize")
 
 
 def card_text(card: Mapping) -> str:
@@ -165,10 +177,11 @@ def load_style(
     wanted = [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
     if not isinstance(name, Mapping) and _is_path(wanted[0]):
         network = _load_file(wanted[0], device, "`pltutorial transfer` for the style of any picture")
-        if _task(network.kind) != "stylize":
+        task = _task(network.kind)
+        if task != "stylize":
+            use = "" if task == "discriminator" else f"use it with `pltutorial {task}`, or "
             raise InputError(
-                f"the network {wanted[0]!r} has no style; use it with `pltutorial {_task(network.kind)}`, or give one that "
-                "`pltutorial train style` wrote"
+                f"the network {wanted[0]!r} has no style; {use}give one that `pltutorial train style` wrote"
             )
         return network
     return load_network(FOLDER / f"{_network_for(wanted)}.safetensors", device)
@@ -244,7 +257,7 @@ def load_restorer(
         network = _load_file(
             str(model), device, f"leave the model out for the network of `{task}` that ships"
         )
-        check_restorer(network, task, f"the network {str(model)!r}")
+        check_network(network, task, f"the network {str(model)!r}")
         return network
     losses = TASKS[task][1]
     loss = losses[1] if loss is None else loss
@@ -261,20 +274,28 @@ def load_restorer(
 
 
 def load_inverter(
-    layer: str = "relu4_3", loss: str = "deepsim", device: str | torch.device | None = None
+    layer: str = "relu4_3",
+    loss: str = "deepsim",
+    device: str | torch.device | None = None,
+    *,
+    model: str | os.PathLike | None = None,
 ) -> nn.Module:
-    """A trained :class:`InversionNet` that ships: it draws the picture of a code of VGG-16.
+    """A trained :class:`InversionNet`: it draws the picture of a code of VGG-16.
 
     Args:
         layer: ``"relu3_3"`` or ``"relu4_3"``.
         loss: what it was trained with: ``"image"``, squared error of pixels, or ``"deepsim"``, all three terms.
         device: where to put it; None takes the best there is.
+        model: a file that ``pltutorial train invert`` or ``train autoencode`` wrote, in place of a network that ships.
 
     Raises:
-        InputError: there is no such network (with the nearest name), or its file is missing or damaged.
+        InputError: there is no such network (with the nearest name), or its file is missing, damaged, or for
+            something else.
 
     Taught in chapter 8.
     """
+    if model is not None:
+        return load_for("invert", model, device)
     for name, value, known in (("layer", layer, INVERTED), ("loss", loss, INVERTER_LOSSES)):
         if value not in known:
             raise InputError(
@@ -284,25 +305,45 @@ def load_inverter(
     return _load_likeness(f"invert_{layer}_{loss}", "invert", device)
 
 
-def load_vae(loss: str = "pixel", device: str | torch.device | None = None) -> nn.Module:
-    """A trained :class:`VAE` that ships: it draws emoji.
+def load_vae(
+    loss: str = "pixel",
+    device: str | torch.device | None = None,
+    *,
+    model: str | os.PathLike | None = None,
+) -> nn.Module:
+    """A trained :class:`VAE`; those that ship draw emoji.
 
     Args:
         loss: the likeness it was trained with: ``"pixel"``, ``"deepsim"``, or ``"gan"``, the features of its own
             discriminator (VAE/GAN).
         device: where to put it; None takes the best there is.
+        model: a file that ``pltutorial train vae`` wrote, in place of a network that ships.
 
     Raises:
-        InputError: there is no such network (with the nearest name), or its file is missing or damaged.
+        InputError: there is no such network (with the nearest name), or its file is missing, damaged, or for
+            something else.
 
     Taught in chapter 9.
     """
+    if model is not None:
+        return load_for("sample", model, device)
     if loss not in VAE_LOSSES:
         raise InputError(
             f"no VAE that ships has the loss {loss!r}; {nearest(str(loss), VAE_LOSSES)}, or train one with "
             "`pltutorial train vae`"
         )
     return _load_likeness(f"vae_{loss}", "vae", device)
+
+
+def load_for(task: str, model: str | os.PathLike, device: str | torch.device | None = None) -> nn.Module:
+    """A network from a file.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds a network for something else.
+    """
+    network = _load_file(str(model), device, f"train one with `pltutorial {LIKENESS_TASKS[task][1]}`")
+    check_network(network, task, f"the network {str(model)!r}")
+    return network
 
 
 def _load_likeness(name: str, task: str, device: str | torch.device | None) -> nn.Module:
@@ -352,17 +393,23 @@ def _shipped(name: str, task: str) -> Path:
     return path
 
 
-def check_restorer(network: nn.Module, task: str, what: str = "the network that was given") -> None:
+def check_network(network: nn.Module, task: str, what: str = "the network that was given") -> None:
     """Refuse a network that is not for this task.
 
     Raises:
         InputError: it is for another, which the sentence names.
     """
+    kinds, train = LIKENESS_TASKS[task] if task in LIKENESS_TASKS else (TASKS[task][0], f"train {task}")
     kind = getattr(network, "kind", None)
-    if kind in TASKS[task][0]:
+    if kind in kinds:
         return
-    use = f"of the kind {kind!r}, for `{_task(kind)}`" if kind else f"a {type(network).__name__}"
-    raise InputError(f"{what} is {use}; give one that `pltutorial train {task}` wrote")
+    if kind is None:
+        use = f"a {type(network).__name__}"
+    elif kind == "discriminator":
+        use = "a discriminator, which judges pictures and makes none"
+    else:
+        use = f"of the kind {kind!r}, for `{_task(kind)}`"
+    raise InputError(f"{what} is {use}; give one that `pltutorial {train}` wrote")
 
 
 def stylize(
