@@ -432,7 +432,7 @@ def from_chroma(brightness: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
 class Discriminator(nn.Module):
     """Says for each square of a picture whether it was photographed or made, knowing the code it was made from.
 
-    Three 4x4 convolutions of stride 2, two 3x3 ones and a decision for each 8x8 pixels, which sees 70 of them; the
+    Three 4x4 convolutions of stride 2, two 3x3 ones and a decision for each 8x8 pixels, which sees 54x54; the
     papers average to one decision a picture, which fits one size alone. The code enters before the last two. All
     convolutions are normalised by their largest singular value (Miyato et al. 2018), which keeps the game stable
     on small data; ``spectral=False`` leaves that out, as in the papers, which are older.
