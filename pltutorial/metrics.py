@@ -144,8 +144,9 @@ def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     """How unlike two pictures are in another network's features: their squared difference over the target's square.
 
     Of the deepest layer, relu5, of the AlexNet of :func:`perceptual_distance`, without its weights from people's
-    answers: 0 for equal pictures, 1 where nothing is left of what the target has there. The paper's networks
-    invert AlexNet and are judged by it; ours are judged by a network that no training here has seen.
+    answers: 0 for equal pictures, 1 where nothing is left of what the target has there, more where something else
+    stands in its place. The paper's networks invert AlexNet and are judged by it; ours are judged by a network that
+    no training here has seen.
 
     Args:
         output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side; values outside are clamped, all are
