@@ -12,6 +12,8 @@ from .chapter4 import check_gatys_weight, check_luminance_transfer
 from .chapter5 import check_break_even, check_even_kernel
 from .chapter6 import check_same_when_small, check_unshuffle
 from .chapter7 import check_hole_psnr, check_posterior_mean
+from .chapter8 import check_best_pictures, check_pause
+from .chapter9 import check_gaussian_kl, check_sphere_walk
 
 __all__ = [
     "check_psnr",
@@ -30,4 +32,8 @@ __all__ = [
     "check_same_when_small",
     "check_hole_psnr",
     "check_posterior_mean",
+    "check_best_pictures",
+    "check_pause",
+    "check_gaussian_kl",
+    "check_sphere_walk",
 ]
