@@ -46,7 +46,7 @@ def check_gaussian_kl(
             continue
         zero = torch.zeros_like(mean)
         if not bool(value.isfinite().all()):
-            hint = "there is a logarithm of a negative number in it: what is given is the logarithm already."
+            hint = "it holds the logarithm of a negative number: what is given is the logarithm already."
         elif near(between(other_mean, other_log_variance, mean, log_variance)):
             hint = "this is the divergence of the second from the first, and the two are not equal."
         elif near(between(mean, log_variance, zero, zero)):
@@ -56,7 +56,7 @@ def check_gaussian_kl(
         elif near(2 * right):
             hint = "one half is missing."
         else:
-            hint = "1/2 sum of: log of the ratio of the variances, plus (variance + distance squared) / other variance, less 1."
+            hint = "half the sum of: log of other / own variance, plus (own variance + distance squared) / other, less 1."
         return judge(False, "", hint)
     return judge(
         True, "it is 0 for equal Gaussians, and from the first to the second it is another way than back.", ""
@@ -86,7 +86,7 @@ def check_sphere_walk(
                 got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
                 return judge(False, "", f"return one code, {tuple(a.shape)}; yours is {got}.")
             weights = [torch.sin((1 - share) * angle), torch.sin(share * angle)]
-            right = (weights[0] * a + weights[1] * b) / torch.sin(angle)
+            right = (weights[0] * a.double() + weights[1] * b.double()) / torch.sin(angle)
             if torch.allclose(value.double(), right, atol=1e-3):
                 continue
             line = torch.lerp(a, b, share)
@@ -97,7 +97,9 @@ def check_sphere_walk(
             elif torch.allclose(value, line * a.norm() / line.norm(), atol=1e-4):
                 hint = "the length is right, but the steps are not even: go by shares of the angle."
             elif torch.allclose(
-                value.double(), (weights[1] * a + weights[0] * b) / torch.sin(angle), atol=1e-3
+                value.double(),
+                (weights[1] * a.double() + weights[0] * b.double()) / torch.sin(angle),
+                atol=1e-3,
             ):
                 hint = "at share 0 it should be the first code, and at 1 the second."
             else:
