@@ -31,6 +31,7 @@ from .likeness_settings import (
 )
 from .losses import LossTerms
 from .networks import load_network
+from .restoration_training import _seed
 from .style_training import middle_square
 from .vgg import LossNetwork
 
@@ -250,7 +251,7 @@ class VAETask(LikenessTask):
         generator = torch.Generator()
         rows = []
         for number in range(first, first + count):
-            generator.manual_seed(self.settings.seed * 2**40 + number)
+            generator.manual_seed(_seed(self.settings.seed, number))
             rows.append(torch.randn(1, length, generator=generator))
         return torch.cat(rows)
 

@@ -59,6 +59,31 @@ def restorer(kind: str, phi=None, /, **changes):
     return task(kept(**RESTORATION | changes), network=phi)
 
 
+LIKENESS = {name: value for name, value in RESTORATION.items() if name != "blocks"}
+LIKENESS |= {"zoom": (1.0, 1.2), "discriminator_width": 4, "feature_layers": ("relu1_2",), "ema": 0.9}
+FULL = {"feature_weight": 0.5, "adversarial_weight": 0.1, "image_weight": 2.0}
+_SMALLER = {
+    "invert": {"layer": "relu2_1", "blocks": 1},
+    "autoencode": {"blocks": 1},
+    "vae": {"latent": 4},
+    "colorize": {"blocks": 1},
+}
+
+
+def likened(kind: str, phi=None, /, **changes):
+    """A task with a learned likeness, ``"invert"``, ``"autoencode"``, ``"vae"`` or ``"colorize"``, as small."""
+    from pltutorial import likeness_settings as settings
+    from pltutorial import likeness_training as tasks
+
+    task, kept = {
+        "invert": (tasks.InversionTask, settings.InversionSettings),
+        "autoencode": (tasks.AutoencoderTask, settings.AutoencoderSettings),
+        "vae": (tasks.VAETask, settings.VAESettings),
+        "colorize": (tasks.ColorizationTask, settings.ColorizationSettings),
+    }[kind]
+    return task(kept(**LIKENESS | _SMALLER[kind] | changes), network=phi)
+
+
 def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -> None:
     """The body of a process: trains a style, or the ``task`` of the changes, and says how it ended in ``outcome``."""
     os.environ.update(environment)
@@ -69,7 +94,8 @@ def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -
 
     try:
         kind = changes.pop("task", None)
-        task = StyleTask(tiny(**changes)) if kind is None else restorer(kind, **changes)
+        make = likened if kind in _SMALLER else restorer
+        task = StyleTask(tiny(**changes)) if kind is None else make(kind, **changes)
         result = train(task, pictures=pictures, folder=folder)
         outcome.put((result.stopped, result.history[-1].step if result.history else 0, result.broken))
     except InputError as problem:
@@ -80,6 +106,7 @@ def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -
 _IMPORTS = [
     "pltutorial.training",
     "pltutorial.restoration_training",
+    "pltutorial.likeness_training",
     "accelerate",
     "torch._dynamo",
     "torch.optim.swa_utils",
@@ -193,7 +220,12 @@ def assert_same_end(folder: Path, other: Path) -> None:
     assert any(name.startswith("/optimizer/") for name in one)
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
     assert rows(folder) == rows(other)
-    assert (folder / "network.safetensors").read_bytes() == (other / "network.safetensors").read_bytes()
+    for name in ("network", "discriminator"):
+        paths = [one / f"{name}.safetensors" for one in (folder, other)]
+        assert paths[0].exists() == paths[1].exists()
+        assert name == "discriminator" or paths[0].exists()
+        if paths[0].exists():
+            assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @pytest.fixture(scope="session")
