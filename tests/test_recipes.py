@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,29 @@ TASKS = {
     "upscale": "restoration_training.SuperResolutionTask",
     "denoise": "restoration_training.DenoisingTask",
     "inpaint": "restoration_training.InpaintingTask",
+    "invert": "likeness_training.InversionTask",
+    "autoencode": "likeness_training.AutoencoderTask",
+    "vae": "likeness_training.VAETask",
+    "colorize": "likeness_training.ColorizationTask",
 }
-ARCHITECTURE = ("network", "width", "blocks", "norm", "upsampling")
-SHIPPED = [path for folder in (zoo.FOLDER, zoo.RESTORERS) for path in sorted(folder.glob("*.safetensors"))]
+LIKENESS = [name for name, arguments in zip(NAMES, COMMANDS, strict=True) if arguments[2] in list(TASKS)[4:]]
+READ: dict = {}  # what the commands were found to say
+ARCHITECTURE = (
+    "network",
+    "width",
+    "blocks",
+    "norm",
+    "upsampling",
+    "layer",
+    "code_channels",
+    "latent",
+    "encoder",
+)
+SHIPPED = [
+    path
+    for folder in (zoo.FOLDER, zoo.RESTORERS, zoo.LIKENESS)
+    for path in sorted(folder.glob("*.safetensors"))
+]
 
 
 @pytest.fixture
@@ -38,6 +58,8 @@ def settings_of(command, monkeypatch):
         pass
 
     def settings_of(name: str):
+        if name in READ:
+            return READ[name]
         _, _, task, *options = COMMANDS[NAMES.index(name)]
         seen = []
 
@@ -50,7 +72,8 @@ def settings_of(command, monkeypatch):
             patch.setattr(f"pltutorial.{TASKS[task]}", spy)
             with pytest.raises(Stop):
                 command("train", task, *options)
-        return seen[0], options[options.index("-o") + 1]
+        READ[name] = seen[0], options[options.index("-o") + 1]
+        return READ[name]
 
     return settings_of
 
@@ -92,10 +115,48 @@ def test_the_paper_s_setting_is_that_of_section_4_2(settings_of):
     assert replace(settings, factor=8).size % 8 == 0
 
 
+@pytest.mark.parametrize("name", LIKENESS)
+def test_a_learned_likeness_has_the_terms_of_its_name(name, settings_of):
+    """DeePSiM has all three; whatever the name leaves out has no weight."""
+    settings, _ = settings_of(name)
+    weights = ("feature_weight", "adversarial_weight", "image_weight")
+    there = tuple(getattr(settings, weight) > 0 for weight in weights)
+    words = set(name.split("_"))
+    if "adv" in words or ("feature" in words and "image" in words):
+        expected = ("feature" in words, "adv" in words, "image" in words)
+    elif words & {"deepsim", "paper"}:
+        expected = (True, True, True)
+    elif "gan" in words:
+        expected = (True, True, there[2])
+    elif "feature" in words:
+        expected = (True, False, there[2])
+    else:
+        expected = (False, False, True)
+    assert there == expected
+    assert (settings.comparator == "discriminator") == (name == "vae_gan")
+    assert settings.gradient_clip > 0
+
+
+def test_the_variants_of_the_table_differ_in_their_weights_alone(settings_of):
+    """The same start, steps and rates, so that the terms make the difference."""
+    names = [
+        name for name in LIKENESS if name.startswith("invert_relu4_3") and not name.endswith(("_1", "_paper"))
+    ]
+    assert len(names) == 5
+    weights = {"feature_weight", "adversarial_weight", "image_weight"}
+    for rate in ("discriminator_rate", "learning_rate"):
+        found = [settings_of(name)[0] for name in names]
+        assert len({getattr(one, rate) for one in found if one.adversarial_weight or rate[0] == "l"}) == 1
+    weights.add("discriminator_rate")  # which means nothing without a discriminator
+    kept = [{k: v for k, v in asdict(one).items() if k not in weights} for one in found]
+    assert all(one == kept[0] for one in kept)
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_network_was_trained_as_its_recipe_says(path, settings_of):
     """The settings in its card are those of the run that ends in its folder."""
-    (name,) = [NAMES[n] for n, arguments in enumerate(COMMANDS) if arguments[-1] == f"runs/{path.stem}"]
+    run = path.stem.removesuffix("_discriminator")
+    (name,) = [NAMES[n] for n, arguments in enumerate(COMMANDS) if arguments[-1] == f"runs/{run}"]
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept_settings(settings_of(name)[0]).items()}
     card = zoo.available(path.parent)[path.stem]
     assert card["settings"] == kept
