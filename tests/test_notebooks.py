@@ -24,6 +24,7 @@ REQUIRED = {
     "05_feed_forward",
     "06_super_resolution",
     "07_denoising_inpainting",
+    "08_inverting_features",
 }
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 # No progress bars, no widgets, no order that depends on a random seed: as when the outputs were stored.
