@@ -25,6 +25,7 @@ REQUIRED = {
     "06_super_resolution",
     "07_denoising_inpainting",
     "08_inverting_features",
+    "09_learned_similarity",
 }
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
 # No progress bars, no widgets, no order that depends on a random seed: as when the outputs were stored.
