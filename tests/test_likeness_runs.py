@@ -30,12 +30,14 @@ NAMES = {"invert": "Inversion", "autoencode": "Autoencoder", "vae": "VAE", "colo
 
 
 class TestResume:
-    @pytest.mark.parametrize(("kind", "mixture", "seed"), [("vae", GAN, 0), ("autoencode", PIXELS, 1)])
+    @pytest.mark.parametrize(
+        ("kind", "mixture", "seed"), [("vae", GAN | {"pause_below": 2.115}, 0), ("autoencode", PIXELS, 1)]
+    )
     def test_killed_at_random_steps_both_players_end_as_if_it_never_was(
         self, kind, mixture, seed, server, pictures, tmp_path
     ):
         """SIGKILL at a random moment, with steps that are taken and steps that are paused."""
-        changes = {"task": kind, "steps": 30, "pause_below": 2.2} | mixture
+        changes = {"task": kind, "steps": 30} | mixture
         whole, killed = tmp_path / "whole", tmp_path / "killed"
         for folder in (whole, killed):
             folder.mkdir()
@@ -52,6 +54,9 @@ class TestResume:
         assert server.finish(server.start(killed, pictures, **changes))[:2] == ("done", 30)
         assert server.finish(undisturbed)[:2] == ("done", 30)
         assert_same_end(killed, whole)
+        paused = sum(float(row["paused"]) for row in rows(whole))
+        assert (paused > 0) == ("pause_below" in mixture)
+        assert paused < len(rows(whole)), "the discriminator never moved"
         names = tensors(state(killed))
         assert any(name.startswith("/adversary/network/") and name.endswith("._u") for name in names)
         assert any(name.startswith("/adversary/optimizer/") and name.endswith("exp_avg") for name in names)
