@@ -55,7 +55,9 @@ def tables() -> set[str]:
     names |= {
         f"colorize_{loss}" for rows in RECORD["colorization"].values() for loss in rows if loss != "grey"
     }
-    return names | {f"vae_{name}" for name, row in RECORD["vae"].items() if "kl" in dict(row or {})}
+    return names | {
+        f"vae_{name}" for name, row in RECORD["vae"].items() if isinstance(row, dict) and "kl" in row
+    }
 
 
 def test_everything_that_ships_is_in_the_record():
