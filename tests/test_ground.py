@@ -194,7 +194,9 @@ def test_wheel_holds_weights_and_pictures(tmp_path):
         weights = "assets/vgg16_features_fp16.safetensors"
         assert archive.read(f"pltutorial/{weights}") == (ROOT / "pltutorial" / weights).read_bytes()
         for folder, inside in (("pltutorial/assets", "pltutorial/assets"), ("data", "pltutorial/data")):
-            files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]  # networks, recipes, emoji, ...
+            files = [
+                path for path in (ROOT / folder).rglob("*") if path.is_file()
+            ]  # networks, recipes, emoji, ...
             assert {f"{inside}/{path.relative_to(ROOT / folder).as_posix()}" for path in files} <= names
         licences = {name.rsplit("/", 1)[1] for name in names if "/licenses/" in name}
         assert licences == {"LICENSE", "LICENSE-TEXT", "NOTICE"}
