@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 STAMP := .venv/.installed
 # `make setup EXTRAS=book` leaves the test tools out; PIP_ARGS is handed to pip, see README.md for torch without CUDA.
-EXTRAS ?= book,metrics,teach,test,train,video
+EXTRAS ?= book,export,metrics,teach,test,train,video
 PIP_ARGS ?=
 
 .PHONY: help setup book site lab test execute bench wall clean lock lint portable

@@ -1,7 +1,7 @@
 """Learned likeness in numbers: `python -m benchmarks.likeness [--runs FOLDER] [--write]`.
 
 Inverters, autoencoders and colourisers are judged on middle squares of 192 pixels of the photographs of data/test and
-data/content, VAEs on the emoji of data/emoji/test.tar; no network was trained on any of them. PSNR is of RGB; the
+data/content, VAEs on the emoji of data/emoji/test.zip; no network was trained on any of them. PSNR is of RGB; the
 perceptual distance is the shift-tolerant LPIPS (alex); the feature distance is the relative squared error in relu5 of
 that AlexNet; sharpness is the variance of the Laplacian of Y. Networks run as they do for users.
 
@@ -163,7 +163,7 @@ def photographs(folder: str) -> torch.Tensor:
 @cache
 def emoji(part: str) -> torch.Tensor:
     """All pictures of one part, (N, 3, 64, 64), in an order of their own that is always the same."""
-    pictures = Pictures(bundled(f"emoji/{part}.tar"), 64, zoom=(1.0, 1.0), flip=False)
+    pictures = Pictures(bundled(f"emoji/{part}.zip"), 64, zoom=(1.0, 1.0), flip=False)
     return torch.stack([pictures[number][0] for number in range(len(pictures))])
 
 
@@ -449,7 +449,7 @@ def held_out(name: str, found: dict) -> dict:
     if known is None:
         return {}
     if known["task"] == "vae":
-        numbers = {"data/emoji/test.tar": found.get("vae", {}).get(known["loss"])}
+        numbers = {"data/emoji/test.zip": found.get("vae", {}).get(known["loss"])}
     else:
         task = {"colorize": "colorization", None: "inversion"}.get(known["task"], known["task"])
         rows = {where: found.get(task, {}).get(where, {}) for where in SETS}

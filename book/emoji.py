@@ -1,4 +1,4 @@
-"""Draw the emoji of chapter 9: `python book/emoji.py [--font PATH] [--to FOLDER]` writes data/emoji/train.tar and test.tar.
+"""Draw the emoji of chapter 9: `python book/emoji.py [--font PATH] [--to FOLDER]` writes data/emoji/train.zip and test.zip.
 
 The pictures come from the colour bitmaps (109 px) of Noto Color Emoji, SIL Open Font License 1.1, as Debian's package
 fonts-noto-color-emoji installs it; version 2.042 was used. One code point gives one picture: 64 x 64, RGB, over
@@ -18,8 +18,8 @@ import argparse
 import io
 import re
 import sys
-import tarfile
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -156,12 +156,12 @@ def encode(picture: Image.Image) -> bytes | None:
 
 
 def archive(path: Path, members: dict[str, bytes]) -> None:
-    """A tar of the members in their order, the same bytes on every run."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+    """A zip of the members in their order, not compressed again: the same bytes on every run and system."""
+    with zipfile.ZipFile(path, "w") as target:
         for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
+            member = zipfile.ZipInfo(name)  # of 1980, the earliest time a zip can tell
+            member.create_system = 3
+            target.writestr(member, data)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -190,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     parts["train"] = [name for name in names if name not in set(parts["test"])]
     given.to.mkdir(parents=True, exist_ok=True)
     for part, chosen in sorted(parts.items()):
-        path = given.to / f"{part}.tar"
+        path = given.to / f"{part}.zip"
         archive(path, {name: members[name] for name in chosen})
         print(f"{path.name}: {len(chosen)} pictures, {path.stat().st_size / 1e6:.2f} MB")
     print(f"left out: {len(drawn) - len(kept)} like another, {len(kept) - len(names)} of too fine detail")

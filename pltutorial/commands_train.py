@@ -35,7 +35,7 @@ _Output = Annotated[
 _Data = Annotated[
     str | None,
     typer.Option(
-        help="A folder of pictures, a .tar, or shards such as coco-{000..117}.tar; the bundled ones if left out."
+        help="A folder of pictures, a .tar or .zip, or shards such as coco-{000..117}.tar; the bundled ones if left out."
     ),
 ]
 _Note = Annotated[
@@ -124,7 +124,7 @@ def vae(settings: VAESettings, output: _Output, data: _Data = None, data_note: _
     from .likeness_training import VAETask, likeness_card
 
     if data is None:
-        data = str(bundled("emoji/train.tar"))
+        data = str(bundled("emoji/train.zip"))
         data_note = data_note or "Noto Color Emoji, SIL Open Font License 1.1"
     _train(VAETask(settings), settings, likeness_card, output, data, data_note, "sample")
 

@@ -8,9 +8,12 @@ import math
 import os
 import re
 import signal
+import struct
 import sys
 import tarfile
 import threading
+import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from .errors import InputError
 from .images import MAX_PIXELS, PICTURE_ENDINGS, open_picture, to_rgb
 
+SHARD_ENDINGS = (".tar", ".zip")
 _IN_A_ROW = 100  # so many unreadable pictures one after another are no accident
 _GRACE = 100  # the share of broken pictures is judged as if at least so many had been looked at
 
@@ -35,7 +39,7 @@ class Pictures(Dataset):
     is remembered between calls, so the number alone decides: any worker, any process and any resumed run
     gets the same crop.
 
-    Shards are read by seeking, not as a stream: each tar's table of members is read once, then a picture
+    Shards are read by seeking, not as a stream: each archive's table of members is read once, then a picture
     is one ``seek`` and one ``read``. A streaming reader (as for shards on the web) shuffles within a buffer,
     so its order depends on the number of workers, and a resumed run must read and throw away all that came
     before. The price is that shards must be files on a disk, and not compressed.
@@ -45,7 +49,7 @@ class Pictures(Dataset):
 
     Args:
         source: None for the bundled ``data/train``; a folder, with all pictures below it (or, where it holds
-            no picture, all ``.tar`` files below it); one ``.tar``; or shards such as
+            no picture, all ``.tar`` and ``.zip`` files below it); one ``.tar`` or ``.zip``; or shards such as
             ``coco-{000000..000117}.tar``.
         size: height and width of the crops in pixels.
         seed: decides order, crops and flips.
@@ -195,15 +199,17 @@ def _bundled() -> Path:
 
 
 class _Files:
-    """Where pictures lie: in files of their own, or at an offset in a tar.
+    """Where pictures lie: in files of their own, or at an offset in a tar or a zip.
 
     The names are one array, not a list of strings: worker processes then share its memory.
     """
 
-    def __init__(self, roots: list[Path], names: list[str], places: list[tuple[int, int, int]] | None):
+    def __init__(self, roots: list[Path], names: list[str], places: list[tuple[int, int, int, int]] | None):
         self.roots = roots
         self.names = numpy.array([os.fsencode(name) for name in names])
-        self.places = None if places is None else numpy.array(places, numpy.int64)  # shard, offset, size
+        self.places = (
+            None if places is None else numpy.array(places, numpy.int64)
+        )  # shard, offset, size, deflated
 
     def __len__(self) -> int:
         return len(self.names)
@@ -217,10 +223,16 @@ class _Files:
         """A path or a file in memory; nothing stays open, so that processes can fork."""
         if self.places is None:
             return self.roots[0] / os.fsdecode(self.names[i])
-        shard, offset, size = self.places[i].tolist()
+        shard, offset, size, deflated = self.places[i].tolist()
         with self.roots[shard].open("rb") as file:
             file.seek(offset)
-            return io.BytesIO(file.read(size))
+            data = file.read(size)
+        if deflated:
+            try:
+                data = zlib.decompress(data, -zlib.MAX_WBITS)
+            except zlib.error as problem:
+                raise OSError(f"its compressed bytes are damaged: {problem}") from None
+        return io.BytesIO(data)
 
 
 def _find(source: str | os.PathLike) -> _Files:
@@ -229,11 +241,11 @@ def _find(source: str | os.PathLike) -> _Files:
         names = _below(path, PICTURE_ENDINGS)
         if names:
             return _Files([path], names, None)
-        shards = [path / name for name in _below(path, (".tar",))]
+        shards = [path / name for name in _below(path, SHARD_ENDINGS)]
         if not shards:
             raise InputError(
                 f"there is no picture below the folder {str(path)!r}; give a folder with "
-                f"{', '.join(PICTURE_ENDINGS)} or .tar files"
+                f"{', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
             )
         return _members(shards, source)
     shards = [Path(name) for name in _expand(str(source))]
@@ -241,7 +253,7 @@ def _find(source: str | os.PathLike) -> _Files:
     if missing is not None:
         what = "does not exist" if not missing.exists() else "is a folder"
         raise InputError(
-            f"{str(missing)!r} {what}; give a folder of pictures, a .tar, or shards such as name-{{000..117}}.tar"
+            f"{str(missing)!r} {what}; give a folder of pictures, a .tar or .zip, or shards such as name-{{000..117}}.tar"
         )
     return _members(shards, source)
 
@@ -281,28 +293,52 @@ def _expand(pattern: str) -> list[str]:
 
 
 def _members(shards: list[Path], source: str | os.PathLike) -> _Files:
-    """The pictures in tar files, from their tables of members."""
+    """The pictures in tar and zip files, from their tables of members."""
     names, places = [], []
     for number, shard in enumerate(shards):
+        zipped = shard.suffix.lower() == ".zip"
         try:
-            with tarfile.open(shard, "r:") as archive:
-                for member in archive:
-                    base = member.name.rsplit("/", 1)[-1]
-                    hidden = base.startswith(".")
-                    if member.isreg() and not hidden and base.lower().endswith(PICTURE_ENDINGS):
-                        names.append(member.name)
-                        places.append((number, member.offset_data, member.size))
-            if not _ends(shard):
-                raise tarfile.ReadError("its end is missing")
-        except (tarfile.TarError, OSError) as problem:
+            for name, *place in (_in_zip if zipped else _in_tar)(shard):
+                base = name.rsplit("/", 1)[-1]
+                if not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
+                    names.append(name)
+                    places.append((number, *place))
+        except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
+            kind = "zip file with deflated or plain members" if zipped else "uncompressed tar file"
             raise InputError(
-                f"{str(shard)!r} is not a whole, uncompressed tar file ({problem}); make or download it again"
+                f"{str(shard)!r} is not a whole, {kind} ({problem}); make or download it again"
             ) from None
     if not names:
         raise InputError(
-            f"there is no picture in {str(source)!r}; give tar files that hold {', '.join(PICTURE_ENDINGS)}"
+            f"there is no picture in {str(source)!r}; give tar or zip files that hold {', '.join(PICTURE_ENDINGS)}"
         )
     return _Files(shards, names, places)
+
+
+def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
+    """Name, offset and size of each file of a tar, and that none is deflated."""
+    with tarfile.open(shard, "r:") as archive:
+        for member in archive:
+            if member.isreg():
+                yield member.name, member.offset_data, member.size, False
+    if not _ends(shard):
+        raise tarfile.ReadError("its end is missing")
+
+
+def _in_zip(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
+    """Name, offset and stored size of each file of a zip, and whether it is deflated."""
+    with zipfile.ZipFile(shard) as archive, shard.open("rb") as file:
+        for member in archive.infolist():
+            if member.is_dir():
+                continue
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
+                raise zipfile.BadZipFile(f"{member.filename} is encrypted or packed in a rare way")
+            file.seek(member.header_offset)
+            header = file.read(30)  # its name and extra field may be longer than in the table
+            if header[:4] != b"PK\3\4":
+                raise zipfile.BadZipFile(f"{member.filename} is not where the table says")
+            start = member.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
+            yield member.filename, start, member.compress_size, member.compress_type == zipfile.ZIP_DEFLATED
 
 
 def _ends(shard: Path) -> bool:

@@ -26,7 +26,7 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 def bundled_names(folder: str) -> list[str]:
     """Names of the bundled pictures of one folder: ``content``, ``style``, ``train`` or ``test``.
 
-    The folder ``emoji`` holds tar files of pictures, ``train.tar`` and ``test.tar``, for :class:`Pictures`.
+    The folder ``emoji`` holds zip files of pictures, ``train.zip`` and ``test.zip``, for :class:`Pictures`.
 
     Raises:
         InputError: there is no such folder; the sentence suggests the nearest.
@@ -39,15 +39,15 @@ def bundled_names(folder: str) -> list[str]:
         raise InputError(f"there is no bundled folder {folder!r}; {nearest(folder, folders)}")
     entries = list((root / folder).iterdir())
     pictures = [entry.stem for entry in entries if entry.suffix in PICTURE_ENDINGS]
-    return sorted(pictures + [entry.name for entry in entries if entry.suffix == ".tar"])
+    return sorted(pictures + [entry.name for entry in entries if entry.suffix == ".zip"])
 
 
 def bundled(name: str) -> Path:
-    """Path of a bundled picture, or tar of pictures, from any working directory and from an installed wheel.
+    """Path of a bundled picture, or zip of pictures, from any working directory and from an installed wheel.
 
     Args:
-        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``; a tar is named in full,
-            such as ``"emoji/train.tar"``.
+        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``; a zip is named in full,
+            such as ``"emoji/train.zip"``.
 
     Raises:
         InputError: there is no such picture; the sentence suggests the nearest.
@@ -55,7 +55,7 @@ def bundled(name: str) -> Path:
     Taught in chapter 1.
     """
     folder, _, stem = str(name).partition("/")
-    stem = stem if stem.endswith(".tar") else Path(stem).stem
+    stem = stem if stem.endswith(".zip") else Path(stem).stem
     names = bundled_names(folder)
     if stem not in names:
         raise InputError(f"there is no bundled picture {name!r}; {nearest(stem, names)}")

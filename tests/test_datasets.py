@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -41,6 +42,14 @@ def fill(folder: Path, count: int = 8, sides: tuple[int, int] = (40, 60)) -> Pat
 def which(crop: torch.Tensor) -> int:
     """The number of the picture that a crop of :func:`fill` was cut from."""
     return round(float(crop[2].mean()) * 25.5)
+
+
+def zipped(folder: Path, path: Path, method: int) -> Path:
+    """The folder's pictures in one zip, in the order of their names."""
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for picture in sorted(folder.rglob("*.*")):
+            archive.write(picture, picture.relative_to(folder).as_posix())
+    return path
 
 
 def pack(folder: Path, target: Path, count: int) -> str:
@@ -286,6 +295,40 @@ class TestSources:
             Pictures(tmp_path / "zipped.tar")
         with refused("01.png", "tar"):
             Pictures(folder / "a" / "01.png")
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    def test_a_zip_gives_the_crops_of_the_folder(self, folder, tmp_path, method):
+        path = zipped(folder, tmp_path / "pictures.zip", method)
+        expected = crops(Pictures(folder, 32), range(20))
+        assert torch.equal(crops(Pictures(path, 32), range(20)), expected)
+        (tmp_path / "zips").mkdir()
+        zipped(folder, tmp_path / "zips" / "a.zip", method)
+        assert torch.equal(crops(Pictures(tmp_path / "zips", 32), range(20)), expected)
+
+    def test_a_zip_that_cannot_be_read(self, folder, tmp_path):
+        whole = zipped(folder, tmp_path / "whole.zip", zipfile.ZIP_DEFLATED).read_bytes()
+        cut = tmp_path / "cut.zip"
+        cut.write_bytes(whole[:-30])
+        with refused("cut.zip", "not a whole", "again"):
+            Pictures(cut, 32)
+        with refused("rare.zip", "packed in a rare way"):
+            Pictures(zipped(folder, tmp_path / "rare.zip", zipfile.ZIP_BZIP2), 32)
+        with zipfile.ZipFile(tmp_path / "notes.zip", "w") as archive:
+            archive.writestr("notes.txt", "no picture")
+        with refused("no picture in", "notes.zip"):
+            Pictures(tmp_path / "notes.zip", 32)
+
+    def test_a_damaged_picture_of_a_zip_is_named(self, folder, tmp_path):
+        path = zipped(folder, tmp_path / "pictures.zip", zipfile.ZIP_DEFLATED)
+        with zipfile.ZipFile(path) as archive:
+            member = archive.infolist()[0]
+        data = bytearray(path.read_bytes())
+        start = member.header_offset + 30 + len(member.filename)
+        data[start : start + 8] = b"\xff" * 8
+        path.write_bytes(bytes(data))
+        broken = {name for n in range(8) for name in Pictures(path, 32)[n][1]}
+        assert len(broken) == 1
+        assert f"pictures.zip/{member.filename}" in broken.pop()
 
     @pytest.mark.parametrize(
         ("given", "word"),

@@ -210,7 +210,7 @@ def test_card_gets_its_own_numbers():
     assert benchmark.held_out("invert_relu4_3_image", found) == by | {"data/test": {"psnr": 20}}
     both = {"data/test": {"psnr": 22}, "data/content": {"psnr": 23}}
     assert benchmark.held_out("colorize_gan", found) == by | both
-    assert benchmark.held_out("vae_pixel", found) == by | {"data/emoji/test.tar": {"kl": 30}}
+    assert benchmark.held_out("vae_pixel", found) == by | {"data/emoji/test.zip": {"kl": 30}}
     assert benchmark.held_out("invert_relu3_3_image", found) == {}
     assert benchmark.held_out("vae_gan_discriminator", found) == {}
 
