@@ -9,3 +9,4 @@ __all__ = ["command", "device", "network", "phi", "photo", "pictures", "server",
 
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("PLTUTORIAL_PROGRESS", "off")  # no test writes into the record of who runs it

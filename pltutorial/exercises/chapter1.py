@@ -10,9 +10,14 @@ import torch
 from ..errors import InputError
 from ..images import check_image
 from ..losses import pixel_loss
-from .verdicts import answer_of, judge
+from .verdicts import answer_of, exercise, judge
 
 
+@exercise(
+    chapter=1,
+    label="ex-pixel-psnr",
+    second="take the mean of the squared differences over all pixels and channels first, then one logarithm.",
+)
 def check_psnr(answer: Callable[[torch.Tensor, torch.Tensor], float]) -> bool:
     """Check ``answer(output, target)``: the PSNR in decibels of two images (1, 3, H, W) in [0, 1].
 
