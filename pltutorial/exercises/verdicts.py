@@ -210,7 +210,7 @@ def _settings() -> dict[str, object]:
         folder = os.getcwd()  # noqa: PTH109  (the same string that os.chdir takes)
     except OSError:
         folder = ""
-    kind, keys, *rest = numpy.random.get_state()
+    kind, keys, *rest = numpy.random.get_state()  # noqa: NPY002
     return {
         "torch's random seed": torch.initial_seed(),
         "NumPy's random numbers": (kind, keys.tobytes(), *rest),
@@ -227,7 +227,7 @@ def _settings() -> dict[str, object]:
 def _kept_settings() -> Iterator[None]:
     """Put all global settings back. Within, numbers are float32 and the generators have seeds of their own."""
     settings = _settings()
-    states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()
+    states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()  # noqa: NPY002
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     torch.default_generator.manual_seed(int.from_bytes(os.urandom(6), "little"))
     with (
@@ -240,7 +240,7 @@ def _kept_settings() -> Iterator[None]:
             yield
         finally:
             torch.set_rng_state(states[0])
-            numpy.random.set_state(states[1])
+            numpy.random.set_state(states[1])  # noqa: NPY002
             random.setstate(states[2])
             if on_gpu is not None:
                 torch.cuda.set_rng_state_all(on_gpu)

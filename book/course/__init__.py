@@ -1,0 +1,1 @@
+"""The course made of the book: notebooks for students, graded assignments, and their grading."""
