@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+from web import PACKAGES, SOURCE, BuildError, stage_live
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BUILD, LOCK = ROOT / "notebooks", ROOT / "build", ROOT / "requirements.lock"
 CELL_TIMEOUT = 600
@@ -36,10 +38,6 @@ PORTABLE_RUNS = (
     {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"},
     {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "2"},
 )
-
-
-class BuildError(Exception):
-    """What went wrong, in one sentence that names the file."""
 
 
 def chapter_paths() -> list[Path]:
@@ -228,8 +226,10 @@ def refresh_text(source: Path, done: Path) -> None:
 
 def build_site(notebooks: Path, target: Path) -> Path:
     """Build the site of book/ and the given notebooks; warnings are errors. Returns its first page."""
+    # The live page is laid out after the chapters and has a key of its own: a change of it runs no Sphinx.
+    live = {*PACKAGES, *files_under(str(SOURCE))}
     sources = [
-        *files_under("book", "pltutorial", "data"),
+        *(path for path in files_under("book", "pltutorial", "data") if path not in live),
         *sorted(notebooks.glob("[0-9][0-9]_*.ipynb")),
         LOCK,
     ]
@@ -238,9 +238,16 @@ def build_site(notebooks: Path, target: Path) -> Path:
         target / "key",
         target / "_build" / "html" / "index.html",
     )
-    if page.exists() and key_file.exists() and key_file.read_text() == key:
-        return page
-    key_file.unlink(missing_ok=True)
+    if not (page.exists() and key_file.exists() and key_file.read_text() == key):
+        key_file.unlink(missing_ok=True)
+        build_pages(notebooks, target)
+        key_file.write_text(key)
+    stage_live(page.parent)
+    return page
+
+
+def build_pages(notebooks: Path, target: Path) -> None:
+    """Have Sphinx set the pages and chapters anew."""
     tree = target / "source"
     stage(notebooks, tree)
     # Everything is read anew: docstrings are no file of the tree, so Sphinx would not see them change.
@@ -252,14 +259,13 @@ def build_site(notebooks: Path, target: Path) -> Path:
     # Jupyter Book's own closing lines name other paths; warnings and errors go to stderr and are shown.
     if subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL).returncode:
         raise BuildError("the site was not built: see the warnings above, each of which counts as an error")
-    key_file.write_text(key)
-    return page
 
 
 def stage(notebooks: Path, tree: Path) -> None:
     """Lay out pages and notebooks as in the repository, so that relative links work here and in Lab."""
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(ROOT / "book", tree / "book", ignore=shutil.ignore_patterns("__pycache__", "build.py"))
+    ignored = shutil.ignore_patterns("__pycache__", "build.py", "live", "node_modules")
+    shutil.copytree(ROOT / "book", tree / "book", ignore=ignored)
     for folder in ("content", "style"):
         shutil.copytree(ROOT / "data" / folder, tree / "data" / folder)
     (tree / "notebooks").mkdir()
