@@ -11,11 +11,11 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from string import Template
 from typing import Any
 
 import numpy
@@ -224,7 +224,8 @@ def frame_slider(
 ) -> None:
     """Show frames one at a time over a slider that works without a kernel, published or from a file.
 
-    Arrow keys move it, and a screen reader reads each frame's label and alternative text.
+    Arrow keys, Home, End, the page keys or a finger move it, and a screen reader reads each frame's label and
+    alternative text. A button lays the frames side by side; so do print and readers without JavaScript.
 
     Args:
         frames: pictures of one size, as for `show`.
@@ -245,14 +246,13 @@ def frame_slider(
     """
     panels = panels_of(frames, scale)
     labels = [_plain(label) for label in labels]
-    slug = re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-")
     if len(panels) < 2 or len({panel.shape for panel in panels}) != 1:
         raise InputError(f"frame_slider was given {_sizes(panels)}; give at least two pictures of one size.")
     if len(labels) != len(panels):
         raise InputError(
             f"frame_slider was given {len(labels)} labels for {len(panels)} frames; give one a frame."
         )
-    if not alt.strip() or not slug:
+    if not alt.strip() or not _slug(str(name)):
         raise InputError(
             "frame_slider was given no alt text or no name; describe the picture and name the slider."
         )
@@ -260,24 +260,8 @@ def frame_slider(
         raise InputError(f"frame_slider cannot start at frame {start}; frames are 0 to {len(panels) - 1}.")
     limits = limits_of(panels, scale)
     pictures = [fit(rgb(panel, limits, cmap), width, 2 * width) for panel in panels]
-    sources = [f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}" for picture in pictures]
-    shown = sources[start]
-    sources[start] = ""  # it is in the page already, as the first frame
-    data = json.dumps({"alt": alt, "labels": labels, "frames": sources}, ensure_ascii=True).replace(
-        "<", "\\u003c"
-    )
-    page = _SLIDER.format(
-        id=f"frame-slider-{slug}",
-        source=shown,
-        alt=html.escape(f"{alt}, {labels[start]}"),
-        name=html.escape(str(name)),
-        label=html.escape(labels[start]),
-        width=pictures[0].width,
-        height=pictures[0].height,
-        last=len(panels) - 1,
-        start=start,
-        data=data,
-    )
+    frames = [f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}" for picture in pictures]
+    page = _slider_page(str(name), labels, alt, frames, pictures[0].size, start)
     line = f"frame_slider: {name} = {' '.join(labels)}, {_facts(panels, scale, facts)}"
     _display({"text/html": page}, line)
 
@@ -432,34 +416,97 @@ def _display(bundle: dict[str, str], line: str) -> None:
     display({**bundle, "text/plain": line}, raw=True)
 
 
-# The data attribute keeps JupyterLab from taking the arrow keys for itself.
-# No colours are set, so that the page's own (light or dark) hold; the script's names stay in one function.
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _slider_page(
+    name: str, labels: Sequence[str], alt: str, frames: Sequence[str], size: tuple[int, int], start: int
+) -> str:
+    """A slider's HTML: every frame is a picture of its own, so that print and readers without scripts get all."""
+    shown = max(size[0], min(2 * size[0], 384))  # small frames are shown at up to twice their size
+    box = max(shown, 288)
+    last, room = len(frames) - 1, max(1, box // (8 * max(map(len, labels)) + 8) - 1)
+    # As many labels below the slider as fit: each, or every second, third ...; the first and the last always.
+    step = next(
+        step for step in range(1, last + 1) if last % step == 0 and (last // step <= room or step == last)
+    )
+    figures = [
+        f'{"<figure class=on>" if i == start else "<figure>"}<img src="{frame}" alt="{html.escape(f"{alt}, {label}")}" '
+        f'width="{size[0]}" height="{size[1]}"><figcaption>{html.escape(label)}</figcaption></figure>'
+        for i, (frame, label) in enumerate(zip(frames, labels, strict=True))
+    ]
+    parts = {
+        "id": f"frame-slider-{_slug(name)}",
+        "name": html.escape(name),
+        "label": html.escape(labels[start]),
+    }
+    parts["ticks"] = "".join(f"<i>{html.escape(label)}</i>" for label in labels[::step])
+    return Template(_SLIDER).substitute(
+        parts, figures="\n".join(figures), shown=shown, box=box, last=last, start=start
+    )
+
+
+# The data attribute keeps JupyterLab from taking the arrow keys for itself. No colours are set, so that the page's
+# own (light or dark) hold; the script's names stay in one function. A frame is decoded before it is shown, and its
+# neighbours after it, so that nothing flickers; the frame before stays beneath it while it fades in.
 _SLIDER = """\
-<div class="frame-slider" id="{id}" style="max-width:{width}px;margin:0 0 1rem">
-<img src="{source}" alt="{alt}" width="{width}" height="{height}" \
-style="display:block;width:100%;height:auto">
-<label style="display:block;margin-top:.5rem"><span>{name}</span> = <output aria-live="off">{label}</output>
-<input type="range" min="0" max="{last}" step="1" value="{start}" autocomplete="off" aria-label="{name}" \
-data-lm-suppress-shortcuts="true" aria-valuetext="{label}" \
-style="display:block;width:100%;min-height:2.2rem;margin:0;cursor:pointer"></label>
-<noscript><p>The slider needs JavaScript; its first frame is shown.</p></noscript>
+<div class="frame-slider" id="$id" style="max-width:${box}px" data-lm-suppress-shortcuts="true">
+<style>
+.frame-slider{--frame:none;--area:1/1;--columns:none;--one:contents;margin:0 0 1rem}
+.frame-slider>div{display:grid;grid-template-columns:var(--columns);gap:.5rem}
+.frame-slider figure{display:var(--frame);grid-area:var(--area);width:100%;margin:0;break-inside:avoid}
+.frame-slider .on,.frame-slider .under{display:block}
+.frame-slider .on{z-index:1}
+.frame-slider img{display:block;width:100%;height:auto}
+.frame-slider figcaption{display:var(--frame);margin:0;text-align:left}
+.frame-slider p{display:flex;align-items:center;gap:.3em;margin:.5rem 0 0}
+.frame-slider p span,.frame-slider section{display:var(--one)}
+.frame-slider button{margin-left:auto;padding:0 .6em;min-height:28px;font:inherit;font-size:.8em}
+.frame-slider input{display:block;width:100%;height:44px;margin:0;cursor:pointer}
+.frame-slider section p{justify-content:space-between;margin:-.4rem 0 0;font-size:.8em}
+.frame-slider i{font-style:normal}
+.frame-slider.all{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
+.frame-slider.all,.frame-slider.all>div{max-width:none!important}
+@media print,(scripting:none){
+.frame-slider{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
+.frame-slider,.frame-slider>div{max-width:none!important}
+.frame-slider button{display:none}
+}
+</style>
+<div style="max-width:${shown}px">
+$figures
+</div>
+<p><b>$name</b><span> = <output aria-live="off">$label</output></span><button type="button" aria-pressed="false">\
+side by side</button></p>
+<section><input type="range" min="0" max="$last" step="1" value="$start" autocomplete="off" aria-label="$name" \
+aria-valuetext="$label"><p aria-hidden="true">$ticks</p></section>
 <script>
-(function () {{
-  var script = document.currentScript;
-  var box = (script && script.closest(".frame-slider")) || document.getElementById("{id}");
+(() => {
+  const script = document.currentScript, calm = matchMedia("(prefers-reduced-motion: reduce)");
+  const box = (script && script.closest(".frame-slider")) || document.getElementById("$id");
   if (!box) return;
-  var image = box.querySelector("img"), range = box.querySelector("input");
-  var output = box.querySelector("output");
-  var data = {data};
-  data.frames[{start}] = image.getAttribute("src");
-  range.addEventListener("input", function () {{
-    var i = Number(range.value);
-    image.src = data.frames[i];
-    image.alt = data.alt + ", " + data.labels[i];
-    output.textContent = data.labels[i];
-    range.setAttribute("aria-valuetext", data.labels[i]);
-  }});
-}})();
+  const one = (selector) => box.querySelector(selector), frames = box.querySelectorAll("figure");
+  const range = one("input"), button = one("button");
+  const decode = async (i) => frames[i] && frames[i].firstChild.decode().catch(() => {});
+  const neighbours = () => [-1, 1].forEach((way) => decode(+range.value + way));
+  range.oninput = async () => {
+    const i = +range.value, now = frames[i], label = now.lastChild.textContent;
+    one("output").textContent = label;
+    range.setAttribute("aria-valuetext", label);
+    await decode(i);
+    const old = one(".on");
+    if (i !== +range.value || now === old) return;
+    frames.forEach((frame) => { frame.className = frame === now ? "on" : ""; });
+    if (!calm.matches) {
+      old.className = "under";
+      now.animate({opacity: [0, 1]}, 150).onfinish = () => old.classList.remove("under");
+    }
+    neighbours();
+  };
+  range.onfocus = range.onpointerenter = neighbours;
+  button.onclick = () => button.setAttribute("aria-pressed", box.classList.toggle("all"));
+})();
 </script>
 </div>
 """

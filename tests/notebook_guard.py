@@ -160,20 +160,25 @@ def blank(encoded: str) -> Iterator[str]:
         yield "a picture is blank"
 
 
+FRAME = re.compile(
+    r'<figure[^>]*><img src="data:image/jpeg;base64,([^"]+)" alt="([^"]*)"[^>]*><figcaption>([^<]*)</figcaption>'
+)
+
+
 def slider(page: str) -> Iterator[str]:
-    """A slider's frames can be decoded, differ, and have alt text and labels."""
-    data = re.search(r"var data = (\{.*\});", page)
-    first = re.search(r'<img src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)"', page)
-    if not data or not first:
-        yield "a frame slider lacks its frames or its alt text"
+    """A slider's frames can be decoded, differ, are described and labelled, and its control reaches each."""
+    frames = FRAME.findall(page)
+    last = re.search(r'<input type="range" min="0" max="(\d+)" [^>]*aria-label="[^"]+"', page)
+    if not last or len(frames) != int(last[1]) + 1 or page.count("<figure") != len(frames):
+        yield "a frame slider lacks a frame, or a control that reaches every frame"
         return
-    stored = json.loads(data[1])
-    if not stored["alt"].strip() or not all(label.strip() for label in stored["labels"]):
+    if not all(alt.strip() and label.strip() for _, alt, label in frames):
         yield "a frame slider has frames without description"
-    frames = [frame.rpartition(",")[2] or first[1] for frame in stored["frames"]]
-    if len(frames) != len(stored["labels"]) or len(set(frames)) < 2:
+    if len({label for *_, label in frames}) < len(frames):
+        yield "a frame slider has two frames of one label"
+    if len({frame for frame, *_ in frames}) < 2:
         yield "a frame slider changes nothing"
-    for frame in frames:
+    for frame, *_ in frames:
         yield from blank(frame)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import re
 
 import nbformat
 import numpy
@@ -153,17 +154,26 @@ def _same_name(notebook):
     code(notebook, "live_panel").metadata["mystnb"]["figure"]["name"] = "fig-noise-0"
 
 
-def _still_slider(notebook):
+def _change_slider(notebook, pattern: str, new: str) -> None:
     data = code(notebook, "frame_slider").outputs[0].data
-    shown = data["text/html"].partition('src="')[2].partition('"')[0]
-    start = data["text/html"].index('"", "data:') + 5
-    end = data["text/html"].index('"', start)
-    data["text/html"] = data["text/html"][:start] + shown + data["text/html"][end:]
+    data["text/html"], times = re.subn(pattern, new, data["text/html"])
+    assert times
+
+
+def _still_slider(notebook):
+    _change_slider(notebook, r'src="([^"]+)"(.*\n<figure><img) src="[^"]+"', r'src="\1"\2 src="\1"')
 
 
 def _slider_alt(notebook):
-    data = code(notebook, "frame_slider").outputs[0].data
-    data["text/html"] = data["text/html"].replace('alt="Noise, a"', 'alt=""')
+    _change_slider(notebook, 'alt="Noise, a"', 'alt=""')
+
+
+def _slider_short(notebook):
+    _change_slider(notebook, 'max="1"', 'max="2"')
+
+
+def _slider_label(notebook):
+    _change_slider(notebook, "<figcaption>b", "<figcaption>a")
 
 
 def _elsewhere(notebook):
@@ -262,7 +272,9 @@ def _no_formula(notebook):
         (_two_pictures, "2 pictures under one caption"),
         (_same_name, "is used by 2 figures"),
         (_still_slider, "changes nothing"),
-        (_slider_alt, "lacks its frames or its alt text"),
+        (_slider_alt, "frames without description"),
+        (_slider_short, "a control that reaches every frame"),
+        (_slider_label, "two frames of one label"),
         (_elsewhere, "loads something from elsewhere"),
         (_tag, "skip-execution"),
         (_path_in_output, "absolute path"),
