@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
+from .commands_class import doctor, progress
 from .commands_data import app as data
 from .commands_likeness import colorize, invert, sample
 from .commands_restore import denoise, inpaint, upscale
@@ -190,72 +191,8 @@ app.command()(colorize)
 app.command("models")(list_models)
 app.add_typer(data, name="data")
 app.add_typer(train, name="train")
-
-
-# Of the bundled pagoda against the pagoda mirrored left to right, 128 px, in float32 on a CPU.
-REFERENCE = {
-    "pixel loss": 0.150089,
-    "feature loss, relu3_3": 449878,
-    "Gram matrix, relu2_2, trace": 256268,
-    "style loss, relu4_3": 3.09545e6,
-    "total variation": 210.424,
-}
-
-
-def reference_numbers(device=None, precision: str = "float32") -> dict[str, float]:
-    """The five numbers that ``doctor`` compares with :data:`REFERENCE`."""
-    from .images import bundled, read_image
-    from .losses import feature_loss, gram_matrix, pixel_loss, style_loss, total_variation
-    from .vgg import LossNetwork
-
-    network = LossNetwork(precision=precision, device=device)
-    image = read_image(bundled("content/pagoda"), 128).to(network.mean.device)
-    mirrored = image.flip(-1)
-    layers = ("relu2_2", "relu3_3", "relu4_3")
-    one, two = network(image, layers), network(mirrored, layers)
-    values = (
-        pixel_loss(image, mirrored),
-        feature_loss(one["relu3_3"], two["relu3_3"]),
-        gram_matrix(one["relu2_2"])[0].trace(),
-        style_loss(one["relu4_3"], two["relu4_3"]),
-        total_variation(image),
-    )
-    return dict(zip(REFERENCE, map(float, values), strict=True))
-
-
-@app.command()
-def doctor() -> None:
-    """Say what this machine computes with, and check five numbers against their expected values."""
-    import platform
-
-    import numpy
-    import PIL
-    import torch
-    import torchvision
-
-    from .device import best_device, best_precision
-
-    device = best_device()
-    packages = (("torch", torch), ("torchvision", torchvision), ("pillow", PIL), ("numpy", numpy))
-    print(
-        f"pltutorial {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    )
-    print(", ".join(f"{name} {module.__version__}" for name, module in packages))
-    print(
-        f"device {device}, precision {str(best_precision(device)).removeprefix('torch.')}, {torch.get_num_threads()} threads"
-    )
-    wrong = 0
-    for name, value in reference_numbers(device).items():
-        expected = REFERENCE[name]
-        good = abs(value - expected) <= 2e-3 * abs(expected)  # TF32 and other processors round differently
-        wrong += not good
-        print(f"{'ok   ' if good else 'WRONG'} {name}: {value:.5g}, expected {expected:.5g}")
-    if wrong:
-        print(
-            f"error: {wrong} of {len(REFERENCE)} numbers are wrong; install the package and torch again",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
+app.command()(doctor)
+app.command()(progress)
 
 
 if __name__ == "__main__":

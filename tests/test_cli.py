@@ -95,22 +95,6 @@ def test_reconstruct_and_texture_write_a_picture(arguments, command, photo, tmp_
     assert read_image(output).shape == (1, 3, 27, 32)
 
 
-def test_doctor_finds_the_expected_numbers(command):
-    code, printed, _ = command("doctor")
-    assert code == 0
-    assert printed.count("ok    ") == len(cli.REFERENCE) == 5
-    assert f"torch {torch.__version__}" in printed
-
-
-def test_doctor_sees_a_wrong_number(command, monkeypatch):
-    name = "style loss, relu4_3"
-    monkeypatch.setitem(cli.REFERENCE, name, cli.REFERENCE[name] * 1.01)
-    code, printed, errors = command("doctor")
-    assert code == 1
-    assert f"WRONG {name}" in printed
-    assert errors.startswith("error: 1 of 5")
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
