@@ -1,0 +1,191 @@
+/** Repainting: the controls, the picture and its divider, saving. */
+
+import { weights } from "./blend.js";
+import { divider } from "./divider.js";
+import { bytes, fileName, pixels, seconds } from "./format.js";
+import { get, hideProblem, meter, save, showProblem } from "./page.js";
+import { encodePng } from "./png.js";
+import { asProblem } from "./problem.js";
+
+/** @typedef {import("./source.js").Photo & {key: number}} Current */
+
+const FIRST = "great_wave";
+
+/**
+ * @param {import("./engine.js").Engine} engine
+ * @param {import("./types").ModelFile & import("./types").ModelFacts} model
+ * @param {import("./types").Samples} samples
+ * @returns {{repaint: (photo: Current) => void}}
+ */
+export function styleView(engine, model, samples) {
+  const styles = model.styles ?? [];
+  const names = styles.map(({ name }) => name);
+  const second = get("second", HTMLSelectElement);
+  const [mix, strength, size] = ["mix", "strength", "size"].map((id) => get(id, HTMLInputElement));
+  const [asIs, colors] = ["as-is", "colors"].map((id) => get(id, HTMLInputElement));
+  const [saveButton, share, cancel] = ["save", "share", "cancel"].map((id) => get(id, HTMLButtonElement));
+  const [status, compare, credit] = ["status", "compare", "credit"].map((id) => get(id, HTMLElement));
+  const view = divider(compare);
+  const clock = meter(get("progress", HTMLProgressElement), get("clock", HTMLElement));
+  /** @type {Current | null} */
+  let photo = null;
+  /** @type {{pixels: import("./types").Pixels, name: string} | null} */
+  let result = null;
+  let shown = -1; // key of the photo that is on the screen
+  let asked = 0;
+
+  get("styles", HTMLElement).replaceChildren(...styles.map(thumb));
+  second.append(...styles.map(({ name, title }) => new Option(title, name)));
+
+  /** @param {import("./types").StyleFacts} style */
+  function thumb({ name, title, artist }) {
+    const label = Object.assign(document.createElement("label"), { className: "thumb", title: `${artist}: ${title}` });
+    const input = Object.assign(document.createElement("input"), { type: "radio", name: "style", value: name, checked: name === FIRST });
+    input.setAttribute("aria-label", `${title}, ${artist}`);
+    const file = samples.styles[name]?.file;
+    if (file) label.append(Object.assign(new Image(160, 160), { src: `samples/${file}`, alt: "" }));
+    label.append(input);
+    return label;
+  }
+
+  const chosen = () => document.querySelector("input[name=style]:checked")?.getAttribute("value") ?? names[0];
+
+  function describe() {
+    const facts = samples.styles[chosen()];
+    get("style-title", HTMLElement).textContent = facts ? `${facts.author}: ${facts.title}` : chosen();
+    get("mix-value", HTMLOutputElement).value = `${mix.value} %`;
+    get("strength-value", HTMLOutputElement).value = `${strength.value} %`;
+    get("size-value", HTMLOutputElement).value = asIs.checked ? "as it is" : `${size.value} pixels`;
+    size.disabled = asIs.checked;
+    get("share-field", HTMLElement).hidden = !second.value || second.value === chosen();
+  }
+
+  /** @returns {import("./types").StyleJob} */
+  function job() {
+    const { blob, name, key } = /** @type {Current} */ (photo);
+    return {
+      type: "stylize",
+      blob,
+      name,
+      key,
+      model: { file: model.file, bytes: model.bytes },
+      largest: model.largest,
+      size: asIs.checked ? null : Number(size.value),
+      weights: weights(names, chosen(), second.value, Number(mix.value) / 100),
+      strength: Number(strength.value) / 100,
+      keepColors: colors.checked,
+    };
+  }
+
+  async function run() {
+    if (!photo) return;
+    const mine = ++asked;
+    const { key, name, credit: said } = photo;
+    const labels = [chosen(), second.value && second.value !== chosen() ? `${second.value}-${mix.value}` : ""];
+    hideProblem();
+    clock.start();
+    cancel.hidden = false;
+    compare.classList.add("busy");
+    saveButton.disabled = true;
+    let stage = "";
+    try {
+      const outcome = await engine.run(job(), (progress) => {
+        if (mine !== asked) return;
+        const { done, total, what } = progress;
+        if (progress.stage !== stage || what) {
+          const texts = {
+            download: `Fetching ${what} (${bytes(total)}) …`,
+            decode: "Reading the photo …",
+            compute: "Painting …",
+          };
+          if (status.textContent !== texts[progress.stage]) status.textContent = texts[progress.stage];
+          stage = progress.stage;
+        }
+        clock.at(progress.stage === "download" && total ? done / total : null);
+      });
+      if (mine !== asked || !outcome.before || !outcome.after) return;
+      show(outcome, key, said);
+      result = { pixels: outcome.after, name: fileName(name, labels.filter(Boolean).join("-")) };
+      saveButton.disabled = false;
+    } catch (error) {
+      if (mine !== asked) return;
+      const cancelled = asProblem(error).kind === "cancelled";
+      status.textContent = cancelled ? "Stopped. Change anything to begin again." : "There is no picture: see the message above.";
+      saveButton.disabled = !result;
+      showProblem(error, { again: run, less: () => ((asIs.checked = false), (size.value = "256"), change()) });
+    } finally {
+      if (mine === asked) {
+        clock.stop();
+        cancel.hidden = true;
+        compare.classList.remove("busy");
+      }
+    }
+  }
+
+  /** @param {import("./types").Outcome} outcome @param {number} key @param {string} said */
+  function show({ before, after, seconds: took, threads, original }, key, said) {
+    if (!before || !after) return;
+    view.show(before, after);
+    compare.hidden = false;
+    get("empty", HTMLElement).hidden = true;
+    credit.textContent = said;
+    const shrunk = original && asIs.checked && original.width !== before.width;
+    const size = `${pixels(before.width, before.height)}${shrunk ? `, shrunk from ${pixels(original.width, original.height)}` : ""}`;
+    status.textContent = took ? `Painted in ${seconds(took)}: ${size}.` : `Ready: ${size}.`;
+    get("threads", HTMLElement).textContent = `here on ${threads === 1 ? "one thread" : `${threads} threads`}`;
+    if (key !== shown && !matchMedia("(prefers-reduced-motion: reduce)").matches) reveal();
+    shown = key;
+  }
+
+  /** The divider sweeps once over a new photo. */
+  function reveal() {
+    const begin = performance.now();
+    let moved = false;
+    compare.addEventListener("pointerdown", () => (moved = true), { once: true });
+    compare.addEventListener("keydown", () => (moved = true), { once: true });
+    /** @param {number} now */
+    const step = (now) => {
+      if (moved) return;
+      const share = Math.min(1, Math.max(0, now - begin) / 900);
+      view.set(100 - 60 * (1 - (1 - share) ** 3));
+      if (share < 1) requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+  }
+
+  function change() {
+    describe();
+    run();
+  }
+
+  get("settings", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
+  get("settings", HTMLFormElement).addEventListener("change", ({ target }) => {
+    if (target !== strength) change();
+    else describe();
+  });
+  for (const input of [mix, size]) input.addEventListener("input", describe);
+  // The strength costs no run of the network, so it follows at once.
+  strength.addEventListener("input", () => {
+    describe();
+    if (!compare.classList.contains("busy")) run();
+    else strength.addEventListener("change", run, { once: true });
+  });
+  cancel.addEventListener("click", () => engine.cancel());
+  saveButton.addEventListener("click", async () => {
+    if (result) save(await encodePng(result.pixels), result.name);
+  });
+  share.hidden = !navigator.canShare?.({ files: [new File([], "print.png", { type: "image/png" })] });
+  share.addEventListener("click", async () => {
+    if (!result) return;
+    const file = new File([await encodePng(result.pixels)], result.name, { type: "image/png" });
+    await navigator.share({ files: [file] }).catch(() => {}); // the reader has closed the dialog
+  });
+  describe();
+
+  return {
+    repaint(given) {
+      photo = given;
+      run();
+    },
+  };
+}

@@ -1,0 +1,149 @@
+/** Shapes that more than one module of the live page speaks of; no code. */
+
+/** A picture in memory: red, green and blue planes one after the other, values in [0, 1]. */
+export interface Planes {
+  width: number;
+  height: number;
+  data: Float32Array<ArrayBuffer>;
+}
+
+/** A picture for the screen: RGBA, opaque, 8 bits. */
+export interface Pixels {
+  width: number;
+  height: number;
+  data: Uint8ClampedArray<ArrayBuffer>;
+}
+
+/** What the first bytes of a file say. */
+export interface Sniffed {
+  kind: string;
+  width?: number;
+  height?: number;
+}
+
+export interface StyleFacts {
+  name: string;
+  title: string;
+  artist: string;
+}
+
+export interface ModelFacts {
+  kind: "style" | "upscale";
+  bytes: number;
+  largest: number;
+  styles?: StyleFacts[];
+  factor?: number;
+  loss?: string;
+  reach?: number;
+}
+
+export interface SamplePhoto {
+  file: string;
+  title: string;
+  author: string;
+  licence: string;
+  width: number;
+  height: number;
+  thumb?: string;
+}
+
+export interface Samples {
+  photos: SamplePhoto[];
+  styles: Record<string, { file: string; title: string; author: string }>;
+}
+
+/** A model's file, and how many bytes it has, for the progress shown. */
+export interface ModelFile {
+  file: string;
+  bytes: number;
+}
+
+export interface LoadJob {
+  type: "load";
+  model: ModelFile;
+}
+
+export interface StyleJob {
+  type: "stylize";
+  blob: Blob;
+  name: string;
+  key: number;
+  model: ModelFile;
+  largest: number;
+  size: number | null;
+  weights: number[];
+  strength: number;
+  keepColors: boolean;
+}
+
+export interface UpscaleJob {
+  type: "upscale";
+  blob: Blob;
+  name: string;
+  key: number;
+  models: (ModelFile & { loss: string; reach: number })[];
+  factor: number;
+  size: number | null;
+  largest: number;
+  tile: number;
+}
+
+export interface MeasureJob {
+  type: "measure";
+  blob: Blob;
+  name: string;
+  key: number;
+}
+
+export type Job = LoadJob | StyleJob | UpscaleJob | MeasureJob;
+
+/** What is under way: a file coming in, a picture being decoded, a network at work. */
+export interface Progress {
+  stage: "download" | "decode" | "compute";
+  done: number;
+  total: number;
+  what?: string;
+}
+
+export interface Outcome {
+  /** The photo at the size the network saw. */
+  before?: Pixels;
+  after?: Pixels;
+  /** Of an enlargement: by loss, and "bicubic". */
+  enlarged?: Record<string, Pixels>;
+  /** Seconds in the network alone; 0 when only the strength has changed. */
+  seconds: number;
+  threads: number;
+  original?: { width: number; height: number };
+}
+
+export type ProblemKind = "input" | "network" | "memory" | "unsupported" | "broken" | "cancelled";
+
+export type FromWorker =
+  | { type: "ready" }
+  | ({ type: "progress"; id: number } & Progress)
+  | { type: "result"; id: number; outcome: Outcome }
+  | { type: "problem"; id: number; kind: ProblemKind; message: string };
+
+/** The little of a service worker's world that is used; its library cannot be loaded beside that of pages. */
+export interface Clients {
+  claim(): Promise<void>;
+  matchAll(options: { includeUncontrolled: boolean }): Promise<{ url: string; postMessage(message: unknown): void }[]>;
+}
+
+interface Lasting extends Event {
+  waitUntil(work: Promise<unknown>): void;
+}
+
+interface Fetching extends Event {
+  request: Request;
+  respondWith(answer: Promise<Response>): void;
+}
+
+export interface ServiceWorkerScope {
+  clients: Clients;
+  skipWaiting(): Promise<void>;
+  addEventListener(type: "install" | "activate", listener: (event: Lasting) => void): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+  addEventListener(type: "fetch", listener: (event: Fetching) => void): void;
+}

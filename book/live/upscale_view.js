@@ -1,0 +1,97 @@
+/** Enlarging four times: both networks and plain interpolation side by side, under one zoom. */
+
+import { draw } from "./divider.js";
+import { bytes, fileName, pixels, seconds } from "./format.js";
+import { get, hideProblem, meter, save, showProblem } from "./page.js";
+import { encodePng } from "./png.js";
+import { asProblem, Problem } from "./problem.js";
+import { linkedZoom } from "./zoom.js";
+
+const LARGEST = 1024; // longer side of what is enlarged: 4096 pixels then, as much as a phone's canvas holds
+
+/**
+ * @param {import("./engine.js").Engine} engine
+ * @param {(import("./types").ModelFile & import("./types").ModelFacts)[]} models
+ * @param {() => import("./style_view.js").Current | null} current
+ */
+export function upscaleView(engine, models, current) {
+  const size = get("enlarge-size", HTMLSelectElement);
+  const [start, cancel] = ["enlarge", "enlarge-cancel"].map((id) => get(id, HTMLButtonElement));
+  const status = get("enlarge-status", HTMLElement);
+  const bar = meter(get("enlarge-progress", HTMLProgressElement), null);
+  const canvases = [...get("panes", HTMLElement).querySelectorAll("canvas")];
+  const zoom = linkedZoom(canvases, (zoom) => (get("zoom-value", HTMLOutputElement).value = `${Math.round(100 * zoom)} %`));
+  /** @type {{pictures: Record<string, import("./types").Pixels>, name: string} | null} */
+  let result = null;
+
+  status.textContent = `The networks (${bytes(models.reduce((sum, model) => sum + model.bytes, 0))}) are fetched when you ask for them.`;
+
+  async function run() {
+    const photo = current();
+    if (!photo) return showProblem(new Problem("input", "There is no photo yet. Choose one above, then enlarge it."));
+    const { blob, name, key } = photo;
+    hideProblem();
+    bar.start();
+    start.disabled = true;
+    cancel.hidden = false;
+    try {
+      const outcome = await engine.run(
+        {
+          type: "upscale",
+          blob,
+          name,
+          key,
+          models: models.map(({ file, bytes, loss, reach }) => ({ file, bytes, loss: loss ?? file, reach: reach ?? 24 })),
+          factor: models[0].factor ?? 4,
+          size: size.value ? Number(size.value) : null,
+          largest: LARGEST,
+          tile: Math.min(...models.map(({ largest }) => largest)),
+        },
+        ({ stage, done, total, what }) => {
+          const texts = { download: `Fetching ${what} (${bytes(total)}) …`, decode: "Reading the photo …", compute: `Enlarging (${what} loss) …` };
+          if (status.textContent !== texts[stage]) status.textContent = texts[stage];
+          bar.at(total ? done / total : null);
+        },
+      );
+      if (!outcome.enlarged || !outcome.before) return;
+      show(outcome.enlarged, name);
+      const [from, to] = [outcome.before, outcome.enlarged.bicubic];
+      status.textContent = `Enlarged in ${seconds(outcome.seconds)}: from ${pixels(from.width, from.height)} to ${pixels(to.width, to.height)}.`;
+    } catch (error) {
+      status.textContent = asProblem(error).kind === "cancelled" ? "Stopped." : "There is no enlargement: see the message above.";
+      showProblem(error, { again: run, less: () => ((size.value = "256"), run()) });
+    } finally {
+      bar.stop();
+      start.disabled = false;
+      cancel.hidden = true;
+    }
+  }
+
+  /** @param {Record<string, import("./types").Pixels>} pictures @param {string} name */
+  function show(pictures, name) {
+    result = { pictures, name };
+    get("zoom", HTMLElement).hidden = false;
+    zoom.show(
+      canvases.map((canvas) => {
+        const picture = document.createElement("canvas");
+        draw(picture, pictures[canvas.dataset.loss ?? ""]);
+        return picture;
+      }),
+    );
+  }
+
+  get("enlarge-form", HTMLFormElement).addEventListener("submit", (event) => {
+    event.preventDefault();
+    run();
+  });
+  cancel.addEventListener("click", () => engine.cancel());
+  get("zoom-in", HTMLButtonElement).addEventListener("click", () => zoom.by(1.4));
+  get("zoom-out", HTMLButtonElement).addEventListener("click", () => zoom.by(1 / 1.4));
+  get("zoom-all", HTMLButtonElement).addEventListener("click", () => zoom.reset());
+  for (const button of get("panes", HTMLElement).querySelectorAll("button")) {
+    button.addEventListener("click", async () => {
+      const loss = button.dataset.save ?? "";
+      if (result) save(await encodePng(result.pictures[loss]), fileName(result.name, `x4-${loss}`));
+    });
+  }
+}
