@@ -134,7 +134,7 @@ def export_networks() -> Path:
     """Write the networks as ONNX with models.json, unless they are there of this very package. Returns the folder."""
     files = networks()
     code = [path for path in (ROOT / "pltutorial").glob("*.py") if not path.name.startswith("commands_")]
-    versions = [f"{name} {version(name)}" for name in ("torch", "onnx", "onnxscript")]
+    versions = [f"{name} {version(name)}" for name in ("torch", "onnx")]
     wanted = fingerprint([*code, *files.values(), DATA / "SOURCES.csv", Path(__file__)], *versions)
     target, stamp = NETWORKS / "models", NETWORKS / "exported"
     if stamp.is_file() and stamp.read_text() == wanted:
