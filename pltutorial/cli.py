@@ -14,6 +14,7 @@ import typer
 from . import __version__
 from .commands_class import doctor, progress
 from .commands_data import app as data
+from .commands_export import export, serve
 from .commands_likeness import colorize, invert, sample
 from .commands_restore import denoise, inpaint, upscale
 from .commands_stylize import list_models, list_styles, stylize
@@ -189,6 +190,8 @@ app.command()(invert)
 app.command()(sample)
 app.command()(colorize)
 app.command("models")(list_models)
+app.command()(export)
+app.command()(serve)
 app.add_typer(data, name="data")
 app.add_typer(train, name="train")
 app.command()(doctor)
