@@ -5,19 +5,20 @@ A check tries the answer on inputs of its own, so a result copied from the page 
 
 from __future__ import annotations
 
-from .chapter1 import check_best_picture, check_counterexample, check_psnr
+from .chapter1 import check_best_picture, check_counterexample, check_grey_loss, check_psnr
 from .chapter2 import check_feature_shape, check_receptive_field
 from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
 from .chapter4 import check_gatys_weight, check_luminance_transfer
 from .chapter5 import check_break_even, check_even_kernel
 from .chapter6 import check_same_when_small, check_unshuffle
-from .chapter7 import check_hole_psnr, check_posterior_mean
+from .chapter7 import check_hole_psnr, check_noisy_batch, check_posterior_mean
 from .chapter8 import check_best_pictures, check_pause
 from .chapter9 import check_gaussian_kl, check_sphere_walk
 
 __all__ = [
     "check_psnr",
     "check_best_picture",
+    "check_grey_loss",
     "check_counterexample",
     "check_feature_shape",
     "check_receptive_field",
@@ -32,6 +33,7 @@ __all__ = [
     "check_same_when_small",
     "check_hole_psnr",
     "check_posterior_mean",
+    "check_noisy_batch",
     "check_best_pictures",
     "check_pause",
     "check_gaussian_kl",
