@@ -453,59 +453,59 @@ def _slider_page(
 _SLIDER = """\
 <div class="frame-slider" id="$id" style="max-width:${box}px" data-lm-suppress-shortcuts="true">
 <style>
-.frame-slider{--frame:none;--area:1/1;--columns:none;--one:contents;margin:0 0 1rem}
-.frame-slider>div{display:grid;grid-template-columns:var(--columns);gap:.5rem}
-.frame-slider figure{display:var(--frame);grid-area:var(--area);width:100%;margin:0;break-inside:avoid}
-.frame-slider .on,.frame-slider .under{display:block}
-.frame-slider .on{z-index:1}
-.frame-slider img{display:block;width:100%;height:auto}
-.frame-slider figcaption{display:var(--frame);margin:0;text-align:left}
-.frame-slider p{display:flex;align-items:center;gap:.3em;margin:.5rem 0 0}
-.frame-slider p span,.frame-slider section{display:var(--one)}
-.frame-slider button{margin-left:auto;padding:0 .6em;min-height:28px;font:inherit;font-size:.8em}
-.frame-slider input{display:block;width:100%;height:44px;margin:0;cursor:pointer}
-.frame-slider section p{justify-content:space-between;margin:-.4rem 0 0;font-size:.8em}
-.frame-slider i{font-style:normal}
-.frame-slider.all{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
-.frame-slider.all,.frame-slider.all>div{max-width:none!important}
+.frame-slider{--frame:none;--area:1/1;--columns:none;--one:contents;margin:0 0 1rem;
+&>div{display:grid;grid-template-columns:var(--columns);gap:.5rem}
+figure{display:var(--frame);grid-area:var(--area);width:100%;margin:0;padding:0;break-inside:avoid}
+.on,.under{display:block}
+.on{z-index:1}
+img{display:block;width:100%;height:auto}
+figcaption{display:var(--frame);margin:0;text-align:left}
+p{display:flex;justify-content:space-between;gap:.5em;margin:.5rem 0 0}
+span span,section{display:var(--one)}
+button{flex:none;align-self:start;padding:0 .6em;min-height:28px;font:inherit;font-size:.8em}
+input{display:block;width:100%;height:44px;margin:0;cursor:pointer}
+section p{margin:-.4rem 0 0;font-size:.8em}
+i{font-style:normal}
+&.all{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
+&.all,&.all>div{max-width:none!important}
 @media print,(scripting:none){
-.frame-slider{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
-.frame-slider,.frame-slider>div{max-width:none!important}
-.frame-slider button{display:none}
-}
+&{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
+&,&>div{max-width:none!important}
+button{display:none}
+}}
 </style>
 <div style="max-width:${shown}px">
 $figures
 </div>
-<p><b>$name</b><span> = <output aria-live="off">$label</output></span><button type="button" aria-pressed="false">\
-side by side</button></p>
+<p><span><b>$name</b><span> = <output aria-live="off">$label</output></span></span>
+<button type="button" aria-pressed="false">side by side</button></p>
 <section><input type="range" min="0" max="$last" step="1" value="$start" autocomplete="off" aria-label="$name" \
 aria-valuetext="$label"><p aria-hidden="true">$ticks</p></section>
 <script>
 (() => {
-  const script = document.currentScript, calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const box = (script && script.closest(".frame-slider")) || document.getElementById("$id");
-  if (!box) return;
-  const one = (selector) => box.querySelector(selector), frames = box.querySelectorAll("figure");
-  const range = one("input"), button = one("button");
-  const decode = async (i) => frames[i] && frames[i].firstChild.decode().catch(() => {});
-  const neighbours = () => [-1, 1].forEach((way) => decode(+range.value + way));
-  range.oninput = async () => {
-    const i = +range.value, now = frames[i], label = now.lastChild.textContent;
-    one("output").textContent = label;
-    range.setAttribute("aria-valuetext", label);
-    await decode(i);
-    const old = one(".on");
-    if (i !== +range.value || now === old) return;
-    frames.forEach((frame) => { frame.className = frame === now ? "on" : ""; });
-    if (!calm.matches) {
-      old.className = "under";
-      now.animate({opacity: [0, 1]}, 150).onfinish = () => old.classList.remove("under");
-    }
-    neighbours();
-  };
-  range.onfocus = range.onpointerenter = neighbours;
-  button.onclick = () => button.setAttribute("aria-pressed", box.classList.toggle("all"));
+const script = document.currentScript, calm = matchMedia('(prefers-reduced-motion: reduce)');
+const box = (script && script.closest('.frame-slider')) || document.getElementById('$id');
+if (!box) return;
+const one = (selector) => box.querySelector(selector), frames = box.querySelectorAll('figure');
+const range = one('input'), button = one('button');
+const decode = async (i) => frames[i] && frames[i].firstChild.decode().catch(() => {});
+const neighbours = () => [-1, 1].forEach((way) => decode(+range.value + way));
+range.oninput = async () => {
+  const i = +range.value, now = frames[i], label = now.lastChild.textContent;
+  one('output').textContent = label;
+  range.setAttribute('aria-valuetext', label);
+  await decode(i);
+  const old = one('.on');
+  if (i !== +range.value || now === old) return;
+  frames.forEach((frame) => { frame.className = frame === now ? 'on' : ''; });
+  if (!calm.matches) {
+    old.className = 'under';
+    now.animate({opacity: [0, 1]}, 150).onfinish = () => old.classList.remove('under');
+  }
+  neighbours();
+};
+range.onfocus = range.onpointerenter = neighbours;
+button.onclick = () => button.setAttribute('aria-pressed', box.classList.toggle('all'));
 })();
 </script>
 </div>
