@@ -74,17 +74,14 @@ async function start() {
   const style = files.find(({ kind }) => kind === "style");
   if (!style) throw new Problem("broken", "The page is incomplete: it has no network. Tell whoever runs this site.");
 
-  /** @type {import("./style_view.js").Current | null} */
-  let current = null;
   let count = 0;
   const view = styleView(engine, style, samples);
   /** @param {import("./source.js").Photo} photo */
   const use = (photo) => {
     mark(-1);
-    current = { ...photo, key: ++count };
-    view.repaint(current);
+    view.repaint({ ...photo, key: ++count });
   };
-  upscaleView(engine, files.filter(({ kind }) => kind === "upscale"), () => current);
+  upscaleView(engine, files.filter(({ kind }) => kind === "upscale"), view.photo);
   photoSources(use, (error) => showProblem(error));
   const take = samplePhotos(samples.photos, use, (error, again) => showProblem(error, { again }));
   get("status", HTMLElement).textContent = "Ready for a photo.";

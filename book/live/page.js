@@ -54,24 +54,25 @@ function offer(button, action) {
 }
 
 /**
- * A progress bar with a clock: how far something is, or how long it takes where nothing says how far.
+ * A progress bar with a clock and a button to cancel: how far something is, or how long it takes where nothing says how far.
  *
  * @param {HTMLProgressElement} bar
+ * @param {HTMLButtonElement} cancel
  * @param {HTMLElement | null} clock
  * @returns {{start: () => void, at: (share: number | null) => void, stop: () => void}}
  */
-export function meter(bar, clock) {
+export function meter(bar, cancel, clock) {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   let ticking;
   return {
     start() {
       const begin = performance.now();
       clearInterval(ticking);
-      bar.hidden = false;
       bar.removeAttribute("value");
-      if (!clock) return;
-      clock.textContent = "";
-      ticking = setInterval(() => (clock.textContent = `${((performance.now() - begin) / 1000).toFixed(1)} s`), 100);
+      ticking = setInterval(() => {
+        bar.hidden = cancel.hidden = false; // not for what takes a moment only
+        if (clock) clock.textContent = `${((performance.now() - begin) / 1000).toFixed(1)} s`;
+      }, 100);
     },
     at(share) {
       if (share === null) bar.removeAttribute("value");
@@ -79,7 +80,7 @@ export function meter(bar, clock) {
     },
     stop() {
       clearInterval(ticking);
-      bar.hidden = true;
+      bar.hidden = cancel.hidden = true;
       if (clock) clock.textContent = "";
     },
   };

@@ -10,7 +10,8 @@ const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 const PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
 
 /**
- * The pixels of a PNG file, not premultiplied and without any colour correction. Of 16 bits the upper 8 are kept.
+ * The pixels of a PNG file, not premultiplied and without any colour correction. Of 16 bits the upper 8 are kept, as the
+ * package keeps them; grey is rounded.
  *
  * @param {Uint8Array<ArrayBuffer>} bytes
  * @returns {Promise<{width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>}>}
@@ -81,7 +82,8 @@ function colours(type, depth, palette, clear) {
       rgba[to + 3] = clear[index] ?? 255;
     } else if (type === 0 || type === 4) {
       const grey = sample(line, type === 4 ? 2 * column : column);
-      rgba[to] = rgba[to + 1] = rgba[to + 2] = (grey * 255) / most;
+      const whole = type === 0 && depth === 16 ? (256 * grey + line[2 * column + 1]) / 257 : (grey * 255) / most;
+      rgba[to] = rgba[to + 1] = rgba[to + 2] = whole;
       rgba[to + 3] = type === 4 ? sample(line, 2 * column + 1) : grey === key[0] ? 0 : 255;
     } else {
       const channels = type === 6 ? 4 : 3;

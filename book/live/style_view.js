@@ -15,7 +15,7 @@ const FIRST = "great_wave";
  * @param {import("./engine.js").Engine} engine
  * @param {import("./types").ModelFile & import("./types").ModelFacts} model
  * @param {import("./types").Samples} samples
- * @returns {{repaint: (photo: Current) => void}}
+ * @returns {{repaint: (photo: Current) => void, photo: () => Current | null}}
  */
 export function styleView(engine, model, samples) {
   const styles = model.styles ?? [];
@@ -26,13 +26,16 @@ export function styleView(engine, model, samples) {
   const [saveButton, share, cancel] = ["save", "share", "cancel"].map((id) => get(id, HTMLButtonElement));
   const [status, compare, credit] = ["status", "compare", "credit"].map((id) => get(id, HTMLElement));
   const view = divider(compare);
-  const clock = meter(get("progress", HTMLProgressElement), get("clock", HTMLElement));
+  const clock = meter(get("progress", HTMLProgressElement), cancel, get("clock", HTMLElement));
   /** @type {Current | null} */
   let photo = null;
+  /** The last one that could be read. @type {Current | null} */
+  let good = null;
   /** @type {{pixels: import("./types").Pixels, name: string} | null} */
   let result = null;
   let shown = -1; // key of the photo that is on the screen
-  let asked = 0;
+  let running = false;
+  let again = false; // something has changed meanwhile
 
   get("styles", HTMLElement).replaceChildren(...styles.map(thumb));
   second.append(...styles.map(({ name, title }) => new Option(title, name)));
@@ -77,48 +80,42 @@ export function styleView(engine, model, samples) {
     };
   }
 
-  async function run() {
+  /** Paint with the present settings; what changes meanwhile is painted after it. @param {boolean} [quick] without the network */
+  async function run(quick = false) {
     if (!photo) return;
-    const mine = ++asked;
-    const { key, name, credit: said } = photo;
+    again = running;
+    if (running) return;
+    running = true;
+    const mine = photo;
+    const { key, name, credit: said } = mine;
     const labels = [chosen(), second.value && second.value !== chosen() ? `${second.value}-${mix.value}` : ""];
     hideProblem();
     clock.start();
-    cancel.hidden = false;
-    compare.classList.add("busy");
-    saveButton.disabled = true;
-    let stage = "";
+    compare.setAttribute("aria-busy", "true");
+    saveButton.disabled = share.disabled = !quick || !result;
     try {
-      const outcome = await engine.run(job(), (progress) => {
-        if (mine !== asked) return;
-        const { done, total, what } = progress;
-        if (progress.stage !== stage || what) {
-          const texts = {
-            download: `Fetching ${what} (${bytes(total)}) …`,
-            decode: "Reading the photo …",
-            compute: "Painting …",
-          };
-          if (status.textContent !== texts[progress.stage]) status.textContent = texts[progress.stage];
-          stage = progress.stage;
-        }
-        clock.at(progress.stage === "download" && total ? done / total : null);
+      const outcome = await engine.run(job(), ({ stage, done, total, what }) => {
+        const texts = { download: `Fetching ${what} (${bytes(total)}) …`, decode: "Reading the photo …", compute: "Painting …" };
+        if (status.textContent !== texts[stage]) status.textContent = texts[stage];
+        clock.at(stage === "download" && total ? done / total : null);
       });
-      if (mine !== asked || !outcome.before || !outcome.after) return;
+      if (!outcome.before || !outcome.after) return;
       show(outcome, key, said);
+      good = mine;
       result = { pixels: outcome.after, name: fileName(name, labels.filter(Boolean).join("-")) };
-      saveButton.disabled = false;
     } catch (error) {
-      if (mine !== asked) return;
-      const cancelled = asProblem(error).kind === "cancelled";
-      status.textContent = cancelled ? "Stopped. Change anything to begin again." : "There is no picture: see the message above.";
-      saveButton.disabled = !result;
-      showProblem(error, { again: run, less: () => ((asIs.checked = false), (size.value = "256"), change()) });
+      const { kind } = asProblem(error);
+      const cancelled = kind === "cancelled";
+      again &&= !cancelled;
+      if (kind === "input" && key !== shown && photo === mine) photo = good; // go on with the photo on the screen
+      status.textContent = cancelled ? "Stopped. Change anything to begin again." : "There is no new picture: see the message above.";
+      showProblem(error, { again: () => run(), less: () => ((asIs.checked = false), (size.value = "256"), change()) });
     } finally {
-      if (mine === asked) {
-        clock.stop();
-        cancel.hidden = true;
-        compare.classList.remove("busy");
-      }
+      running = false;
+      clock.stop();
+      compare.setAttribute("aria-busy", "false");
+      saveButton.disabled = share.disabled = !result;
+      if (again) run();
     }
   }
 
@@ -160,16 +157,16 @@ export function styleView(engine, model, samples) {
 
   get("settings", HTMLFormElement).addEventListener("submit", (event) => event.preventDefault());
   get("settings", HTMLFormElement).addEventListener("change", ({ target }) => {
-    if (target !== strength) change();
-    else describe();
+    if (target !== strength && target !== colors) change();
   });
   for (const input of [mix, size]) input.addEventListener("input", describe);
-  // The strength costs no run of the network, so it follows at once.
-  strength.addEventListener("input", () => {
-    describe();
-    if (!compare.classList.contains("busy")) run();
-    else strength.addEventListener("change", run, { once: true });
-  });
+  // These cost no run of the network, so they follow at once.
+  for (const input of [strength, colors]) {
+    input.addEventListener("input", () => {
+      describe();
+      run(true);
+    });
+  }
   cancel.addEventListener("click", () => engine.cancel());
   saveButton.addEventListener("click", async () => {
     if (result) save(await encodePng(result.pixels), result.name);
@@ -183,6 +180,7 @@ export function styleView(engine, model, samples) {
   describe();
 
   return {
+    photo: () => photo,
     repaint(given) {
       photo = given;
       run();

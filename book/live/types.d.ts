@@ -58,11 +58,6 @@ export interface ModelFile {
   bytes: number;
 }
 
-export interface LoadJob {
-  type: "load";
-  model: ModelFile;
-}
-
 export interface StyleJob {
   type: "stylize";
   blob: Blob;
@@ -88,14 +83,7 @@ export interface UpscaleJob {
   tile: number;
 }
 
-export interface MeasureJob {
-  type: "measure";
-  blob: Blob;
-  name: string;
-  key: number;
-}
-
-export type Job = LoadJob | StyleJob | UpscaleJob | MeasureJob;
+export type Job = StyleJob | UpscaleJob;
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */
 export interface Progress {

@@ -18,7 +18,7 @@ export function upscaleView(engine, models, current) {
   const size = get("enlarge-size", HTMLSelectElement);
   const [start, cancel] = ["enlarge", "enlarge-cancel"].map((id) => get(id, HTMLButtonElement));
   const status = get("enlarge-status", HTMLElement);
-  const bar = meter(get("enlarge-progress", HTMLProgressElement), null);
+  const bar = meter(get("enlarge-progress", HTMLProgressElement), cancel, null);
   const canvases = [...get("panes", HTMLElement).querySelectorAll("canvas")];
   const zoom = linkedZoom(canvases, (zoom) => (get("zoom-value", HTMLOutputElement).value = `${Math.round(100 * zoom)} %`));
   /** @type {{pictures: Record<string, import("./types").Pixels>, name: string} | null} */
@@ -33,7 +33,6 @@ export function upscaleView(engine, models, current) {
     hideProblem();
     bar.start();
     start.disabled = true;
-    cancel.hidden = false;
     try {
       const outcome = await engine.run(
         {
@@ -63,7 +62,6 @@ export function upscaleView(engine, models, current) {
     } finally {
       bar.stop();
       start.disabled = false;
-      cancel.hidden = true;
     }
   }
 

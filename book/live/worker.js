@@ -185,19 +185,6 @@ async function upscale(job, report) {
   return { before: toPixels(picture), enlarged, seconds, threads, original };
 }
 
-/**
- * @param {import("./types").Job} job
- * @param {Report} report
- * @returns {Promise<import("./types").Outcome>}
- */
-async function work(job, report) {
-  if (job.type === "stylize") return stylize(job, report);
-  if (job.type === "upscale") return upscale(job, report);
-  if (job.type === "load") await ready(job.model, report);
-  if (job.type === "measure") return { seconds: 0, threads, original: (await photo(job, report)).original };
-  return { seconds: 0, threads };
-}
-
 /** @type {(message: import("./types").FromWorker, transfer?: Transferable[]) => void} */
 const post = (message, transfer = []) => /** @type {Worker} */ (/** @type {unknown} */ (self)).postMessage(message, transfer);
 /** Jobs one after the other. @type {Promise<void>} */
@@ -207,7 +194,9 @@ addEventListener("message", (event) => {
   const { id, job } = /** @type {{id: number, job: import("./types").Job}} */ (event.data);
   queue = queue.then(async () => {
     try {
-      const outcome = await work(job, (progress) => post({ type: "progress", id, ...progress }));
+      /** @type {Report} */
+      const report = (progress) => post({ type: "progress", id, ...progress });
+      const outcome = await (job.type === "stylize" ? stylize(job, report) : upscale(job, report));
       const made = [outcome.before, outcome.after, ...Object.values(outcome.enlarged ?? {})];
       post({ type: "result", id, outcome }, made.flatMap((picture) => picture?.data.buffer ?? []));
     } catch (error) {

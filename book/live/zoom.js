@@ -56,6 +56,7 @@ export function linkedZoom(canvases, tell) {
       const context = canvas.getContext("2d");
       if (!context) return;
       const [w, h] = [picture.width / view.zoom, picture.height / view.zoom];
+      canvas.style.touchAction = view.zoom > 1 ? "none" : "pan-y"; // one finger scrolls the page until there is something to move
       context.imageSmoothingEnabled = w > width / 3; // from three screen pixels a pixel on, show the pixels
       context.imageSmoothingQuality = "high";
       context.drawImage(picture, view.x * picture.width - w / 2, view.y * picture.height - h / 2, w, h, 0, 0, width, height);
