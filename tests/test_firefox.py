@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import os
 
+import numpy
 import pytest
 from firefox import MISSING, Firefox, executable
+from PIL import Image
 from test_site import CHAPTERS, address, site
 
+from pltutorial import bundled, networks, read_image, zoo
+
 __all__ = ["address", "site"]  # fixtures
+
+
+# What a slider says, once the picture that it shows is the one that it says.
+SHOWN = """(() => {
+  const slider = document.querySelector('.frame-slider'), said = slider.querySelector('input').ariaValueText;
+  const seen = slider.querySelector('.on img').alt;
+  return seen.endsWith(said) && [said, seen];
+})()"""
+READY = "document.querySelectorAll('#styles img').length === 8"
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +63,48 @@ def test_chapter(firefox, visit, page):
       return images.filter(image => !image.naturalWidth).map(image => image.alt);
     })()"""
     assert firefox.run(shown) == []
-    state = """(() => {
-      const slider = document.querySelector('.frame-slider'), control = slider.querySelector('input');
-      const image = slider.querySelector('img');
-      return [control.value, control.getAttribute('aria-valuetext'), image.alt, image.src.length];
-    })()"""
     firefox.run("document.querySelector('.frame-slider input').focus()")
     firefox.press("Home")
-    before = firefox.run(state)
+    first = firefox.wait(SHOWN)
     firefox.press("ArrowRight")
-    after = firefox.run(state)
-    assert [old == new for old, new in zip(before[:3], after[:3], strict=True)] == [False] * 3
+    second = firefox.wait(SHOWN)
+    assert first[0] != second[0]
+    assert first[1] != second[1]
+
+
+def test_live_page_paints_what_the_package_paints(firefox, visit, tmp_path):
+    """A PNG of odd size is taken as it is, painted by two mixed styles, and saved; the pixels are the package's."""
+    photo = tmp_path / "photo.png"
+    with Image.open(bundled("content/pagoda")) as picture:
+        picture.convert("RGB").resize((163, 109)).save(photo)
+    visit("live/index")
+    firefox.wait(READY)
+    firefox.click("#as-is")
+    firefox.run(
+        "(() => { const second = document.querySelector('#second'); second.value = 'starry_night';"
+        " second.dispatchEvent(new Event('change', {bubbles: true})); })()"
+    )
+    firefox.choose_file("#file", photo)
+    painted = "document.querySelector('#status').textContent.startsWith('Painted')"
+    firefox.wait(f"{painted} && document.querySelector('#status').textContent.includes('163')")
+    assert firefox.run("document.querySelector('#problem').hidden")
+    firefox.click("#save")
+    saved = firefox.download()
+    assert saved.suffix == ".png"
+    network = zoo.load_style("eight_styles", "cpu")
+    style = network.blend({"great_wave": 1, "starry_night": 1})
+    wanted = (
+        networks.apply(network, read_image(photo), style, precision="float32")[0].permute(1, 2, 0).numpy()
+    )
+    with Image.open(saved) as picture:
+        assert picture.size == (163, 109)
+        got = numpy.asarray(picture.convert("RGB")) / 255
+    assert numpy.abs(got - wanted).max() <= 2 / 255
+    assert numpy.abs(got - read_image(photo)[0].permute(1, 2, 0).numpy()).mean() > 0.05, "it is not the photo"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_live_page_fits(firefox, visit, width):
+    visit("live/index", width, 844)
+    firefox.wait(READY)
+    assert firefox.run("document.documentElement.scrollWidth <= innerWidth")
