@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +13,13 @@ from types import SimpleNamespace
 import numpy
 import pytest
 import torch
+from browsing import browser
 from PIL import Image
 
 from pltutorial import figures
 from pltutorial.errors import InputError
+
+__all__ = ["browser"]  # a fixture
 
 
 @pytest.fixture
@@ -322,17 +324,9 @@ def test_labels_below_the_slider_fit(shown, labels, below):
     assert re.findall(r"<i>(.*?)</i>", shown[0]["text/html"]) == below
 
 
-def chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
 @pytest.fixture
-def opened(shown, tmp_path):
+def opened(shown, browser, tmp_path):
     """Open a page of two sliders from a file; at the end nothing may have failed or asked the network."""
-    if chromium() is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     first, second = slider_page(shown), slider_page(shown, start=1)
     second = second.replace("frame-slider-style-weight", "frame-slider-other")
     head = '<!doctype html><meta name="viewport" content="width=device-width">'
@@ -340,22 +334,22 @@ def opened(shown, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(f"{head}<body>{first}{second}</body>", encoding="utf-8")
     wrong = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+    contexts = []
 
-        def opened(before: str = "", **settings):
-            page = browser.new_page(viewport={"width": 390, "height": 800}, **settings)
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.on(
-                "request",
-                lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url),
-            )
-            page.add_init_script(before)
-            page.goto(file.as_uri())
-            return page
+    def opened(before: str = "", **settings):
+        contexts.append(browser.new_context(viewport={"width": 390, "height": 800}, **settings))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url)
+        )
+        page.add_init_script(before)
+        page.goto(file.as_uri())
+        return page
 
-        yield opened
-        browser.close()
+    yield opened
+    for context in contexts:
+        context.close()
     assert wrong == []
 
 

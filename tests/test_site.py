@@ -3,132 +3,32 @@
 from __future__ import annotations
 
 import functools
-import http.server
-import os
 import re
-import shutil
-import subprocess
 import sys
-import threading
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
+from browsing import CHAPTERS, PAGES, ROOT, Elements, address, browser, site, visit
 
-ROOT = Path(__file__).resolve().parent.parent
-HTML = ROOT / "build" / "site" / "_build" / "html"
-TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-DOCUMENTS = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
-CHAPTERS = [name for name in DOCUMENTS if name.startswith("notebooks/")]
-PAGES = [*DOCUMENTS, "genindex", "search"]
-REPOSITORY = "pltutorial/pltutorial"
+sys.path.insert(0, str(ROOT / "book"))
+from address import slug  # noqa: E402
+
+sys.path.pop(0)
+
+__all__ = [
+    "CHAPTERS",
+    "PAGES",
+    "ROOT",
+    "address",
+    "browser",
+    "site",
+    "visit",
+]  # fixtures, and what others import
+REPOSITORY = slug()
 SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
-NO_BROWSER = (
-    "there is no Chromium; get it with `apt-get install chromium fonts-dejavu` (Debian, Ubuntu) or "
-    "`brew install --cask chromium` (macOS), then run `make test` again"
-)
-
 pages = pytest.mark.parametrize("page", PAGES)
 chapters = pytest.mark.parametrize("page", CHAPTERS)
-
-
-class Elements(HTMLParser):
-    """All start tags of a page, as (tag, attributes)."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def named(self, *tags: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes in self.found if tag in tags]
-
-    def anchors(self) -> set[str]:
-        return {attributes["id"] for _, attributes in self.found if attributes.get("id")}
-
-
-@pytest.fixture(scope="session")
-def site() -> Path:
-    """The site of the stored outputs, built unless this very site is there already."""
-    command = [sys.executable, str(ROOT / "book" / "build.py"), "site"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return HTML
-
-
-def executable() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    macos = ("/Applications/Chromium.app/Contents/MacOS/Chromium",)
-    return next(filter(None, map(shutil.which, (*names, *macos))), None)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    chromium = executable()
-    if chromium is None:
-        assert not os.environ.get("PLTUTORIAL_REQUIRE_BROWSER"), NO_BROWSER
-        pytest.skip(NO_BROWSER)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="session")
-def address(site):
-    """The site served from this machine."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Open a page of the site and return it; at the end nothing may have gone wrong or asked the network."""
-    wrong: list[str] = []
-    contexts = []
-
-    def visit(name: str, width: int = 1280, height: int = 900, scheme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-
-        def watch(route):
-            if route.request.url.startswith(address):
-                route.continue_()
-            else:
-                wrong.append(f"{name} asks for {route.request.url}")
-                route.abort()
-
-        context.route(re.compile("^(?!data:)"), watch)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
-        page.on(
-            "console", lambda message: message.type == "error" and wrong.append(f"{name}: {message.text}")
-        )
-        page.on("response", lambda reply: reply.status >= 400 and wrong.append(f"{reply.status} {reply.url}"))
-        page.goto(f"{address}{name}.html", wait_until="load")
-        page.wait_for_function("!window.MathJax || !MathJax.startup || MathJax.startup.promise")
-        page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert not wrong, "\n".join(wrong)
 
 
 # --- without a browser ------------------------------------------------------------------------------------
@@ -241,31 +141,40 @@ def test_formulas_are_set(visit, page):
 
 @chapters
 def test_sliders_move_by_keyboard(visit, page):
-    opened = visit(page, 390, 844)
+    opened = visit(page, 390, 844, reduced_motion="reduce")
     sliders = opened.locator("div.frame-slider")
     assert sliders.count() > 0, f"{page} has no slider"
     for index in range(sliders.count()):
         slider = sliders.nth(index)
-        image, control = slider.locator("img"), slider.locator("input[type=range]")
+        control = slider.locator("input[type=range]")
         assert control.get_attribute("aria-label")
         control.focus()
         opened.keyboard.press("Home")
-        seen = [_state(image, control)]
+        seen = [_state(slider)]
         for _ in range(int(control.get_attribute("max"))):
             opened.keyboard.press("ArrowRight")
-            seen.append(_state(image, control))
+            seen.append(_state(slider))
         for position, part in enumerate(("picture", "description", "spoken value")):
             different = len({state[position] for state in seen})
             assert different == len(seen), (
                 f"{page}, slider {index}: {different} of {len(seen)} {part}s differ"
             )
         opened.keyboard.press("ArrowRight")
-        assert _state(image, control) == seen[-1], "the slider stops at its end"
-        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        assert _state(slider) == seen[-1], "the slider stops at its end"
 
 
-def _state(image, control) -> tuple[str | None, str | None, str | None]:
-    return image.get_attribute("src"), image.get_attribute("alt"), control.get_attribute("aria-valuetext")
+def _state(slider) -> list[str]:
+    """Picture, description and spoken value, once the one frame that is displayed is the slider's own."""
+    return slider.evaluate(
+        """async (box) => {
+          const range = box.querySelector("input"), wanted = box.querySelectorAll("figure")[Number(range.value)];
+          const shown = () => [...box.querySelectorAll("figure")].filter((frame) => frame.offsetWidth);
+          while (shown().length !== 1 || shown()[0] !== wanted) await new Promise(requestAnimationFrame);
+          const image = wanted.querySelector("img");
+          await image.decode();
+          return [image.src, image.alt, range.getAttribute("aria-valuetext")];
+        }"""
+    )
 
 
 @chapters
