@@ -8,6 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 TAUGHT = re.compile(r"Taught in chapters? (?P<number>\d+)\.")
+UNUSED = re.compile(
+    r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>|\s*<link rel="preload" as="font"[^>]*fa-(?:brands|regular)[^>]*>'
+)
 MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts")
 
 
@@ -49,6 +52,31 @@ def drop_live_code(app, pagename, templatename, context, doctree) -> None:
     ]
 
 
+def drop_unused_mathjax(app, pagename, templatename, context, doctree) -> None:
+    """Leave MathJax, 0.26 MB, out of a page without a formula: Jupyter Book asks for it on every page."""
+    if (
+        doctree is not None
+        and next(doctree.findall(lambda node: node.tagname.startswith("math")), None) is None
+    ):
+        context["script_files"] = [
+            script
+            for script in context["script_files"]
+            if "mathjax" not in str(getattr(script, "filename", ""))
+        ]
+
+
+def lighten(app, error) -> None:
+    """Leave out what the theme's template asks of every page and no page needs.
+
+    Icons are shown by a font and its style sheet; the script that turns them into drawings (1.5 MB, and nothing is
+    shown before it ran) is not needed, and neither are fonts that are fetched before anything asks for them.
+    """
+    if error is not None or app.builder.format != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        page.write_text(UNUSED.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def add_local_lab(app, pagename, templatename, context, doctree) -> None:
     """Add the JupyterLab that `make lab` starts to the launch buttons of a chapter."""
     for group in context.get("header_buttons", []):
@@ -59,6 +87,26 @@ def add_local_lab(app, pagename, templatename, context, doctree) -> None:
             group["buttons"].append(
                 {"type": "link", "text": "Local Lab", "tooltip": tooltip, "icon": icon, "url": url}
             )
+
+
+def add_copy_button(app, pagename, templatename, context, doctree) -> None:
+    """Add a button that copies the link to what is read: the page and the section in view."""
+    tooltip = "Copy the link to this section"
+    button = {
+        "type": "javascript",
+        "javascript": "copyLink()",
+        "icon": "fa-solid fa-link",
+        "tooltip": tooltip,
+    }
+    context.setdefault("header_buttons", []).append(button)
+
+
+def copy_files(app, error) -> None:
+    """Put the pictures that pages name in raw HTML beside them: Sphinx copies only those it knows."""
+    if error is not None or app.builder.format != "html":
+        return
+    for folder in ("book/gallery", "book/images/strip"):
+        shutil.copytree(Path(app.srcdir) / folder, Path(app.outdir) / folder, dirs_exist_ok=True)
 
 
 def copy_mathjax(app, error) -> None:
@@ -80,5 +128,9 @@ def setup(app) -> dict:
     app.connect("autodoc-process-docstring", link_to_chapter)
     app.connect("html-page-context", drop_live_code, priority=1000)
     app.connect("html-page-context", add_local_lab, priority=1000)
+    app.connect("html-page-context", add_copy_button, priority=1000)
+    app.connect("build-finished", copy_files)
+    app.connect("html-page-context", drop_unused_mathjax, priority=1000)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", lighten)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
