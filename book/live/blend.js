@@ -3,7 +3,7 @@
 /**
  * Bytes as planes in [0, 1], transparency laid over white.
  *
- * @param {Uint8Array | Uint8ClampedArray} rgba
+ * @param {Uint8Array | Uint8ClampedArray | Float32Array} rgba from 0 to 255
  * @param {number} width
  * @param {number} height
  * @returns {import("./types").Planes}

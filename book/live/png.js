@@ -11,10 +11,10 @@ const PASSES = [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2
 
 /**
  * The pixels of a PNG file, not premultiplied and without any colour correction. Of 16 bits the upper 8 are kept, as the
- * package keeps them; grey is rounded.
+ * package keeps them, except for grey, which comes with fractions.
  *
  * @param {Uint8Array<ArrayBuffer>} bytes
- * @returns {Promise<{width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>}>}
+ * @returns {Promise<{width: number, height: number, rgba: Uint8ClampedArray | Float32Array}>} values from 0 to 255
  * @throws {Error} it is damaged
  */
 export async function decodePng(bytes) {
@@ -38,7 +38,8 @@ export async function decodePng(bytes) {
   const channels = CHANNELS[type];
   if (!channels || ![1, 2, 4, 8, 16].includes(depth)) throw new Error("unknown kind of PNG");
   const raw = await through(new DecompressionStream("deflate"), parts);
-  const rgba = new Uint8ClampedArray(4 * width * height);
+  const deep = type === 0 && depth === 16; // the one kind of which the package keeps all 16 bits
+  const rgba = new (deep ? Float32Array : Uint8ClampedArray)(4 * width * height);
   const colour = colours(type, depth, palette, clear);
   let from = 0;
   for (const [left, top, across, down] of interlaced ? PASSES : [[0, 0, 1, 1]]) {
@@ -66,7 +67,7 @@ export async function decodePng(bytes) {
  * @param {number} depth
  * @param {Uint8Array} palette
  * @param {Uint8Array} clear
- * @returns {(line: Uint8Array, column: number, rgba: Uint8ClampedArray, to: number) => void}
+ * @returns {(line: Uint8Array, column: number, rgba: Uint8ClampedArray | Float32Array, to: number) => void}
  */
 function colours(type, depth, palette, clear) {
   const bytes = depth === 16 ? 2 : 1;
