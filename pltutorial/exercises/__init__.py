@@ -8,12 +8,12 @@ from __future__ import annotations
 from .chapter1 import check_best_picture, check_counterexample, check_grey_loss, check_psnr
 from .chapter2 import check_feature_shape, check_receptive_field
 from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
-from .chapter4 import check_gatys_weight, check_luminance_transfer
+from .chapter4 import check_descent, check_gatys_weight, check_luminance_transfer, check_transfer
 from .chapter5 import check_break_even, check_even_kernel
 from .chapter6 import check_same_when_small, check_unshuffle
 from .chapter7 import check_hole_psnr, check_noisy_batch, check_posterior_mean
-from .chapter8 import check_best_pictures, check_pause
-from .chapter9 import check_gaussian_kl, check_sphere_walk
+from .chapter8 import check_best_pictures, check_discriminator_step, check_pause
+from .chapter9 import check_gaussian_kl, check_sphere_walk, check_vae_objective
 
 __all__ = [
     "check_psnr",
@@ -27,6 +27,8 @@ __all__ = [
     "check_shifted_gram",
     "check_gatys_weight",
     "check_luminance_transfer",
+    "check_descent",
+    "check_transfer",
     "check_break_even",
     "check_even_kernel",
     "check_unshuffle",
@@ -36,6 +38,8 @@ __all__ = [
     "check_noisy_batch",
     "check_best_pictures",
     "check_pause",
+    "check_discriminator_step",
     "check_gaussian_kl",
     "check_sphere_walk",
+    "check_vae_objective",
 ]
