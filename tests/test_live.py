@@ -135,7 +135,7 @@ def visit(browser, server):
 def painted(page) -> str:
     """Wait until what was asked for is on the screen; returns what the page says."""
     page.wait_for_function(
-        "() => ""() => {
+        """() => {
           const [compare, problem, save] = ["compare", "problem", "save"].map(id => document.getElementById(id));
           return !problem.hidden || (!compare.hidden && compare.ariaBusy === "false" && !save.disabled);
         }"""
@@ -713,7 +713,9 @@ def test_storage_that_is_full_is_said(visit, folder):
         page.context.new_cdp_session(page).send("Storage.overrideQuotaForOrigin", quota)
         page.goto(served.address)
         painted(page)
-        page.wait_for_function("() => document.querySelector('#offline').textContent.includes('not enough room')")
+        page.wait_for_function(
+            "() => document.querySelector('#offline').textContent.includes('not enough room')"
+        )
         page.wait_for_function("() => caches.keys().then(names => names.length === 0)")
     finally:
         served.stop()
