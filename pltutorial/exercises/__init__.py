@@ -9,7 +9,7 @@ from .chapter1 import check_best_picture, check_counterexample, check_grey_loss,
 from .chapter2 import check_feature_shape, check_receptive_field
 from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
 from .chapter4 import check_descent, check_gatys_weight, check_luminance_transfer, check_transfer
-from .chapter5 import check_break_even, check_even_kernel
+from .chapter5 import check_break_even, check_even_kernel, check_training_step
 from .chapter6 import check_same_when_small, check_unshuffle
 from .chapter7 import check_hole_psnr, check_noisy_batch, check_posterior_mean
 from .chapter8 import check_best_pictures, check_discriminator_step, check_pause
@@ -31,6 +31,7 @@ __all__ = [
     "check_transfer",
     "check_break_even",
     "check_even_kernel",
+    "check_training_step",
     "check_unshuffle",
     "check_same_when_small",
     "check_hole_psnr",

@@ -111,6 +111,21 @@ def near(value: torch.Tensor, right: torch.Tensor, *, atol: float = 1e-5, rtol: 
     return torch.allclose(a, b.to(a.device), atol=atol, rtol=rtol)
 
 
+def fresh_draw() -> torch.Generator:
+    """A source of random numbers with a seed of its own, so that every call of a check tries other inputs."""
+    draw = torch.Generator()
+    draw.seed()
+    return draw
+
+
+def alike(value: torch.Tensor, right: torch.Tensor) -> bool:
+    """Whether an answer is right to 2% of its largest number, so that half precision anywhere inside it will do.
+
+    For checks whose wrong answers are further away than that. Compare shapes first.
+    """
+    return near(value, right, atol=0.02 * float(right.detach().double().abs().max()))
+
+
 # --- calling the reader's code ----------------------------------------------------------------------------
 
 
