@@ -6,7 +6,6 @@ The seed decides all layers, constants and shapes. Who has it can make the solut
 from __future__ import annotations
 
 import importlib
-import os
 import random
 import shutil
 import subprocess
@@ -26,7 +25,6 @@ CONFIG = """c = get_config()
 c.CourseDirectory.course_id = "perceptual-losses"
 c.ClearSolutions.code_stub = {"python": ""}  # the starter above the solution stays
 c.ClearSolutions.text_stub = "*Your answer:*"
-c.GenerateAssignment.create_assignment = True
 """
 RULES = """# Assignment: {title}
 
@@ -127,7 +125,6 @@ def make(
     assignments = drawn(seed, chapters, module)
     for folder in ("source", "release"):
         shutil.rmtree(target / folder, ignore_errors=True)
-    (target / "gradebook.db").unlink(missing_ok=True)
     target.mkdir(parents=True, exist_ok=True)
     (target / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
     for name, exercises in assignments.items():
@@ -144,23 +141,20 @@ def make(
 
 
 def _release(target: Path, names: list[str]) -> None:
-    """Let nbgrader strip solutions and hidden tests; it runs alembic by name, so the programs beside Python come first."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
+    """Let nbgrader strip solutions and hidden tests, and check its marks."""
     code = (
         "import sys\nfrom nbgrader.apps import NbGraderAPI\n"
         "from nbgrader.coursedir import CourseDirectory\nfrom traitlets.config import Config\n"
         "c = Config()\nget_config = lambda: c\n"
         "exec(open('nbgrader_config.py', encoding='utf-8').read())\n"
+        "c.GenerateAssignment.no_database, c.SaveCells.enabled = True, False\n"  # grading.py needs no gradebook
         "api = NbGraderAPI(CourseDirectory(config=c, root='.'), config=c)\n"
         "for name in sys.argv[1:]:\n"
         "    done = api.generate_assignment(name, force=True, create=True)\n"
         "    if not done['success']:\n        sys.exit(str(done.get('error') or done.get('log')))\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, *names]
-    ran = subprocess.run(command, cwd=target, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(command, cwd=target, capture_output=True, text=True)
     if ran.returncode:
         raise CourseError(f"nbgrader could not make the release: {ran.stderr.strip().splitlines()[-1]}")
 

@@ -127,10 +127,10 @@ def _work(cells: list[tuple[int, str]], seconds: float, pipe: Connection, folder
     shell.showsyntaxerror = lambda *arguments, **named: None
     for number, cell in cells:
         pipe.send(("start", number))
-        heard = _Capped()
+        heard, result = _Capped(), None
         with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard), _time_limit(seconds):
             result = shell.run_cell(cell, store_history=False)
-        error = result.error_before_exec or result.error_in_exec
+        error = (result.error_before_exec or result.error_in_exec) if result else OutOfTime()
         pipe.send(("end", number, _line(error, seconds), heard.getvalue()))
     pipe.send(("done",))
 

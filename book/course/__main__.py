@@ -1,0 +1,89 @@
+"""The course, for a lecturer. `make` calls it; so can you: `python -m book.course assignments --seed autumn-4711`.
+
+notebooks    the chapters for students (no solutions) and for the instructor (open ones)
+assignments  graded exercises drawn from the course's seed, released by nbgrader without solutions and hidden tests
+grade        grade a folder of submissions, student/assignment/*.ipynb, into tables and pages of feedback
+offline-kit  packages, book and notebooks in one folder that installs without a network
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .assignments import CourseError
+
+ROOT = Path(__file__).resolve().parents[2]
+COURSE = ROOT / "build" / "course"
+WARNING = (
+    "Student code is code: it runs with your rights. Grade in a container without a network (docker run --network none) "
+    "or as a user who owns nothing else."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="book.course", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+    for name in ("notebooks", "assignments", "grade", "offline-kit"):
+        command = commands.add_parser(name)
+        command.add_argument("--to", type=Path, help="where to write")
+        if name == "assignments":
+            command.add_argument("--seed", required=True, help="any text; keep it to yourself")
+            command.add_argument("--chapters", help="such as 1,3 (all)")
+        elif name == "grade":
+            command.add_argument("submitted", type=Path)
+            command.add_argument("--course", type=Path, default=COURSE / "assignments")
+            command.add_argument("--jobs", type=int, default=0, help="students at a time (one for each core)")
+        elif name == "offline-kit":
+            command.add_argument("--platform", default="", help="such as win_amd64 (this machine's)")
+            command.add_argument(
+                "--wheels", type=Path, help="take packages from this folder, not from an index"
+            )
+    given = parser.parse_args(arguments)
+    try:
+        return _run(given)
+    except CourseError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.what == "notebooks":
+        from .notebooks import write_all
+
+        target = given.to or COURSE
+        print(f"{len(write_all(target))} notebooks in {target / 'student'} and {target / 'instructor'}")
+    elif given.what == "assignments":
+        from .assignments import make
+
+        try:
+            chapters = [int(part) for part in given.chapters.split(",")] if given.chapters else None
+        except ValueError:
+            raise CourseError(f"--chapters takes numbers such as 1,3, not {given.chapters!r}") from None
+        released = make(given.seed, given.to or COURSE / "assignments", chapters)
+        print(
+            f"{len(released)} assignments in {released[0].parent.parent}; hand these out, and keep source/ and the seed"
+        )
+    elif given.what == "grade":
+        from .grading import grade_all
+
+        print(WARNING)
+        submitted = given.submitted.resolve()
+        results = given.to or submitted.with_name(f"{submitted.name}-graded")
+        grade_all(submitted, given.course, results, jobs=given.jobs)
+        print(f"open {results / 'grades.csv'}; feedback is in {results / 'feedback'}")
+    else:
+        from .offline import make_kit
+
+        print(f"copy {make_kit(given.to or COURSE / 'offline-kit', given.platform, given.wheels)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
