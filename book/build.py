@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+import front
+import gallery
 from web import PACKAGES, SOURCE, BuildError, stage_live
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -231,6 +234,7 @@ def build_site(notebooks: Path, target: Path) -> Path:
     sources = [
         *(path for path in files_under("book", "pltutorial", "data") if path not in live),
         *sorted(notebooks.glob("[0-9][0-9]_*.ipynb")),
+        *front.INGREDIENTS,
         LOCK,
     ]
     key, key_file, page = (
@@ -268,9 +272,15 @@ def stage(notebooks: Path, tree: Path) -> None:
     shutil.copytree(ROOT / "book", tree / "book", ignore=ignored)
     for folder in ("content", "style"):
         shutil.copytree(ROOT / "data" / folder, tree / "data" / folder)
+    gallery.stage(tree)
+    for name in ("index.md", "_config.yml"):
+        page = tree / "book" / name
+        page.write_text(front.fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     (tree / "notebooks").mkdir()
     for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
-        shutil.copyfile(path, tree / "notebooks" / path.name)
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        front.mark_curves(notebook)
+        (tree / "notebooks" / path.name).write_text(json.dumps(notebook), encoding="utf-8")
 
 
 # --- before a release -------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def frame_slider(
     limits = limits_of(panels, scale)
     pictures = [fit(rgb(panel, limits, cmap), width, 2 * width) for panel in panels]
     frames = [f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}" for picture in pictures]
-    page = _slider_page(str(name), labels, alt, frames, pictures[0].size, start)
+    page = slider_page(str(name), labels, alt, frames, pictures[0].size, start)
     line = f"frame_slider: {name} = {' '.join(labels)}, {_facts(panels, scale, facts)}"
     _display({"text/html": page}, line)
 
@@ -420,7 +420,7 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _slider_page(
+def slider_page(
     name: str, labels: Sequence[str], alt: str, frames: Sequence[str], size: tuple[int, int], start: int
 ) -> str:
     """A slider's HTML: every frame is a picture of its own, so that print and readers without scripts get all."""

@@ -11,6 +11,12 @@ TAUGHT = re.compile(r"Taught in chapters? (?P<number>\d+)\.")
 UNUSED = re.compile(
     r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>|\s*<link rel="preload" as="font"[^>]*fa-(?:brands|regular)[^>]*>'
 )
+# Names and roles that contradict what they are given to: what is read aloud must be what is seen.
+MENDED = (
+    (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
+    (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
+)
 MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts")
 
 
@@ -66,7 +72,7 @@ def drop_unused_mathjax(app, pagename, templatename, context, doctree) -> None:
 
 
 def lighten(app, error) -> None:
-    """Leave out what the theme's template asks of every page and no page needs.
+    """Leave out what the theme's template asks of every page and no page needs, and mend its names and roles.
 
     Icons are shown by a font and its style sheet; the script that turns them into drawings (1.5 MB, and nothing is
     shown before it ran) is not needed, and neither are fonts that are fetched before anything asks for them.
@@ -74,7 +80,10 @@ def lighten(app, error) -> None:
     if error is not None or app.builder.format != "html":
         return
     for page in Path(app.outdir).rglob("*.html"):
-        page.write_text(UNUSED.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+        text = UNUSED.sub("", page.read_text(encoding="utf-8"))
+        for fault, mended in MENDED:
+            text = fault.sub(mended, text)
+        page.write_text(text, encoding="utf-8")
 
 
 def add_local_lab(app, pagename, templatename, context, doctree) -> None:

@@ -1,0 +1,74 @@
+"""What is put into the pages while they are staged: the strip of the front page, measured numbers, the address.
+
+Pages write `{{ name }}` for a value of `values()`; nothing that was measured is typed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import address
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD, FAST = ROOT / "benchmarks" / "record.json", ROOT / "notebooks" / "records" / "feed_forward.json"
+INGREDIENTS = (RECORD, FAST, ROOT / "pyproject.toml")
+STRIP = ROOT / "book" / "images" / "strip"
+STRIP_ALT = "A pavilion above a lake coming out of noise in the lines and blues of Hokusai's Great Wave"
+
+
+def seconds(value: float) -> str:
+    """Two digits and a unit that a reader can feel."""
+    if value < 1:
+        return f"{value:.2g} s"
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} minutes"
+
+
+def values() -> dict[str, str]:
+    """The values that pages may name, from the records in the repository and from pyproject.toml."""
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    rows = {row["what"]: row["value"] for row in record["rows"]}
+    fast = json.loads(FAST.read_text(encoding="utf-8"))
+    (half,) = [row for row in fast["rows"] if row["size"] == 512]
+    loss = "loss and gradient, 384x256, cpu, "
+    return {
+        "repository": address.repository(),
+        "machine": fast["machine"].partition(",")[0],
+        "stylize_512": seconds(half["fast"]),
+        "optimize_512": seconds(half["seconds_500"]),
+        "transfer": seconds(rows["transfer, 120 L-BFGS steps, 384x256, cpu, default precision (bfloat16)"]),
+        "loss": seconds(rows[loss + "PerceptualLoss"]),
+        "loss_plain": seconds(rows[loss + "written plainly in float32"]),
+        "memory": f"{rows['peak memory, transfer at 1024x750, cpu']:.1f} GB",
+    }
+
+
+def strip() -> str:
+    """The strip, a slider of files; `theme/site.js` plays it once unless less motion is asked for."""
+    from pltutorial.figures import slider_page
+
+    about = json.loads((STRIP / "strip.json").read_text(encoding="utf-8"))
+    frames = [f"images/strip/{frame['file']}" for frame in about["frames"]]
+    labels = [str(frame["step"]) for frame in about["frames"]]
+    page = slider_page("step", labels, STRIP_ALT, frames, about["frames"][0]["size"], len(frames) - 1)
+    return f'<div class="strip">\n{page}</div>'
+
+
+def fill(text: str) -> str:
+    """A page with its values and its strip."""
+    known = values()
+
+    def value(match: re.Match) -> str:
+        return known[match[1]]
+
+    text = re.sub(r"\{\{ (\w+) \}\}", value, text)
+    return text.replace("% the strip is put here", "```{raw} html\n" + strip() + "\n```")
+
+
+def mark_curves(notebook: dict) -> None:
+    """Name the drawings among a chapter's figures, so that the dark page can turn their white to black."""
+    for cell in notebook["cells"]:
+        lines = ["".join(output.get("data", {}).get("text/plain", "")) for output in cell.get("outputs", [])]
+        if any(line.startswith("curves:") for line in lines):
+            cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})["classes"] = "curves"

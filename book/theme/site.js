@@ -1,0 +1,60 @@
+// Every page: copy the link to what is read. Front page: play the strip once, from noise to picture.
+"use strict";
+
+/** Copy the address of the page and of the section in view, and say so. */
+window.copyLink = async () => {
+  const above = [...document.querySelectorAll("article section[id]")].filter(
+    (section) => section.getBoundingClientRect().top < innerHeight / 3,
+  );
+  const address = new URL(location.href);
+  const section = above.pop();
+  address.hash = section && scrollY > 0 ? section.id : "";
+  const text = address.href.replace(/#$/, "");
+  let note = document.querySelector(".copied");
+  if (!note) {
+    note = document.createElement("p");
+    note.className = "copied d-print-none";
+    note.setAttribute("role", "status");
+    document.body.append(note);
+  }
+  try {
+    await navigator.clipboard.writeText(text);
+    note.textContent = "The link is copied.";
+  } catch {
+    note.textContent = `The browser does not let this page copy; the link is ${text}`;
+  }
+  setTimeout(() => { note.textContent = ""; }, 4000);
+};
+
+/** Move the strip's slider by itself, until its end or until a hand takes it. */
+const play = (strip) => {
+  const range = strip.querySelector("input");
+  const last = Number(range.max);
+  let timer = 0;
+  const button = document.createElement("button");
+  button.type = "button";
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = "play";
+  };
+  const start = () => {
+    if (Number(range.value) === last) range.value = "-1"; // the slider's own least value: its first frame
+    else range.value = String(Number(range.value) + 1);
+    range.dispatchEvent(new Event("input"));
+    button.textContent = "pause";
+    timer = setInterval(() => {
+      range.value = String(Number(range.value) + 1);
+      range.dispatchEvent(new Event("input"));
+      if (Number(range.value) === last) stop();
+    }, 700);
+  };
+  button.onclick = () => (timer ? stop() : start());
+  range.addEventListener("pointerdown", stop);
+  range.addEventListener("keydown", stop);
+  strip.querySelector("button").before(button);
+  stop();
+  if (!matchMedia("(prefers-reduced-motion: reduce)").matches) start();
+};
+
+document.querySelectorAll(".strip").forEach(play);
