@@ -19,9 +19,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE, DATA = ROOT / "book" / "live", ROOT / "data"
+BOOK, DATA = ROOT / "book", ROOT / "data"
+SOURCE = BOOK / "live"
 NPM, NETWORKS = ROOT / "build" / "npm", ROOT / "build" / "live"
-PACKAGES = [ROOT / "book" / name for name in ("package.json", "package-lock.json", ".npmrc")]
+PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
+PACKAGES = [BOOK / name for name in PACKAGE_FILES]
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 SAMPLES = ("pagoda", "chelsea", "coffee", "astronaut", "mountains", "honey_bee")
 SAMPLE_SIZE, PHOTO_THUMBNAIL, STYLE_THUMBNAIL = (640, 640), (200, 150), (160, 160)
@@ -81,23 +83,30 @@ def _last_line(text: str) -> str:
     return lines[-1][:300] if lines else "it gave no reason"
 
 
-def install_packages() -> Path:
-    """Install what the lock file names, unless that is there already. Returns the folder node_modules."""
-    wanted, stamp, modules = fingerprint(PACKAGES), NPM / "installed", NPM / "node_modules"
+def install_packages(source: Path | None = None, target: Path | None = None) -> Path:
+    """Install what a lock file names, unless that is there already. Returns the folder node_modules.
+
+    Args:
+        source: the folder with package.json, package-lock.json and .npmrc; book/ if left out.
+        target: where to; build/npm if left out.
+    """
+    target = target or NPM
+    files = [(source or BOOK) / name for name in PACKAGE_FILES]
+    wanted, stamp, modules = fingerprint(files), target / "installed", target / "node_modules"
     if modules.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
         return modules
     _, npm = node_and_npm()
-    NPM.mkdir(parents=True, exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     stamp.unlink(missing_ok=True)
-    for path in PACKAGES:
-        shutil.copyfile(path, NPM / path.name)
-    run = subprocess.run([*npm, "ci"], cwd=NPM, capture_output=True, text=True)
+    for path in files:
+        shutil.copyfile(path, target / path.name)
+    run = subprocess.run([*npm, "ci"], cwd=target, capture_output=True, text=True)
     if run.returncode:
         errors = [line for line in run.stderr.splitlines() if re.match(r"npm (error|ERR!) ", line)]
         said = [re.sub(r"^npm (error|ERR!) ", "", line) for line in errors if "log of this run" not in line]
         reason = "; ".join(said[:3]) or _last_line(run.stderr)
         raise BuildError(
-            f"npm could not install the packages of book/package-lock.json for the live page ({reason[:300]}); connect to "
+            f"npm could not install the packages of {files[1].relative_to(ROOT).as_posix()} ({reason[:300]}); connect to "
             "the network and run again, or set PLTUTORIAL_LIVE=off to build the site without the live page"
         )
     stamp.write_text(wanted)

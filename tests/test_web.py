@@ -290,20 +290,16 @@ def test_npm_failing_stops_the_build(tmp_path, monkeypatch):
 
 def test_builder_prints_the_sentence(tmp_path):
     """The whole command as a user runs it, with an npm that cannot reach anything."""
-    book = tmp_path / "book"
-    book.mkdir()
-    for name in ("build.py", "web.py", "package.json", "package-lock.json", ".npmrc"):
-        (book / name).write_bytes((BOOK / name).read_bytes())
     programs = tmp_path / "bin"
     fake(programs, "node", "echo v22.1.0")
     fake(programs, "npm", "echo 'npm error code ECONNREFUSED' >&2; exit 1")
-    (tmp_path / "requirements.lock").touch()
-    (tmp_path / "build" / "site").mkdir(parents=True)
+    (tmp_path / "site").mkdir()
+    places = f"web.NPM, build.BUILD = (pathlib.Path({str(tmp_path)!r}) / name for name in ('npm', ''))"
     skip = "build.build_pages = lambda *_: None"  # Sphinx is another test's matter
-    code = f"import build; {skip}; sys.argv = ['build.py', 'site']; sys.exit(build.main())"
+    code = f"import build, pathlib, web; {places}; {skip}; sys.argv[1:] = ['site']; sys.exit(build.main())"
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, 'book'); {code}"],
-        cwd=tmp_path,
+        cwd=ROOT,
         env={**os.environ, "PATH": f"{programs}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
@@ -319,15 +315,16 @@ def test_packages_are_installed_once_for_each_lock(tmp_path, monkeypatch):
     fake(programs, "node", "echo v22.1.0")
     fake(programs, "npm", f"echo called >> '{tmp_path}/calls'; mkdir -p node_modules")
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setattr(web, "NPM", npm)
-    package = tmp_path / "package.json"
-    package.write_text("{}")
     monkeypatch.setattr(web, "ROOT", tmp_path)
-    monkeypatch.setattr(web, "PACKAGES", [package])
+    source = tmp_path / "book"
+    source.mkdir()
+    for name in web.PACKAGE_FILES:
+        (source / name).touch()
+    package = source / "package.json"
     counts = []
     for text in ("{}", "{}", '{"name": "x"}', '{"name": "x"}'):
         package.write_text(text)
-        web.install_packages()
+        web.install_packages(source, npm)
         counts.append((tmp_path / "calls").read_text().count("called"))
     assert counts == [1, 1, 2, 2]
 
