@@ -369,10 +369,10 @@ def test_first_result_comes_with_little_and_the_rest_when_asked(browser, folder)
             len(gzip.compress((folder / name).read_bytes(), 6)) for name in names if (folder / name).is_file()
         )
         assert 3e6 < transfer < BUDGET
-        assert not [name for name in names if "upscale" in name]
+        assert not [name for name in names if "upscale_x4" in name]
         page.click("#enlarge")
         page.wait_for_selector("#zoom:not([hidden])", timeout=60_000)
-        assert len({path for path in served.asked if "upscale" in path}) == 2
+        assert len({path for path in served.asked if "upscale_x4" in path}) == 2
         context.close()
     finally:
         served.stop()
@@ -424,7 +424,7 @@ def test_keyboard_alone(visit):
     tab_to("zoom-in")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('#zoom-value').value === '140 %'")
-    tab_to("CANVAS")
+    tab_to("img")  # the first of the enlarged pictures
     page.keyboard.press("0")
     page.wait_for_function("() => document.querySelector('#zoom-value').value === '100 %'")
 
