@@ -6,14 +6,21 @@ STAMP := .venv/.installed
 # `make setup EXTRAS=book` leaves the test tools out; PIP_ARGS is handed to pip, see README.md for torch without CUDA.
 EXTRAS ?= book,export,metrics,teach,test,train,video
 PIP_ARGS ?=
+CHAPTER ?= 1
+SEED ?=
+SUBMITTED ?=
+PLATFORM ?=
 
-.PHONY: help setup book site lab test execute bench wall clean lock lint portable
+.PHONY: help setup book site lab test execute bench wall clean lock lint portable notebooks assignments grade offline-kit
 
 help:
 	@echo "make book      set up, run every chapter, build the site from those runs"
 	@echo "make test      set up, check format and lint, run every test"
 	@echo "make site      build the site from the stored, verified outputs: seconds, no chapter is run"
-	@echo "make lab       open the chapters in JupyterLab"
+	@echo "make lab       open chapter 1 without its solutions in JupyterLab, in mine/ (make lab CHAPTER=3)"
+	@echo "make assignments SEED=...   graded exercises for a class; see 'For a class' in README.md"
+	@echo "make grade SUBMITTED=...    grade a folder of student/assignment/*.ipynb"
+	@echo "make offline-kit            packages, book and notebooks in one folder, for a room without a network"
 	@echo "make execute   run the chapters and refresh their stored outputs in place"
 	@echo "make bench     time the package: precisions, memory, start-up, a plain baseline"
 	@echo "make wall      make the large pictures of the front page and chapter 4"
@@ -41,7 +48,19 @@ execute: $(STAMP)
 	$(BIN)/python book/build.py execute
 
 lab: $(STAMP)
-	$(BIN)/python -m jupyterlab --notebook-dir=.
+	$(BIN)/python -m book.course lab --chapter $(CHAPTER)
+
+notebooks: $(STAMP)
+	$(BIN)/python -m book.course notebooks
+
+assignments: $(STAMP)
+	@$(BIN)/python -m book.course assignments --seed "$(SEED)"
+
+grade: $(STAMP)
+	@$(BIN)/python -m book.course grade "$(SUBMITTED)"
+
+offline-kit: $(STAMP)
+	@$(BIN)/python -m book.course offline-kit --platform "$(PLATFORM)"
 
 test: $(STAMP)
 	$(BIN)/python -m ruff format --check .

@@ -3,12 +3,14 @@
 notebooks    the chapters for students (no solutions) and for the instructor (open ones)
 assignments  graded exercises drawn from the course's seed, released by nbgrader without solutions and hidden tests
 grade        grade a folder of submissions, student/assignment/*.ipynb, into tables and pages of feedback
+lab          the chapters without solutions in mine/, opened in JupyterLab; what you have written there is kept
 offline-kit  packages, book and notebooks in one folder that installs without a network
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="book.course", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="what", required=True)
-    for name in ("notebooks", "assignments", "grade", "offline-kit"):
+    for name in ("notebooks", "assignments", "grade", "lab", "offline-kit"):
         command = commands.add_parser(name)
         command.add_argument("--to", type=Path, help="where to write")
         if name == "assignments":
@@ -37,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("submitted", type=Path)
             command.add_argument("--course", type=Path, default=COURSE / "assignments")
             command.add_argument("--jobs", type=int, default=0, help="students at a time (one for each core)")
+        elif name == "lab":
+            command.add_argument("--chapter", type=int, default=1)
+            command.add_argument("options", nargs="*", help="for JupyterLab, after --")
         elif name == "offline-kit":
             command.add_argument("--platform", default="", help="such as win_amd64 (this machine's)")
             command.add_argument(
@@ -78,11 +83,34 @@ def _run(given: argparse.Namespace) -> int:
         results = given.to or submitted.with_name(f"{submitted.name}-graded")
         grade_all(submitted, given.course, results, jobs=given.jobs)
         print(f"open {results / 'grades.csv'}; feedback is in {results / 'feedback'}")
+    elif given.what == "lab":
+        return start_lab(given.to or ROOT / "mine", given.chapter, given.options)
     else:
         from .offline import make_kit
 
-        print(f"copy {make_kit(given.to or COURSE / 'offline-kit', given.platform, given.wheels)}")
+        print(
+            f"copy {make_kit(given.to or COURSE / 'offline-kit', given.platform, given.wheels, given.python)}"
+        )
     return 0
+
+
+def start_lab(folder: Path, chapter: int, options: list[str]) -> int:
+    """Open a chapter's notebook without solutions in JupyterLab; what is there of one's own work is kept."""
+    from .notebooks import write_kind
+
+    write_kind("student", folder, keep=True)
+    pages = sorted(folder.glob(f"{chapter:02d}_*.ipynb"))
+    if not pages:
+        raise CourseError(f"there is no chapter {chapter}; it is a number from 1 to 9")
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--notebook-dir={ROOT}",
+        *options,
+        str(pages[0].resolve()),
+    ]
+    return subprocess.run(command, cwd=ROOT).returncode
 
 
 if __name__ == "__main__":

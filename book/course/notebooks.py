@@ -41,19 +41,28 @@ def instructor(notebook: NotebookNode) -> NotebookNode:
 
 
 def write_all(target: Path) -> list[Path]:
-    """Write student/ and instructor/ under the target folder, with the pictures and records that they use."""
+    """Write student/ and instructor/ under the target folder, anew."""
     written = []
-    for kind, convert in (("student", student), ("instructor", instructor)):
-        folder = target / kind
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        shutil.copytree(CHAPTERS / "records", folder / "records")
-        for path in sorted(CHAPTERS.glob("[0-9][0-9]_*.ipynb")):
-            notebook = convert(nbformat.read(path, as_version=4))
-            for picture in _localise(notebook):
-                shutil.copyfile(CHAPTERS / picture, folder / Path(picture).name)
-            write(notebook, folder / path.name)
-            written.append(folder / path.name)
+    for kind in ("student", "instructor"):
+        shutil.rmtree(target / kind, ignore_errors=True)
+        written += write_kind(kind, target / kind)
+    return written
+
+
+def write_kind(kind: str, folder: Path, *, keep: bool = False) -> list[Path]:
+    """Write the notebooks of one kind, with the pictures and records that they use; `keep` leaves what is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(CHAPTERS / "records", folder / "records", dirs_exist_ok=True)
+    written = []
+    for path in sorted(CHAPTERS.glob("[0-9][0-9]_*.ipynb")):
+        if keep and (folder / path.name).exists():
+            continue
+        source = nbformat.read(path, as_version=4)
+        notebook = student(source) if kind == "student" else instructor(source)
+        for picture in _localise(notebook):
+            shutil.copyfile(CHAPTERS / picture, folder / Path(picture).name)
+        write(notebook, folder / path.name)
+        written.append(folder / path.name)
     return written
 
 
