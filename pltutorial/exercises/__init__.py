@@ -6,7 +6,7 @@ A check tries the answer on inputs of its own, so a result copied from the page 
 from __future__ import annotations
 
 from .chapter1 import check_best_picture, check_counterexample, check_grey_loss, check_psnr
-from .chapter2 import check_feature_shape, check_receptive_field
+from .chapter2 import check_feature_shape, check_receptive_field, check_tap_loss
 from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
 from .chapter4 import check_descent, check_gatys_weight, check_luminance_transfer, check_transfer
 from .chapter5 import check_break_even, check_even_kernel, check_training_step
@@ -22,6 +22,7 @@ __all__ = [
     "check_counterexample",
     "check_feature_shape",
     "check_receptive_field",
+    "check_tap_loss",
     "check_distinct_numbers",
     "check_covariance",
     "check_shifted_gram",
