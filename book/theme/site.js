@@ -1,5 +1,13 @@
-// Every page: copy the link to what is read. Front page: play the strip once, from noise to picture.
+// Every page: copy the link to what is read, print in light colours. Front page: play the strip once, from noise to picture.
 "use strict";
+
+// Paper is white: while the page is printed it is light, whatever the screen shows.
+let shown = "";
+matchMedia("print").addEventListener("change", ({matches}) => {
+  const page = document.documentElement.dataset;
+  if (matches) shown = page.theme;
+  page.theme = matches ? "light" : shown;
+});
 
 /** Copy the address of the page and of the section in view, and say so. */
 window.copyLink = async () => {

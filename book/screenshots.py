@@ -1,0 +1,120 @@
+"""Look at the built site with Chromium: `make site`, then `python book/screenshots.py [pdf]`.
+
+Without an argument: the README's two pictures, the front page on a desktop and the live page on a phone with its
+example stylised, as small WebP. With `pdf`: every page as build/pdf/NAME.pdf, answers open and sliders as grids.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import yaml
+from PIL import Image
+from web import BuildError
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "build" / "site" / "_build" / "html"
+FOLDER = ROOT / "book" / "images" / "screenshots"
+LARGEST = 60_000  # bytes
+# page, width, height, colours, pixels in the file a pixel of the page, what must be true before the picture is taken
+SHOTS = {
+    "front_desktop": ("book/index.html", 1280, 800, "light", 1, "() => document.readyState === 'complete'"),
+    "live_phone": (
+        "live/index.html",
+        390,
+        844,
+        "dark",
+        1.5,
+        "() => !document.querySelector('#compare').hidden && !document.querySelector('#save').disabled",
+    ),
+}
+
+
+def take(browser, address: str, name: str) -> Path:
+    """One screenshot, as large as its limit of bytes allows."""
+    page_name, width, height, scheme, scale, ready = SHOTS[name]
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        device_scale_factor=scale,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(address + page_name, wait_until="load")
+    page.wait_for_function(ready, timeout=120_000)
+    page.wait_for_timeout(1000)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    context.close()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FOLDER / f"{name}.webp"
+    for quality in (85, 75, 65, 55, 45, 35):
+        picture.save(path, quality=quality, method=6)
+        if path.stat().st_size < LARGEST:
+            break
+    return path
+
+
+def pages() -> list[str]:
+    """The names of the book's pages, in order."""
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+
+
+def print_page(browser, address: str, name: str) -> Path:
+    """One page on A4."""
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{address}{name}.html", wait_until="load")
+    page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    page.emulate_media(media="print")
+    path = ROOT / "build" / "pdf" / f"{Path(name).name}.pdf"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    margin = dict.fromkeys(("top", "bottom", "left", "right"), "16mm")
+    page.pdf(path=path, format="A4", print_background=True, margin=margin, outline=True, tagged=True)
+    page.close()
+    return path
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    """A server that does not talk."""
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def main() -> int:
+    """Take the pictures, or print the pages."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        if not (SITE / "live" / "index.html").exists():
+            raise BuildError("the site is not built; call `make site` first")
+        if chromium is None:
+            raise BuildError("there is no Chromium; get it with `apt-get install chromium`")
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    handler = functools.partial(_Quiet, directory=str(SITE))
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        sync_playwright() as playwright,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        address = f"http://127.0.0.1:{server.server_port}/"
+        for name in pages() if sys.argv[1:] == ["pdf"] else SHOTS:
+            path = (take if name in SHOTS else print_page)(browser, address, name)
+            print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes", flush=True)
+        browser.close()
+        server.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
