@@ -134,6 +134,13 @@ export function styleView(engine, model, samples) {
     shown = key;
   }
 
+  /** The first photo stands on the empty place until it is painted. @param {Blob} blob */
+  function preview(blob) {
+    const image = Object.assign(new Image(), { src: URL.createObjectURL(blob), alt: "The photo, not yet painted" });
+    image.addEventListener("load", () => compare.hidden && get("empty", HTMLElement).replaceChildren(image));
+    for (const type of ["load", "error"]) image.addEventListener(type, () => URL.revokeObjectURL(image.src));
+  }
+
   /** The divider sweeps once over a new photo. */
   function reveal() {
     const begin = performance.now();
@@ -183,6 +190,7 @@ export function styleView(engine, model, samples) {
     photo: () => photo,
     repaint(given) {
       photo = given;
+      if (compare.hidden) preview(given.blob);
       run();
     },
   };
