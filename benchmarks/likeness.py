@@ -86,7 +86,7 @@ def main() -> int:
             "what": "\n\n".join(__doc__.split("\n\n")[1:2]).replace("\n", " "),
             "command": "python -m benchmarks.likeness --write",
             "versions": {name: version(name) for name in packages},
-            "machine": _processor(best_device()),
+            "machine": processor(best_device()),
             "side": SIDE,
             "shown": SHOWN,
             "pictures": {name: bundled_names(name) for name in SETS},

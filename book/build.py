@@ -1,7 +1,7 @@
 """Run the chapters, store their outputs, build the site. `make` calls it; so can you: `python book/build.py site`.
 
 book      run every chapter into build/executed/ (only what changed), then build the site from those runs
-site      build the site from the outputs stored in notebooks/, without running anything
+site      build the site from the outputs stored in notebooks/, without running anything; `--answers no`: for students
 execute   run every chapter and refresh the outputs stored in notebooks/
 portable  compare the stored outputs under other processors' instructions, threads and precisions
 lock      resolve pyproject.toml into requirements.lock for Linux, macOS and Windows
@@ -26,6 +26,7 @@ from web import PACKAGES, SOURCE, BuildError, stage_live
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BUILD, LOCK = ROOT / "notebooks", ROOT / "build", ROOT / "requirements.lock"
+SECONDS = NOTEBOOKS / "records" / "seconds.json"
 CELL_TIMEOUT = 600
 # One convention for runs: no progress bars in stored outputs, and no order that depends on a random hash seed.
 RUN_ENVIRONMENT = {
@@ -208,9 +209,24 @@ def run_chapters(target: Path, *, cached: bool, only: str = "") -> None:
             continue
         if cached:
             key_file.write_text(key)
+        else:
+            note_seconds(path.stem, time.perf_counter() - started)
         print(f"{time.perf_counter() - started:.1f} s", flush=True)
     if failures:
         raise BuildError("; ".join(failures))
+
+
+def note_seconds(chapter: str, seconds: float) -> None:
+    """Keep how long a chapter took, for the teaching pages; `execute` is meant for a machine that does nothing else."""
+    import torch
+
+    from pltutorial.cards import processor
+
+    known = json.loads(SECONDS.read_text(encoding="utf-8")) if SECONDS.exists() else {"seconds": {}}
+    known["what"] = "seconds that `make execute` took for each chapter, the kernel's start included"
+    known["machine"] = processor(torch.device("cpu"))
+    known["seconds"] = dict(sorted({**known["seconds"], chapter: round(seconds, 1)}.items()))
+    SECONDS.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def refresh_text(source: Path, done: Path) -> None:
@@ -227,8 +243,11 @@ def refresh_text(source: Path, done: Path) -> None:
 # --- the site ---------------------------------------------------------------------------------------------
 
 
-def build_site(notebooks: Path, target: Path) -> Path:
-    """Build the site of book/ and the given notebooks; warnings are errors. Returns its first page."""
+def build_site(notebooks: Path, target: Path, *, answers: bool = True) -> Path:
+    """Build the site of book/ and the given notebooks; warnings are errors. Returns its first page.
+
+    Without `answers` the solutions of the exercises are in no page and in no notebook that can be loaded down.
+    """
     # The live page is laid out after the chapters and has a key of its own: a change of it runs no Sphinx.
     live = {*PACKAGES, *files_under(str(SOURCE))}
     sources = [
@@ -244,16 +263,16 @@ def build_site(notebooks: Path, target: Path) -> Path:
     )
     if not (page.exists() and key_file.exists() and key_file.read_text() == key):
         key_file.unlink(missing_ok=True)
-        build_pages(notebooks, target)
+        build_pages(notebooks, target, answers)
         key_file.write_text(key)
     stage_live(page.parent)
     return page
 
 
-def build_pages(notebooks: Path, target: Path) -> None:
+def build_pages(notebooks: Path, target: Path, answers: bool) -> None:
     """Have Sphinx set the pages and chapters anew."""
     tree = target / "source"
-    stage(notebooks, tree)
+    stage(notebooks, tree, answers)
     # Everything is read anew: docstrings are no file of the tree, so Sphinx would not see them change.
     shutil.rmtree(target / "_build", ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(tree)]
@@ -265,7 +284,7 @@ def build_pages(notebooks: Path, target: Path) -> None:
         raise BuildError("the site was not built: see the warnings above, each of which counts as an error")
 
 
-def stage(notebooks: Path, tree: Path) -> None:
+def stage(notebooks: Path, tree: Path, answers: bool) -> None:
     """Lay out pages and notebooks as in the repository, so that relative links work here and in Lab."""
     shutil.rmtree(tree, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", "build.py", "live", "node_modules")
@@ -273,13 +292,14 @@ def stage(notebooks: Path, tree: Path) -> None:
     for folder in ("content", "style"):
         shutil.copytree(ROOT / "data" / folder, tree / "data" / folder)
     gallery.stage(tree)
-    for name in ("index.md", "_config.yml"):
-        page = tree / "book" / name
+    for page in (tree / "book/index.md", tree / "book/_config.yml", *(tree / "book/teaching").glob("*.md")):
         page.write_text(front.fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     (tree / "notebooks").mkdir()
     for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         front.mark_curves(notebook)
+        if not answers:
+            notebook["cells"] = front.without_solutions(notebook["cells"])
         (tree / "notebooks" / path.name).write_text(json.dumps(notebook), encoding="utf-8")
 
 
@@ -318,13 +338,21 @@ def main() -> int:
     parser.add_argument(
         "chapter", nargs="?", default="", help="execute: only notebooks with this in their name"
     )
+    parser.add_argument(
+        "--answers",
+        choices=("yes", "no"),
+        default="yes",
+        help="site: with or without the exercises' solutions",
+    )
     what, chapter = (arguments := parser.parse_args()).what, arguments.chapter
     try:
         if what == "book":
             run_chapters(BUILD / "executed", cached=True)
             print("open", build_site(BUILD / "executed", BUILD / "book"))
         elif what == "site":
-            print("open", build_site(NOTEBOOKS, BUILD / "site"))
+            answers = arguments.answers == "yes"
+            target = BUILD / ("site" if answers else "site-without-answers")
+            print("open", build_site(NOTEBOOKS, target, answers=answers))
         elif what == "execute":
             run_chapters(NOTEBOOKS, cached=False, only=chapter)
         elif what == "portable":

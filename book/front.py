@@ -5,6 +5,7 @@ Pages write `{{ name }}` for a value of `values()`; nothing that was measured is
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,9 @@ import address
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD, FAST = ROOT / "benchmarks" / "record.json", ROOT / "notebooks" / "records" / "feed_forward.json"
-INGREDIENTS = (RECORD, FAST, ROOT / "pyproject.toml")
+SECONDS, LICENCES = ROOT / "notebooks" / "records" / "seconds.json", ROOT / "data" / "SOURCES.csv"
+INGREDIENTS = (RECORD, FAST, SECONDS, LICENCES, ROOT / "pyproject.toml")
+SOLUTION = re.compile(r"^(:{3,}|`{3,})\{solution\}.*?^\1[ ]*$", re.M | re.S)
 STRIP = ROOT / "book" / "images" / "strip"
 STRIP_ALT = "A pavilion above a lake coming out of noise in the lines and blues of Hokusai's Great Wave"
 
@@ -56,14 +59,56 @@ def strip() -> str:
 
 
 def fill(text: str) -> str:
-    """A page with its values and its strip."""
+    """A page with its values, its strip and its tables."""
     known = values()
 
     def value(match: re.Match) -> str:
         return known[match[1]]
 
     text = re.sub(r"\{\{ (\w+) \}\}", value, text)
-    return text.replace("% the strip is put here", "```{raw} html\n" + strip() + "\n```")
+    for mark, made in (
+        ("% the strip is put here", lambda: "```{raw} html\n" + strip() + "\n```"),
+        ("% the run times are put here", run_times),
+        ("% the licences are put here", licences),
+    ):
+        text = text.replace(mark, made()) if mark in text else text
+    return text
+
+
+def run_times() -> str:
+    """The table of what each chapter takes to run."""
+    record = json.loads(SECONDS.read_text(encoding="utf-8"))
+    rows = [
+        f"| [{int(name[:2])}](../../notebooks/{name}.ipynb) | {value:.0f} s |"
+        for name, value in record["seconds"].items()
+    ]
+    total = sum(record["seconds"].values()) / 60
+    lines = ["| chapter | all its cells |", "|---|---|", *rows]
+    return (
+        "\n".join(lines)
+        + f"\n\nMeasured on {record['machine']}; all chapters together take {total:.0f} minutes."
+    )
+
+
+def licences() -> str:
+    """The table of the bundled data: what, by whom, under which licence."""
+    with LICENCES.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [f"| `{r['file']}` | {r['title']} | {r['author']} | {r['licence']} |" for r in rows]
+    return "\n".join(["| file | what | by | licence |", "|---|---|---|---|", *lines])
+
+
+def without_solutions(cells: list[dict]) -> list[dict]:
+    """A chapter's cells but for the solutions of its exercises."""
+    kept, inside = [], False
+    for cell in cells:
+        text = "".join(cell["source"])
+        markdown = cell["cell_type"] == "markdown"
+        inside = inside or (markdown and "{solution-start}" in text)
+        if not inside:
+            kept.append({**cell, "source": SOLUTION.sub("", text)} if markdown else cell)
+        inside = inside and not (markdown and "{solution-end}" in text)
+    return kept
 
 
 def mark_curves(notebook: dict) -> None:

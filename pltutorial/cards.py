@@ -54,7 +54,7 @@ def training_card(
         "settings": kept_settings(settings),
         "curve": _curve(result, terms),
         "seconds": round(result.seconds),
-        "machine": f"{_processor(device)}, {precision}, {words}",
+        "machine": f"{processor(device)}, {precision}, {words}",
     }
 
 
@@ -78,7 +78,8 @@ def _curve(result: Trained, terms: Sequence[str]) -> list[list[float]]:
     return points
 
 
-def _processor(device: torch.device) -> str:
+def processor(device: torch.device) -> str:
+    """The device's name, and for a CPU how many of its threads are used."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()
