@@ -36,7 +36,7 @@ def check_hole_psnr(answer: Callable[[torch.Tensor, torch.Tensor, torch.Tensor],
         if value is None:
             return False
         try:
-            value = float(value)
+            value = float(value.detach() if isinstance(value, torch.Tensor) else value)
         except (TypeError, ValueError, RuntimeError):
             return judge(False, "", "return one number of decibels, and not one for each pixel or colour.")
         squares = (output.double() - target.double()).square()
