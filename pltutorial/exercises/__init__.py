@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from .chapter1 import check_best_picture, check_counterexample, check_grey_loss, check_psnr
 from .chapter2 import check_feature_shape, check_receptive_field, check_tap_loss
-from .chapter3 import check_covariance, check_distinct_numbers, check_shifted_gram
+from .chapter3 import (
+    check_batch_style_loss,
+    check_covariance,
+    check_distinct_numbers,
+    check_shifted_gram,
+)
 from .chapter4 import check_descent, check_gatys_weight, check_luminance_transfer, check_transfer
 from .chapter5 import check_break_even, check_even_kernel, check_training_step
-from .chapter6 import check_same_when_small, check_unshuffle
+from .chapter6 import check_benchmark_psnr, check_same_when_small, check_training_pair, check_unshuffle
 from .chapter7 import check_hole_psnr, check_noisy_batch, check_posterior_mean
 from .chapter8 import check_best_pictures, check_discriminator_step, check_pause
 from .chapter9 import check_gaussian_kl, check_sphere_walk, check_vae_objective
@@ -25,6 +30,7 @@ __all__ = [
     "check_tap_loss",
     "check_distinct_numbers",
     "check_covariance",
+    "check_batch_style_loss",
     "check_shifted_gram",
     "check_gatys_weight",
     "check_luminance_transfer",
@@ -35,6 +41,8 @@ __all__ = [
     "check_training_step",
     "check_unshuffle",
     "check_same_when_small",
+    "check_benchmark_psnr",
+    "check_training_pair",
     "check_hole_psnr",
     "check_posterior_mean",
     "check_noisy_batch",
