@@ -28,7 +28,7 @@ import torch
 
 from pltutorial import LossNetwork, Pictures, bundled, bundled_names, invert, keep_strongest, reencode
 from pltutorial import reconstruct_features as optimise
-from pltutorial.cards import _processor
+from pltutorial.cards import processor
 from pltutorial.device import best_device
 from pltutorial.errors import InputError
 from pltutorial.images import to_picture, write_whole
