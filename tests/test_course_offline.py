@@ -105,8 +105,19 @@ def test_kit_for_another_platform(wheels, tmp_path, monkeypatch):
     assert {"pltutorial", "torch", "jupyterlab", "colorama"} <= names
     assert not any(name.startswith("nvidia") for name in names)
     assert "py -3.12" in (kit / "install.bat").read_text()
-    other = offline.make_kit(tmp_path / "other", wheels=wheels, version="3.12" if HERE != "3.12" else "3.13")
-    assert any(path.name.startswith("torch-") for path in (other / "wheels").iterdir())
+
+
+def test_kit_for_another_python(wheels, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(offline, "_own_wheel", own_stand_in)
+    monkeypatch.setattr(offline, "_pip", lambda *arguments: asked.append(arguments))
+    kit = offline.make_kit(tmp_path / "kit", version="3.99")
+    (command,) = asked
+    assert command[command.index("--python-version") + 1] == "3.99"
+    assert "--platform" not in command
+    assert any(part.startswith("torch==") for part in command)
+    assert "PYTHON:-python3" in (kit / "install.sh").read_text()
+    assert "Python 3.99 is needed" in (kit / "install.sh").read_text()
 
 
 def test_packages_of_each_platform():
@@ -122,7 +133,7 @@ def test_packages_of_each_platform():
     [
         ({"platform": "amiga"}, "'amiga' is unknown"),
         ({"version": "three"}, "'three' is no version"),
-        ({"wheels": Path("nowhere")}, "cannot be had"),
+        ({"platform": "win_amd64", "wheels": Path("nowhere")}, "cannot be had"),
     ],
 )
 def test_what_cannot_be_packed_leaves_no_half_kit(settings, words, tmp_path, monkeypatch):

@@ -102,15 +102,10 @@ def start_lab(folder: Path, chapter: int, options: list[str]) -> int:
     pages = sorted(folder.glob(f"{chapter:02d}_*.ipynb"))
     if not pages:
         raise CourseError(f"there is no chapter {chapter}; it is a number from 1 to 9")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--notebook-dir={ROOT}",
-        *options,
-        str(pages[0].resolve()),
-    ]
-    return subprocess.run(command, cwd=ROOT).returncode
+    page = pages[0].resolve()
+    seen = ROOT if page.is_relative_to(ROOT) else page.parent  # the folder that JupyterLab shows
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={seen}", *options, str(page)]
+    return subprocess.run(command, cwd=seen).returncode
 
 
 if __name__ == "__main__":
