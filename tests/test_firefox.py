@@ -6,9 +6,9 @@ import os
 
 import numpy
 import pytest
+from browsing import CHAPTERS, address, site
 from firefox import MISSING, Firefox, executable
 from PIL import Image
-from test_site import CHAPTERS, address, site
 
 from pltutorial import bundled, networks, read_image, zoo
 

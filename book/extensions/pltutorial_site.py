@@ -16,6 +16,7 @@ MENDED = (
     (re.compile(r'(<button class="btn search-button-field[^>]*?) aria-label="Search"'), r"\1"),
     (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
+    (re.compile(r'<dl>(?=\s*<dd><em class="sig-param)'), '<dl role="presentation">'),
 )
 MATHJAX_FILES = ("tex-mml-chtml.js", "output/chtml/fonts")
 
