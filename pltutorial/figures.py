@@ -447,11 +447,12 @@ def slider_page(
     )
 
 
-# The data attribute keeps JupyterLab from taking the arrow keys for itself. No colours are set, so that the page's
-# own (light or dark) hold; the script's names stay in one function. A frame is decoded before it is shown, and its
-# neighbours after it, so that nothing flickers; the frame before stays beneath it while it fades in.
+# The data attribute keeps JupyterLab from taking keys for itself; it asks the element that has the focus. No colours
+# are set, so that the page's own (light or dark) hold; the script's names stay in one function. A frame is decoded
+# before it is shown, and its neighbours after it, so that nothing flickers; the frame before stays beneath it while
+# it fades in.
 _SLIDER = """\
-<div class="frame-slider" id="$id" style="max-width:${box}px" data-lm-suppress-shortcuts="true">
+<div class="frame-slider" id="$id" style="max-width:${box}px">
 <style>
 .frame-slider{--frame:none;--area:1/1;--columns:none;--one:contents;margin:0 0 1rem;
 &>div{display:grid;grid-template-columns:var(--columns);gap:.5rem}
@@ -478,9 +479,9 @@ button{display:none}
 $figures
 </div>
 <p><span><b>$name</b><span> = <output aria-live="off">$label</output></span></span>
-<button type="button" aria-pressed="false">side by side</button></p>
+<button type="button" aria-pressed="false" data-lm-suppress-shortcuts>side by side</button></p>
 <section><input type="range" min="0" max="$last" step="1" value="$start" autocomplete="off" aria-label="$name" \
-aria-valuetext="$label"><p aria-hidden="true">$ticks</p></section>
+aria-valuetext="$label" data-lm-suppress-shortcuts><p aria-hidden="true">$ticks</p></section>
 <script>
 (() => {
 const script = document.currentScript, calm = matchMedia('(prefers-reduced-motion: reduce)');
