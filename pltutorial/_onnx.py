@@ -97,11 +97,9 @@ class Graph:
         pads = self.op("Concat", self.constant([0, 0, margin, margin, 0, 0]), more, axis=0)
         return self.op("Pad", x, pads, mode=mode)
 
-    def cut(self, x: str, like: str, factor: int = 1, margin: int = 0) -> str:
-        """The part of ``factor`` times the height and width of another value, ``margin`` from the top left."""
+    def cut(self, x: str, like: str, margin: int = 0) -> str:
+        """The part with the height and width of another value, ``margin`` from the top left."""
         size = self.sides(like)
-        if factor > 1:
-            size = self.op("Mul", size, self.constant([factor, factor]))
         if margin:
             size = self.op("Add", size, self.constant([margin, margin]))
         return self.op("Slice", x, self.constant([margin, margin]), size, self.constant([2, 3]))
@@ -203,6 +201,7 @@ class Graph:
 
 
 def values_of(tensor: torch.Tensor) -> torch.Tensor:
+    """A parameter's values in float32."""
     return tensor.detach().to("cpu", torch.float32)
 
 

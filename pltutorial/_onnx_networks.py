@@ -30,8 +30,12 @@ def _layer(
     conv, norm = layer.conv, layer.norm
     instance = norm is not None and norm.batch is None
     weight, bias = graph.weight(refolded(values_of(conv.weight), fold)), values_of(conv.bias)
-    if instance:
-        bias = None  # the mean is taken away again
+    if (
+        instance
+    ):  # takes away what is the same everywhere, which is all that many a plain picture has: not to round to
+        # it, it is taken away before the convolution already
+        bias = None
+        x = x if layer.upsampling == "transposed" else _without_mean(graph, x)
     elif norm is not None:
         weight, bias = _normalised(graph, weight, bias, norm.batch, layer.upsampling == "transposed")
     biases = () if bias is None else (graph.numbers(bias),)
@@ -48,6 +52,7 @@ def _layer(
         how = {"kernel_shape": [layer.kernel] * 2, "strides": list(conv.stride)}
         x = graph.op("Conv", graph.padded(x, layer.kernel // 2), weight, *biases, **how)
     if instance:
+        x = _without_mean(graph, x) if layer.upsampling == "transposed" else x
         moments = [values_of(part) for part in (norm.weight, norm.bias)]
         if moments[0].ndim == 1:
             names = [graph.numbers(part) for part in moments]
@@ -55,6 +60,10 @@ def _layer(
             names = [graph.op("MatMul", shares, graph.weight(part)) for part in moments]
         x = graph.op("InstanceNormalization", x, *names, epsilon=EPSILON)
     return graph.op("Relu", x) if layer.relu else x
+
+
+def _without_mean(graph: Graph, x: str) -> str:
+    return graph.op("Sub", x, graph.op("GlobalAveragePool", x))
 
 
 def _normalised(

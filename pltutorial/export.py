@@ -22,9 +22,6 @@ from torch import nn
 
 from .errors import InputError, nearest
 from .images import check_output, write_whole
-from .serving import handler
-
-__all__ = ["LIMITS", "SIZES", "check_onnx", "export_onnx", "handler", "to_onnx"]
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
 """How weights are stored, and how far the output may then be from PyTorch's in float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 
@@ -102,6 +103,19 @@ def test_styles_and_blends_are_those_of_the_package(style, exported):
     assert difference(found, wanted) < LIMITS["float"]
     other = run(path, image=image, weights=network.blend("cafe_terrace")[0])
     assert difference(other, wanted) > 0.1  # the weights are looked at
+
+
+def test_plain_pictures_are_not_drowned_in_rounding(exported):
+    """All that instance normalisation finds in a picture of one colour is rounding, if there is any."""
+    network, path = exported["great_wave"]
+    plain = torch.full((1, 3, 50, 61), 0.37)
+    speck = torch.ones(1, 3, 50, 61)
+    speck[..., 20, 30] -= 1 / 255
+    double = copy.deepcopy(network).double()
+    for image in (plain, speck):
+        with torch.inference_mode():
+            wanted = double(image.double())
+        assert difference(run(path, image=image).double(), wanted) < 0.5 / 255
 
 
 def test_restoration_is_that_of_the_package(exported):
