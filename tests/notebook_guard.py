@@ -32,16 +32,19 @@ TAGS = {
 }
 # Cells of solutions and removed cells are not counted. Hidden answers count in the second number of words only.
 CELLS, WORDS, WORDS_WITH_ANSWERS, FIGURE_COUNT = (25, 40), (1800, 2800), 3600, (5, 8)
+# The section of exercises is counted apart, without its answers.
+EXERCISES, EXERCISE_WORDS = (6, 9), 1600
+KINDS = ("Recall", "Prediction", "Derivation", "Coding", "Debugging", "Open experiment")
 # An author may miss the number of words by this share before the guard speaks.
 SLACK = 0.05
-LARGEST_FILE = 400_000
+LARGEST_FILE = 420_000  # some 20,000 of them the exercises
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~:/>-])/(?:work|root|home|tmp|Users|usr|opt|mnt|var)/|\b[A-Z]:\\+\w")
 _HIDDEN = re.compile(r"\{(?:dropdown|solution)\}|dropdown")
 
 
 def faults(notebook: NotebookNode, size: int) -> list[str]:
     """All faults of a chapter; `size` is its file's in bytes."""
-    checks = (execution, outputs, pictures, tags, paths, names, pattern)
+    checks = (execution, outputs, pictures, tags, paths, names, pattern, exercises)
     found = [fault for check in checks for fault in check(notebook)]
     if size > LARGEST_FILE:
         found.append(f"the file has {size:,} bytes; at most {LARGEST_FILE:,} are allowed")
@@ -225,11 +228,12 @@ def names(notebook: NotebookNode) -> Iterator[str]:
 
 def pattern(notebook: NotebookNode) -> Iterator[str]:
     """The parts that every chapter has, as far as they can be counted."""
-    main, everything = split_solutions(notebook)
+    body, _ = split_exercises(notebook)
+    main, everything = split_solutions(body)[0], notebook.cells
     counted = [cell for cell in main if "remove-cell" not in cell.metadata.get("tags", [])]
     if not CELLS[0] <= len(counted) <= CELLS[1]:
-        yield f"{len(counted)} cells; the pattern has {CELLS[0]} to {CELLS[1]} (solutions not counted)"
-    visible, hidden = words(notebook)
+        yield f"{len(counted)} cells; the pattern has {CELLS[0]} to {CELLS[1]} (exercises not counted)"
+    visible, hidden = words(body)
     if not WORDS[0] * (1 - SLACK) <= visible <= WORDS[1] * (1 + SLACK):
         yield f"{visible} words of prose; the pattern has {WORDS[0]} to {WORDS[1]} (answers not counted)"
     if visible + hidden > WORDS_WITH_ANSWERS * (1 + SLACK):
@@ -257,9 +261,61 @@ def pattern(notebook: NotebookNode) -> Iterator[str]:
     defined = {node.name for c in code for node in ast.walk(tree_of(c)) if isinstance(node, ast.FunctionDef)}
     if not any(name.endswith("_by_hand") for name in defined):
         yield "nothing is written by hand: no function ends in _by_hand"
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = "\n".join(cell.source for cell in body.cells if cell.cell_type == "markdown")
     if not re.search(r"\$\$\s*\([\w:-]+\)|:label:|\{math\}[^\n]*\n", text):
         yield "no formula is numbered"
+
+
+def exercises(notebook: NotebookNode) -> Iterator[str]:
+    """The section of exercises: all six kinds, each with a label, and an answer that a reader can check herself by."""
+    _, section = split_exercises(notebook)
+    text = "\n".join(cell.source for cell in section.cells if cell.cell_type == "markdown")
+    titles = re.findall(r"^(?:`{3,}|:{3,})\{exercise\} *(.*)\n(?: *:label: *(\S+))?", text, re.M)
+    if not EXERCISES[0] <= len(titles) <= EXERCISES[1]:
+        yield f"{len(titles)} exercises; a chapter has {EXERCISES[0]} to {EXERCISES[1]}"
+    kinds = {}
+    for title, label in titles:
+        kind = next((kind for kind in KINDS if re.match(rf"★+ {kind}: \S", title)), None)
+        if kind is None:
+            yield f"the exercise {title!r} begins with none of {', '.join(KINDS)} after its stars"
+        if not label.startswith("ex-"):
+            yield f"the exercise {title!r} has no label ex-..."
+        kinds.setdefault(kind, []).append(label)
+    if missing := [kind for kind in KINDS if kind not in kinds]:
+        yield f"no exercise of the kind {', '.join(missing)}"
+    answered = set(re.findall(r"\{solution(?:-start)?\} *(\S+)", text))
+    checked = _checked(section)
+    for kind, labels in kinds.items():
+        for label in labels:
+            if kind in ("Recall", "Prediction", "Derivation") and label not in answered:
+                yield f"{label} has no folded answer"
+            if kind in ("Coding", "Debugging") and label not in checked:
+                yield f"{label} is checked by no function check_*"
+    visible, _ = words(section)
+    if visible > EXERCISE_WORDS * (1 + SLACK):
+        yield f"{visible} words of exercises; at most {EXERCISE_WORDS} are allowed (answers not counted)"
+
+
+def _checked(section: NotebookNode) -> set[str]:
+    """Labels of the exercises whose solution calls a check."""
+    label, found = "", set()
+    for cell in section.cells:
+        if start := re.search(r"\{solution-start\} *(\S+)", cell.source):
+            label = start[1]
+        code = cell.cell_type == "code" and cell.source.strip()
+        if code and any(name.startswith("check_") for name in called_at_once(cell)):
+            found.add(label)
+    return found
+
+
+def split_exercises(notebook: NotebookNode) -> tuple[NotebookNode, NotebookNode]:
+    """The chapter without its section "## Exercises", and that section; it ends where the next section begins."""
+    body, section, inside = [], [], False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (heading := re.search(r"^## (.*)", cell.source, re.M)):
+            inside = heading[1].strip() == "Exercises"
+        (section if inside else body).append(cell)
+    return NotebookNode(notebook, cells=body), NotebookNode(notebook, cells=section)
 
 
 def is_figure(cell: NotebookNode) -> bool:

@@ -10,7 +10,7 @@ import nbformat
 import numpy
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_guard import LARGEST_FILE, faults, words
+from notebook_guard import KINDS, LARGEST_FILE, faults, words
 from PIL import Image
 from test_notebooks import SANITIZE, compare
 
@@ -42,6 +42,22 @@ def picture_cell(number: int) -> nbformat.NotebookNode:
     return new_code_cell("show(image)", metadata={"mystnb": described}, outputs=shown)
 
 
+def exercise_cells() -> list[nbformat.NotebookNode]:
+    """One exercise of each kind, with the answer or the check that its kind needs."""
+    checks = {"Coding": "check_shift(1)", "Debugging": "check_mean(2)"}
+    cells = []
+    for number, kind in enumerate(KINDS):
+        label = f"ex-{number}"
+        cells.append(new_markdown_cell(f":::{{exercise}} ★★ {kind}: a title\n:label: {label}\n\nDo it.\n:::"))
+        answer = new_code_cell(checks[kind]) if kind in checks else new_markdown_cell("Like this.")
+        cells += [
+            new_markdown_cell(f":::{{solution-start}} {label}\n:::"),
+            answer,
+            new_markdown_cell(":::{solution-end}\n:::"),
+        ]
+    return cells
+
+
 @pytest.fixture
 def sound() -> nbformat.NotebookNode:
     """A notebook in which the guard finds nothing: the least that has every part."""
@@ -49,20 +65,20 @@ def sound() -> nbformat.NotebookNode:
     live = displayed(figures.live_panel, lambda seed: figures.show(noise(seed)), seed=[0, 1])
     text = "Here is a formula:\n\n$$ a = b $$ (eq-one)\n\n" + "word " * 110
     printed = new_output("stream", name="stdout", text="loss 0.25\n")
-    cells = [new_markdown_cell(text) for _ in range(17)]
+    cells = [new_markdown_cell(text) for _ in range(19)]
     cells += [picture_cell(number) for number in range(5)]
     cells += [
         new_code_cell("def gram_by_hand(f):\n    return f @ f.T\nprint(0.25)", outputs=[printed]),
         new_code_cell("assert_close(a, b)\nprint(inspect.getsource(f))", outputs=[copy.deepcopy(printed)]),
         new_code_cell("frame_slider(frames, labels, alt, name)", outputs=slider),
         new_code_cell("live_panel(f, seed=[0, 1])", metadata={"tags": ["live"]}, outputs=live),
-        new_code_cell("check_shift(1)"),
-        new_code_cell("check_mean(2)"),
     ]
-    cells[-3].metadata["mystnb"] = {
+    cells[-1].metadata["mystnb"] = {
         **DESCRIPTION,
         "figure": {"name": "fig-live", "caption": "Move the seed now."},
     }
+    cells += [new_markdown_cell("## Exercises\n\nSome words."), *exercise_cells()]
+    cells += [new_markdown_cell("## Further reading\n\nA book.")]
     notebook = new_notebook(cells=cells)
     for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
         cell.execution_count = count
@@ -251,6 +267,44 @@ def _no_formula(notebook):
         cell.source = cell.source.replace("(eq-one)", "")
 
 
+def _exercise(notebook, kind: str) -> int:
+    """The index of an exercise's cell; its solution is in the three cells after it."""
+    return next(n for n, cell in enumerate(notebook.cells) if f"★ {kind}" in cell.source)
+
+
+def _no_debugging(notebook):
+    start = _exercise(notebook, "Debugging")
+    del notebook.cells[start : start + 4]
+
+
+def _no_kind(notebook):
+    cell = notebook.cells[_exercise(notebook, "Recall")]
+    cell.source = cell.source.replace("Recall: ", "")
+
+
+def _no_label(notebook):
+    cell = notebook.cells[_exercise(notebook, "Recall")]
+    cell.source = cell.source.replace(":label: ex-0\n", "")
+
+
+def _no_answer(notebook):
+    start = _exercise(notebook, "Derivation")
+    del notebook.cells[start + 1 : start + 4]
+
+
+def _unchecked(notebook):
+    code(notebook, "check_shift").source = "shift(1)"
+
+
+def _many_exercises(notebook):
+    start = _exercise(notebook, "Recall")
+    notebook.cells[start:start] = copy.deepcopy(notebook.cells[start : start + 4]) * 4
+
+
+def _long_exercises(notebook):
+    notebook.cells[_exercise(notebook, "Recall")].source += "\n" + "word " * 1800
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
@@ -282,7 +336,15 @@ def _no_formula(notebook):
         (_redefined, "redefines 'gram_matrix'"),
         (_assigned, "redefines 'feature_loss'"),
         (_imported, "redefines 'style_loss'"),
-        (_few_cells, "22 cells"),
+        (_no_debugging, "no exercise of the kind Debugging"),
+        (_no_debugging, "5 exercises"),
+        (_no_kind, "begins with none of"),
+        (_no_label, "has no label"),
+        (_no_answer, "ex-2 has no folded answer"),
+        (_unchecked, "ex-3 is checked by no function"),
+        (_many_exercises, "10 exercises"),
+        (_long_exercises, "words of exercises"),
+        (_few_cells, "cells; the pattern has 25"),
         (_few_words, "words of prose"),
         (_no_live, "0 cells are tagged live"),
         (_few_figures, "4 figures"),
