@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-CODED = [(chapter, seed) for chapter in (4, 5) for seed in ("one", "two", "three")]
+CODED = [(chapter, seed) for chapter in (4, 5, 6) for seed in ("one", "two", "three")]
 
 
 def run(*parts):
@@ -28,7 +28,7 @@ def test_solutions_pass_and_mistakes_fail(chapter, seed):
                 run(wrong, one.hidden)
 
 
-@pytest.mark.parametrize("chapter", [4, 5])
+@pytest.mark.parametrize("chapter", [4, 5, 6])
 def test_every_course_has_its_own_right_answers(chapter):
     courses = [
         importlib.import_module(f"book.course.chapter{chapter}").graded(random.Random(seed))
