@@ -259,6 +259,7 @@ for trial in range(3):
     found = likeness(output, target.clone(), features)
     assert abs(float(found.detach()) - float(wanted.detach())) < 1e-3 * float(wanted.detach()), "wrong on \
 random features"
+    assert found.requires_grad, "the loss has no gradient, so nothing learns from it"
     found.backward()
     assert output.grad is not None and torch.allclose(output.grad, slope, rtol=1e-3, atol=1e-5), "the gradient \
 is wrong"
