@@ -179,14 +179,14 @@ def test_waiting_outside_python_is_left_behind_and_said(said, monkeypatch):
 
     def sleeps(x):
         for _ in range(1):
-            time.sleep(2)
+            time.sleep(4)
         waiting.set()
 
     assert check_doubled(sleeps) is False
     assert "restart the kernel" in said()
     for thread in threading.enumerate():
         if thread.daemon and thread is not threading.current_thread() and "Thread-" in thread.name:
-            thread.join(5)  # the exception waits for the end of the sleep
+            thread.join(9)  # the exception waits for the end of the sleep
     assert not waiting.is_set()
 
 

@@ -22,10 +22,10 @@ from . import runner
 from .assignments import CELL_SECONDS, CourseError
 from .reports import export, sums, write_whole
 
-SUBMISSION_SECONDS = 300  # all cells of one submission together
+SUBMISSION_SECONDS = 600  # all cells of one submission together
 _HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S)
 _SOLUTION = re.compile(r"^### BEGIN SOLUTION\n(.*?)^### END SOLUTION", re.M | re.S)
-_RULES = 4  # raised whenever the same submission could get another grade
+_RULES = 5  # raised whenever the same submission could get another grade
 
 
 @dataclass(frozen=True)
