@@ -20,7 +20,7 @@ from book.course import assignments, grading, notebooks, synthetic
 from book.course.assignments import CourseError
 from book.course.graded import Graded
 
-SECONDS = 6.0  # for one cell: the endless ones take all of it
+SECONDS = 3.0  # for one cell: the endless ones take all of it
 ROOT = Path(__file__).parent.parent
 GRADED = sorted((ROOT / "book" / "course").glob("chapter[0-9].py"))
 

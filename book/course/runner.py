@@ -150,6 +150,8 @@ def _line(error: BaseException | None, seconds: float) -> str:
         text = " ".join(str(error).split())[:500]
     except Exception:
         text = ""
+    if isinstance(error, AssertionError) and text:
+        return text  # the test's own sentence
     return f"{kind}: {text}" if text else kind
 
 
