@@ -228,8 +228,8 @@ def test_counterexample_right(period, height, contrast, dtype):
     """Stripes and waves along the shift, of every period, size and kind of number."""
     wave = 0.5 + contrast * torch.sin(2 * math.pi * torch.arange(height) / period).view(1, 1, -1, 1)
     wave = wave.expand(1, 3, height, 40)
-    assert check_counterexample(wave.numpy() if dtype == "numpy" else wave.to(dtype))
-    assert check_counterexample(columns(8).transpose(2, 3))
+    assert check_counterexample(lambda: wave.numpy() if dtype == "numpy" else wave.to(dtype))
+    assert check_counterexample(lambda: columns(8).transpose(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,13 @@ def test_counterexample_right(period, height, contrast, dtype):
     ],
 )
 def test_counterexample_wrong(wrong, hint, capsys):
-    assert not check_counterexample(wrong)
+    assert not check_counterexample(lambda: wrong)
     said = capsys.readouterr().out
     assert said.startswith("Not yet")
     assert hint in said
     assert "Correct" not in said
+
+
+def test_counterexample_wants_the_function(capsys):
+    assert not check_counterexample(columns(8))
+    assert "give it your function" in capsys.readouterr().out

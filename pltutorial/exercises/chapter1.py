@@ -179,13 +179,17 @@ def _wrong_grey_loss(value: torch.Tensor, outputs: torch.Tensor, scans: torch.Te
     second="a step to the side compares each pixel with its neighbour on the right: make those two equal everywhere, "
     "and put the contrast into another direction.",
 )
-def check_counterexample(picture: torch.Tensor) -> bool:
-    """Check a picture, (1, 3, H, W) in [0, 1], whose shift by a pixel to the side costs less than a blur of 1.5 px.
+def check_counterexample(answer: Callable[[], torch.Tensor]) -> bool:
+    """Check ``answer()``: a picture whose shift by a pixel to the side costs less than a blur of 1.5 px.
 
-    It must have contrast (a standard deviation of at least 0.05) and be at least 32 pixels high and wide.
+    It is (1, 3, H, W) in [0, 1], at least 32 pixels high and wide, and has contrast (a standard deviation of at
+    least 0.05).
 
     Taught in chapter 1.
     """
+    picture = answer_of(answer)
+    if picture is None:
+        return False
     try:
         check_image(picture, "your picture")
     except InputError as problem:
