@@ -1,7 +1,8 @@
 """What a page of the site costs: Lighthouse's desktop preset, compressed bytes, seconds of live painting.
 
 `python -m benchmarks.lighthouse [FOLDER]`, after `make site`, writes benchmarks/lighthouse.json and checks the bounds
-that the project promises; the seconds count on an idle machine only. The site is served as GitHub Pages does: compressed, without the headers that threads would need.
+that the project promises; the seconds count on an idle machine only. The site is served as GitHub Pages does:
+compressed, without the headers that threads would need.
 """
 
 from __future__ import annotations
