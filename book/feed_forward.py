@@ -64,8 +64,8 @@ def _store(name: str, pictures: list[torch.Tensor], titles: list[str], columns: 
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(titles), columns)]
     sheet: Image.Image = compose(rows, headings, None, None, None, "gray", False, width)
-    path = FOLDER / f"feed_forward_{name}.jpg"
-    sheet.save(path, quality=88, optimize=True, progressive=True)
+    path = FOLDER / f"feed_forward_{name}.webp"
+    sheet.save(path, quality=84, method=6)
     print(f"{path.name}: {sheet.width}x{sheet.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 

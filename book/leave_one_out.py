@@ -197,8 +197,8 @@ def _store(name: str, panels: list, titles: list[str], columns: int, width: int)
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(titles), columns)]
     sheet: Image.Image = compose(rows, headings, None, None, None, "gray", False, width)
-    path = ROOT / "book" / "images" / f"{name}.jpg"
-    sheet.save(path, quality=85, optimize=True, progressive=True)
+    path = ROOT / "book" / "images" / f"{name}.webp"
+    sheet.save(path, quality=84, method=6)
     print(f"{path.name}: {sheet.width}x{sheet.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 

@@ -34,8 +34,8 @@ def make(content: str, style: str, changes: dict) -> Path:
         **changes,
     )
     path = write_image(FOLDER / f"wall_{content}_{style}.png", result.image)
-    small = path.with_suffix(".jpg")
-    Image.open(path).save(small, quality=88, optimize=True, progressive=True)
+    small = path.with_suffix(".webp")
+    Image.open(path).save(small, quality=84, method=6)
     path.unlink()
     print(
         f"{small.name}: loss {result.totals[0]:.3g} to {min(result.totals):.3g}, {result.seconds:.0f} s",

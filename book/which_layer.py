@@ -6,7 +6,7 @@ grows. Each is judged on data/test, and on Set5 with ``--set5 FOLDER``: PSNR, SS
 picture's power, and of its error, lies in each ring of spatial frequency; how large the error is on flat ground and on
 contours. It settles what a feature loss does for accuracy. Interrupted, it goes on where it was.
 
-Writes ``notebooks/records/which_layer.json`` and ``book/images/which_layer.jpg``, a strip in the order of ``panels``.
+Writes ``notebooks/records/which_layer.json`` and ``book/images/which_layer.webp``, a strip in the order of ``panels``.
 """
 
 from __future__ import annotations
@@ -254,9 +254,9 @@ def strip(outputs: dict[str, Sets], sets: Sets) -> None:
         "truth": sets["test"][index]
     }
     row = torch.cat([pictures[panel][..., top : top + side, left : left + side] for panel in PANELS], 3)
-    path = ROOT / "book" / "images" / "which_layer.jpg"
+    path = ROOT / "book" / "images" / "which_layer.webp"
     sheet: Image.Image = to_picture(to_8_bits(row))
-    sheet.save(path, quality=88, optimize=True, progressive=True)
+    sheet.save(path, quality=84, method=6)
     print(f"{path.name}: {sheet.width}x{sheet.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 

@@ -12,7 +12,7 @@ from docutils import nodes
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 CARD, CARD_SIZE = "_static/card.jpg", (1200, 630)
-CARD_PICTURE = "book/images/wall_pagoda_great_wave.jpg"
+CARD_PICTURE = "book/images/wall_pagoda_great_wave.webp"
 TAGLINE = "Perceptual losses for images: what they measure, where they fail, and how to use them."
 UNLISTED = ("search", "genindex", "py-modindex", "404")
 LONGEST = 160  # characters of a description that search engines show
