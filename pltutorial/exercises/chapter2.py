@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .verdicts import alike, answer_of, exercise, fresh_draw, judge, near
+from .verdicts import alike, answer_of, exercise, fresh_draw, judge
 
 
 @exercise(
@@ -155,7 +155,8 @@ def check_tap_loss(answer: Callable[[nn.Sequential, torch.Tensor, torch.Tensor, 
         if target.grad is not None and target.grad.abs().max() > 0:
             hint = "the gradient reaches the target as well: a target stands still, and so needs no graph."
             return judge(False, "", hint)
-        if output.grad is None or not near(output.grad, gradient, atol=0.05 * float(gradient.abs().max())):
+        # in bfloat16 a ReLU may switch at single pixels, so the gradients are compared as a whole
+        if output.grad is None or not (output.grad - gradient).norm() < 0.5 * gradient.norm():
             return judge(
                 False, "", "the number is right, but its gradient with respect to the output is not."
             )
