@@ -44,9 +44,8 @@ def check_best_pictures(answer: Callable[[torch.Tensor, torch.Tensor], torch.Ten
         def of_each(choose: Callable[[torch.Tensor], torch.Tensor], number=number, pictures=pictures):
             return torch.stack([choose(pictures[number == one]) for one in number])
 
-        def same(
-            other: torch.Tensor, value=value
-        ) -> bool:  # sums in bfloat16 pass; wrong pictures are farther off
+        def same(other: torch.Tensor, value=value) -> bool:
+            # Sums in bfloat16 pass; wrong pictures are farther off.
             return near(value, other, atol=0.015)
 
         mean = pictures.mean(0, keepdim=True).expand_as(pictures)
