@@ -202,7 +202,7 @@ def _localise(notebook: NotebookNode) -> list[str]:
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
             continue
-        found = re.findall(r"\]\((\.\./[^)\s]+\.(?:jpg|png|svg))\)", cell.source)
+        found = re.findall(r"\]\((\.\./[^)\s]+\.(?:jpe?g|png|svg|webp|avif))\)", cell.source)
         found += re.findall(r"\{(?:figure|image)\} (\.\./\S+)", cell.source)
         for picture in found:
             cell.source = cell.source.replace(picture, Path(picture).name)
