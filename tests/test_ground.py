@@ -123,7 +123,7 @@ def test_every_import_of_the_package_is_required():
     known |= {"pltutorial", *map(canonicalize_name, sys.stdlib_module_names)}
     more = {
         canonicalize_name(Requirement(text).name)
-        for name in ("export", "metrics", "train", "video")
+        for name in ("book", "export", "metrics", "train", "video")
         for text in EXTRAS[name]
     }
     for path in (ROOT / "pltutorial").rglob("*.py"):
