@@ -11,7 +11,7 @@ SEED ?=
 SUBMITTED ?=
 PLATFORM ?=
 
-.PHONY: help setup slides book site lab test execute bench wall clean lock lint portable notebooks assignments grade offline-kit
+.PHONY: help setup pdf slides book site lab test execute bench wall clean lock lint portable notebooks assignments grade offline-kit
 
 help:
 	@echo "make book      set up, run every chapter, build the site from those runs"
@@ -20,6 +20,7 @@ help:
 	@echo "make lab       open chapter 1 without its solutions in JupyterLab, in mine/ (make lab CHAPTER=3)"
 	@echo "make assignments SEED=...   graded exercises for a class; see 'For a class' in README.md"
 	@echo "make grade SUBMITTED=...    grade a folder of student/assignment/*.ipynb"
+	@echo "make pdf       the book as build/pdf/pltutorial.pdf, printed by Chromium"
 	@echo "make slides    a deck for each chapter in build/slides/, each one file that needs no network"
 	@echo "make offline-kit            packages, book and notebooks in one folder, for a room without a network"
 	@echo "make execute   run the chapters and refresh their stored outputs in place"
@@ -59,6 +60,9 @@ assignments: $(STAMP)
 
 grade: $(STAMP)
 	@$(BIN)/python -m book.course grade "$(SUBMITTED)"
+
+pdf: site
+	$(BIN)/python book/screenshots.py pdf
 
 slides: $(STAMP)
 	$(BIN)/python book/slides.py

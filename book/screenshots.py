@@ -1,7 +1,8 @@
 """Look at the built site with Chromium: `make site`, then `python book/screenshots.py [pdf]`.
 
 Without an argument: the README's two pictures, the front page on a desktop and the live page on a phone with its
-example stylised, as small WebP. With `pdf`: every page as build/pdf/NAME.pdf, answers open and sliders as grids.
+example stylised, as small WebP. With `pdf`: the book as build/pdf/pltutorial.pdf and every page as build/pdf/NAME.pdf,
+answers open and sliders as grids.
 """
 
 from __future__ import annotations
@@ -66,8 +67,21 @@ def pages() -> list[str]:
     return [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
 
 
-def print_page(browser, address: str, name: str) -> Path:
-    """One page on A4."""
+def bind(printed: dict[Path, str], target: Path) -> Path:
+    """All pages in one file; each page's title is a bookmark above those of its sections."""
+    from pypdf import PdfWriter
+
+    with PdfWriter() as book:
+        for path, title in printed.items():
+            book.append(path, outline_item=title)
+        book.add_metadata({"/Title": "pltutorial: perceptual losses for images"})
+        book.compress_identical_objects()
+        book.write(target)
+    return target
+
+
+def print_page(browser, address: str, name: str) -> tuple[Path, str]:
+    """One page on A4; its file and its title."""
     page = browser.new_page(reduced_motion="reduce")
     page.goto(f"{address}{name}.html", wait_until="load")
     page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
@@ -76,8 +90,9 @@ def print_page(browser, address: str, name: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     margin = dict.fromkeys(("top", "bottom", "left", "right"), "16mm")
     page.pdf(path=path, format="A4", print_background=True, margin=margin, outline=True, tagged=True)
+    title = page.locator("article h1").first.inner_text().replace("#", "") or name
     page.close()
-    return path
+    return path, title.strip()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -108,11 +123,15 @@ def main() -> int:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         address = f"http://127.0.0.1:{server.server_port}/"
-        for name in pages() if sys.argv[1:] == ["pdf"] else SHOTS:
-            path = (take if name in SHOTS else print_page)(browser, address, name)
-            print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes", flush=True)
+        if sys.argv[1:] == ["pdf"]:
+            printed = dict(print_page(browser, address, name) for name in pages())
+            paths = [*printed, bind(printed, ROOT / "build" / "pdf" / "pltutorial.pdf")]
+        else:
+            paths = [take(browser, address, name) for name in SHOTS]
         browser.close()
         server.shutdown()
+    for path in paths:
+        print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
     return 0
 
 
