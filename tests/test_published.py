@@ -18,7 +18,9 @@ from browsing import CHAPTERS, DOCUMENTS, HTML, PAGES, ROOT, Elements, address, 
 from PIL import Image
 
 sys.path.insert(0, str(ROOT / "book"))
-address_setting, front, gallery = map(importlib.import_module, ("address", "front", "gallery"))
+address_setting, front, gallery, screenshots = map(
+    importlib.import_module, ("address", "front", "gallery", "screenshots")
+)
 sys.path.pop(0)
 
 __all__ = ["address", "browser", "site", "visit"]  # fixtures
@@ -297,6 +299,22 @@ def test_chapter_prints_whole(visit):
 
 
 # --- the address, and publishing --------------------------------------------------------------------------
+
+
+def test_printed_pages_become_one_book(browser, address, tmp_path, monkeypatch):
+    pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed: pip install pypdf")
+    monkeypatch.setattr(screenshots, "ROOT", tmp_path)
+    printed = dict(
+        screenshots.print_page(browser, address, name) for name in ("book/bibliography", "book/tested")
+    )
+    assert list(printed.values()) == ["Bibliography", "How this book is tested"]
+    book = pypdf.PdfReader(screenshots.bind(printed, tmp_path / "book.pdf"))
+    counts = [len(pypdf.PdfReader(path).pages) for path in printed]
+    assert len(book.pages) == sum(counts) > 2
+    marks = [mark for mark in book.outline if not isinstance(mark, list)]
+    assert [mark.title for mark in marks] == list(printed.values())
+    assert [book.get_destination_page_number(mark) for mark in marks] == [0, counts[0]]
+    assert "perceptual" in " ".join(page.extract_text() for page in book.pages).lower()
 
 
 def test_every_copy_of_the_address_is_the_setting():
