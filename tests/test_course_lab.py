@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from browsing import browser
+from playwright.sync_api import TimeoutError
 
 from book.course import __main__ as command_line
 from book.course.notebooks import write_kind
@@ -86,12 +89,17 @@ def test_first_exercise_solved_in_jupyterlab(lab, browser, tmp_path):
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=120_000)
 
         def run(cell, number: int, text: str = "") -> None:
-            cell.locator(".cm-content").click()
-            if text:
-                page.keyboard.press("ControlOrMeta+a")
-                page.keyboard.insert_text(text)  # at once: typed line by line, the editor would indent
-            page.keyboard.press("Control+Enter")
-            cell.locator(".jp-InputPrompt", has_text=f"[{number}]").wait_for(timeout=120_000)
+            prompt = cell.locator(".jp-InputPrompt")
+            for _ in range(10):  # while JupyterLab is still laying itself out, it loses keys
+                cell.locator(".cm-content").click()
+                if text:
+                    page.keyboard.press("ControlOrMeta+a")
+                    page.keyboard.insert_text(text)  # at once: typed line by line, the editor would indent
+                page.keyboard.press("Control+Enter")
+                with contextlib.suppress(TimeoutError):
+                    prompt.filter(has_text=re.compile(rf"\[(\*|{number})\]")).wait_for(timeout=5_000)
+                    break
+            prompt.filter(has_text=f"[{number}]").wait_for(timeout=120_000)
 
         def says(words: str) -> None:
             stub.locator(".jp-OutputArea-output", has_text=words).wait_for(timeout=60_000)

@@ -186,7 +186,14 @@ def test_without_a_folder_it_is_the_built_site(site, tmp_path, monkeypatch):
 def test_command_says_where_and_ends_quietly(site, port):
     code = "from pltutorial.cli import main; main()"
     arguments = [sys.executable, "-c", code, "serve", str(site), "--port", "0"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # what a shell starts in the background ignores Ctrl-C, and so would these tests' children
+    heed = (
+        {}
+        if sys.platform == "win32"
+        else {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, **pipes, **heed) as process:
         try:
             address = process.stdout.readline().split()[0]
             with urllib.request.urlopen(address, timeout=10) as answer:

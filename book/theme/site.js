@@ -9,6 +9,14 @@ matchMedia("print").addEventListener("change", ({matches}) => {
   page.theme = matches ? "light" : shown;
 });
 
+// A table that scrolls within itself can be reached, and then scrolled, by keyboard.
+const reach = () => document.querySelectorAll(".bd-article table").forEach((table) => {
+  if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
+  else table.removeAttribute("tabindex");
+});
+reach();
+addEventListener("resize", reach);
+
 /** Copy the address of the page and of the section in view, and say so. */
 window.copyLink = async () => {
   const above = [...document.querySelectorAll("article section[id]")].filter(

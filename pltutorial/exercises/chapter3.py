@@ -165,11 +165,18 @@ def check_batch_style_loss(answer: Callable[[torch.Tensor, torch.Tensor], torch.
     draw = fresh_draw()
     trials = {"plain": (1, (4, 5)), "size": (1, (6, 8)), "batch": (3, (3, 7))}
     for name, (count, style_size) in trials.items():
-        channels = int(torch.randint(3, 6, (), generator=draw))
-        output = torch.rand((count, channels, 4, 5), generator=draw)
-        style = torch.rand((1, channels, *style_size), generator=draw)
-        style = style * torch.linspace(0.4, 2, channels).view(1, -1, 1, 1)
-        output = output * torch.linspace(0.5, 1.5, count).view(-1, 1, 1, 1)  # pictures of unlike strength
+        while True:
+            channels = int(torch.randint(3, 6, (), generator=draw))
+            output = torch.rand((count, channels, 4, 5), generator=draw)
+            style = torch.rand((1, channels, *style_size), generator=draw)
+            style = style * torch.linspace(0.4, 2, channels).view(1, -1, 1, 1)
+            output = output * torch.linspace(0.5, 1.5, count).view(-1, 1, 1, 1)  # pictures of unlike strength
+            # the same numbers with rows for channels: where chance makes their loss the same, draw again
+            mixed = [
+                given.reshape(len(given), -1, channels).mT.reshape(given.shape) for given in (output, style)
+            ]
+            if not _same_loss(_style_loss(*mixed)[0], _style_loss(output, style)[0]):
+                break
         output.requires_grad_()
         right, single = _style_loss(output, style)
         (gradient,) = torch.autograd.grad(right, output)
