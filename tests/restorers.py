@@ -29,9 +29,10 @@ def livened(network: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
-            if tensor.ndim == 4:
+            if tensor.ndim in (2, 4):
                 fan = tensor[0].numel() if ".up." not in f".{name}" else tensor[:, 0].numel() / 4
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * fan**-0.5)
+                gain = 1 if tensor.ndim == 4 else 0.5  # a code of normal numbers is larger than a picture's
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * gain * fan**-0.5)
             elif name.endswith("running_mean"):
                 tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
             elif name.endswith(".bias"):
