@@ -10,7 +10,6 @@ lock      resolve pyproject.toml into requirements.lock for Linux, macOS and Win
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import front
 import gallery
-from web import PACKAGES, SOURCE, BuildError, stage_live
+from web import PACKAGES, SOURCE, BuildError, fingerprint, stage_live
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BUILD, LOCK = ROOT / "notebooks", ROOT / "build", ROOT / "requirements.lock"
@@ -48,17 +47,6 @@ def chapter_paths() -> list[Path]:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def digest(paths: list[Path], *texts: str) -> str:
-    """One hash of the named files' names and contents and of the texts."""
-    total = hashlib.sha256()
-    for text in texts:
-        total.update(text.encode() + b"\0")
-    for path in sorted(paths):
-        total.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
-
-
 def files_under(*folders: str) -> list[Path]:
     found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     return [
@@ -80,7 +68,7 @@ def run_key(notebook) -> str:
         "PLTUTORIAL_PRECISION",
     )
     settings = [sys.version, *(f"{name}={os.environ.get(name)}" for name in knobs)]
-    return digest([*files_under("pltutorial", "data"), LOCK], *code, *settings)
+    return fingerprint([*files_under("pltutorial", "data"), LOCK], *code, *settings)
 
 
 def own_kernel():
@@ -257,7 +245,7 @@ def build_site(notebooks: Path, target: Path, *, answers: bool = True) -> Path:
         LOCK,
     ]
     key, key_file, page = (
-        digest(sources, sys.version),
+        fingerprint(sources, sys.version),
         target / "key",
         target / "_build" / "html" / "index.html",
     )

@@ -98,17 +98,26 @@ def licences() -> str:
     return "\n".join(["| file | what | by | licence |", "|---|---|---|---|", *lines])
 
 
-def without_solutions(cells: list[dict]) -> list[dict]:
-    """A chapter's cells but for the solutions of its exercises."""
+def outside_solutions(cells: list) -> list:
+    """A chapter's cells but for those from `solution-start` to `solution-end`."""
     kept, inside = [], False
     for cell in cells:
-        text = "".join(cell["source"])
-        markdown = cell["cell_type"] == "markdown"
-        inside = inside or (markdown and "{solution-start}" in text)
+        text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+        inside = inside or "{solution-start}" in text
         if not inside:
-            kept.append({**cell, "source": SOLUTION.sub("", text)} if markdown else cell)
-        inside = inside and not (markdown and "{solution-end}" in text)
+            kept.append(cell)
+        inside = inside and "{solution-end}" not in text
     return kept
+
+
+def without_solutions(cells: list[dict]) -> list[dict]:
+    """A chapter's cells but for the solutions of its exercises."""
+    return [
+        {**cell, "source": SOLUTION.sub("", "".join(cell["source"]))}
+        if cell["cell_type"] == "markdown"
+        else cell
+        for cell in outside_solutions(cells)
+    ]
 
 
 def mark_curves(notebook: dict) -> None:

@@ -7,8 +7,6 @@ answers open and sliders as grids.
 
 from __future__ import annotations
 
-import functools
-import http.server
 import io
 import shutil
 import sys
@@ -18,6 +16,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 from web import BuildError
+
+from pltutorial.serving import start
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "build" / "site" / "_build" / "html"
@@ -95,13 +95,6 @@ def print_page(browser, address: str, name: str) -> tuple[Path, str]:
     return path, title.strip()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    """A server that does not talk."""
-
-    def log_message(self, *_) -> None:
-        pass
-
-
 def main() -> int:
     """Take the pictures, or print the pages."""
     from playwright.sync_api import sync_playwright
@@ -115,11 +108,7 @@ def main() -> int:
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    handler = functools.partial(_Quiet, directory=str(SITE))
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
-        sync_playwright() as playwright,
-    ):
+    with start(SITE, port=0) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         address = f"http://127.0.0.1:{server.server_port}/"

@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from front import outside_solutions
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from web import BuildError, install_packages
 
@@ -181,16 +183,6 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return new_notebook(cells=cells, metadata=notebook.metadata)
 
 
-def outside_solutions(cells: list) -> list:
-    kept, inside = [], False
-    for cell in cells:
-        inside = inside or "{solution-start}" in cell.source
-        if not inside:
-            kept.append(cell)
-        inside = inside and "{solution-end}" not in cell.source
-    return kept
-
-
 def picked(cell):
     """What of a code cell goes on a slide: its figure, its slider, a short result, or short code written by hand."""
     if {"live", "remove-cell"} & set(cell.metadata.get("tags", [])):
@@ -236,8 +228,6 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
         return "<style>" + re.sub(r"@import url\([^)]*\);?", "", style) + "</style>"
 
     text = re.sub(rf'<link[^>]*href="{PREFIX}/dist/([^"]+)"[^>]*>', inlined, text)
-    from importlib.util import find_spec
-
     mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg.js"
     sources = [reveal / "dist" / "reveal.js", reveal / "plugin" / "notes" / "notes.js", mathjax]
     scripts = [MATHJAX, *(path.read_text(encoding="utf-8") for path in sources), START % (WIDTH, HEIGHT)]

@@ -334,6 +334,7 @@ def test_run_key_follows_the_package(tmp_path, monkeypatch):
     module.write_text("a = 1\n")
     lock.write_text("numpy==1\n")
     monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setattr(sys.modules["web"], "ROOT", tmp_path)  # where the files are hashed
     monkeypatch.setattr(build, "LOCK", lock)
     keys = [build.run_key(notebook("x"))]
     module.write_text("a = 2\n")
