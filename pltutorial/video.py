@@ -305,7 +305,6 @@ def _pyav():
             f"videos need PyAV {_PYAV} or newer and {av.__version__} is installed; install it with: "
             "pip install --upgrade 'pltutorial[video]'"
         )
-    av.logging.set_level(av.logging.PANIC)  # what goes wrong is said in a sentence, once
     return av
 
 
