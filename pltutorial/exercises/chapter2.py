@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from .verdicts import alike, answer_of, exercise, fresh_draw, judge
 
@@ -136,9 +138,20 @@ def check_tap_loss(answer: Callable[[nn.Sequential, torch.Tensor, torch.Tensor, 
     }
     for name, (modules, index, count) in trials.items():
         encoder = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), *modules)
-        _draw_weights(encoder, draw)
-        output, target = torch.rand((2, count, 3, 6, 7), generator=draw)
-        right, gradient = _tap_loss(encoder, output, target, index)
+        usual = torch.zeros(())
+        while True:  # until no usual mistake gives the right number by chance
+            _draw_weights(encoder, draw)
+            output, target = torch.rand((2, count, 3, 6, 7), generator=draw)
+            right, gradient = _tap_loss(encoder, output, target, index)
+            if name == "plain":
+                usual = torch.stack(
+                    [functional.mse_loss(output, target), _tap_loss(encoder, output, target, 0)[0]]
+                )
+            elif name == "training":
+                batched = deepcopy(encoder).train()[: index + 1]
+                usual = functional.mse_loss(batched(output), batched(target))
+            if bool(((usual - right).abs() > 0.1 * right).all()):
+                break
         output, target = output.clone().requires_grad_(), target.clone().requires_grad_()
         value = answer_of(answer, encoder.train(), output, target, index)
         if value is None:

@@ -136,7 +136,7 @@ def _two_codes(length: int, draw: torch.Generator) -> tuple[torch.Tensor, torch.
         a, b = torch.nn.functional.normalize(torch.randn((2, length), generator=draw).double(), dim=1)
         a, b = ((length**0.5) * vector.float() for vector in (a, b))
         angle = torch.acos((a.double() @ b.double() / (a.double().norm() * b.double().norm())).clamp(-1, 1))
-        if 1.2 < float(angle) < 2.4:
+        if 1.2 < float(angle) < 2.2:  # at 2.36 its sine is one over the length of two numbers
             return a, b, angle
 
 
