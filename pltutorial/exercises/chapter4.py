@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ..losses import feature_loss, gram_matrix, style_loss
 from ..optimize import luminance
-from .verdicts import answer_of, exercise, judge
+from .verdicts import answer_of, exercise, fresh_draw, judge
 
 
 @exercise(
@@ -26,7 +26,7 @@ def check_gatys_weight(answer: Callable[[float, tuple[int, int, int]], float]) -
 
     Taught in chapter 4.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     factors, unchanged = [], True
     for low, high in ((3, 6), (12, 24), (6, 12)):  # no side twice, never a square map
         channels, height = torch.randint(low, high, (2,), generator=draw).tolist()
@@ -65,7 +65,7 @@ def check_luminance_transfer(answer: Callable[[torch.Tensor, torch.Tensor], torc
 
     Taught in chapter 4.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     for height, width in ((6, 9), (8, 5)):
         output, content = 0.35 + 0.3 * torch.rand((2, 1, 3, height, width), generator=draw)
         value = answer_of(answer, output, content)
@@ -100,7 +100,7 @@ def check_descent(answer: Callable[[Callable, torch.Tensor, int], torch.Tensor])
 
     Taught in chapter 4.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     # the second goal lies partly outside, where L-BFGS comes to rest early and goes astray after some ten steps
     for spread, steps in ((0.8, 40), (1.6, 8)):
         start, goal, weight = torch.rand((3, 1, 3, 6, 7), generator=draw)
@@ -149,7 +149,7 @@ def check_transfer(answer: Callable[..., torch.Tensor]) -> bool:
 
     Taught in chapter 4.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     kernel = torch.randn((6, 3, 3, 3), generator=draw) / 3
     kernel *= kernel.sum((1, 2, 3), keepdim=True).sign()  # no picture leaves every feature at zero
 
@@ -232,10 +232,3 @@ class _Hill:
         moved = max((float((one - half[0]).abs().max()) for one in half), default=0.0)
         first, last = (self.value(picture) - best for picture in (self.seen[0], half[-1])) if half else (1, 0)
         return bool(moved == 0 and last > 0.05 * first)
-
-
-def _fresh() -> torch.Generator:
-    """A source of random numbers that nobody can foresee, apart from the reader's own."""
-    draw = torch.Generator()
-    draw.seed()
-    return draw

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..losses import feature_loss, gram_matrix, style_loss
-from .verdicts import answer_of, exercise, judge
+from .verdicts import answer_of, exercise, fresh_draw, judge
 
 
 @exercise(
@@ -28,7 +28,7 @@ def check_break_even(answer: Callable[[float, float, float], int | None]) -> boo
 
     Taught in chapter 5.
     """
-    draw = _fresh()
+    draw = fresh_draw()
 
     def eighths(low: int, high: int) -> float:  # so that no division leaves a remainder of rounding
         return int(torch.randint(low, high, (), generator=draw)) / 8
@@ -78,7 +78,7 @@ def check_even_kernel(answer: Callable[[torch.Tensor], torch.Tensor]) -> bool:
 
     Taught in chapter 5.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     for _ in range(3):
         kernel = 0.2 + torch.rand((3, 3), generator=draw)
         value = answer_of(answer, kernel)
@@ -120,7 +120,7 @@ def check_training_step(answer: Callable[..., float]) -> bool:
 
     Taught in chapter 5.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     kernel = torch.randn((5, 3, 3, 3), generator=draw) / 3
 
     def phi(pictures: torch.Tensor) -> torch.Tensor:
@@ -181,10 +181,3 @@ def check_training_step(answer: Callable[..., float]) -> bool:
                     return judge(False, "", "the first step is right, a later one is not; what is left over?")
                 return judge(False, "", "the weights did not follow the gradient of the loss you return.")
     return judge(True, "every photo is judged by itself, and every step has its own gradient.", "")
-
-
-def _fresh() -> torch.Generator:
-    """A source of random numbers that nobody can foresee, apart from the reader's own."""
-    draw = torch.Generator()
-    draw.seed()
-    return draw

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ..degradations import crop_to_multiple, downscale
 from ..metrics import y_channel
-from .verdicts import answer_of, exercise, judge
+from .verdicts import answer_of, exercise, fresh_draw, judge
 
 
 @exercise(
@@ -25,7 +25,7 @@ def check_unshuffle(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> bool
 
     Taught in chapter 6.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     for factor, shape in ((2, (2, 3, 4, 6)), (4, (1, 3, 8, 16)), (3, (1, 1, 6, 3))):
         image = torch.rand(shape, generator=draw)
         value = answer_of(answer, image, factor)
@@ -65,7 +65,7 @@ def check_same_when_small(answer: Callable[[torch.Tensor], torch.Tensor]) -> boo
 
     Taught in chapter 6.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     for height, width in ((24, 36), (16, 16)):
         picture = 0.3 + 0.4 * torch.rand((1, 3, height, width), generator=draw)
         value = answer_of(answer, picture)
@@ -108,7 +108,7 @@ def check_benchmark_psnr(answer: Callable[[torch.Tensor, torch.Tensor, int], flo
 
     Taught in chapter 6.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     for factor in (2, 3, 4):
         target = torch.randint(60, 180, (1, 3, 24, 26), generator=draw) / 255
         even = torch.randint(2, 5, (1, 3, 1, 1), generator=draw) / 255  # the same error in all pixels
@@ -173,7 +173,7 @@ def check_training_pair(answer: Callable[..., tuple[torch.Tensor, torch.Tensor]]
 
     Taught in chapter 6.
     """
-    draw = _fresh()
+    draw = fresh_draw()
     for factor, side in ((2, 10), (4, 9)):
         photo = torch.rand((1, 3, 17 * factor + 1, 19 * factor + factor - 1), generator=draw)
         photo = (255 * functional.avg_pool2d(photo, 3, 1, 1, count_include_pad=False)).round() / 255
@@ -210,10 +210,3 @@ def check_training_pair(answer: Callable[..., tuple[torch.Tensor, torch.Tensor]]
 def _decibels(output: torch.Tensor, target: torch.Tensor, border: int) -> float:
     y, t = (y_channel(((255 * one.double()).round() / 255).clamp(0, 1)) for one in (output, target))
     return -10 * float((y - t)[..., border:-border, border:-border].square().mean().log10())
-
-
-def _fresh() -> torch.Generator:
-    """A source of random numbers that nobody can foresee, apart from the reader's own."""
-    draw = torch.Generator()
-    draw.seed()
-    return draw

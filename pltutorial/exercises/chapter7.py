@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from ..degradations import add_noise
-from .verdicts import answer_of, exercise, judge, near
+from .verdicts import answer_of, exercise, fresh_draw, judge, near
 
 
 @exercise(
@@ -24,8 +24,7 @@ def check_hole_psnr(answer: Callable[[torch.Tensor, torch.Tensor, torch.Tensor],
 
     Taught in chapter 7.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for height, width, share, elsewhere in ((8, 7, 0.3, 0.3), (12, 5, 0.1, 0.0), (6, 9, 0.5, 0.0)):
         target = torch.rand((1, 3, height, width), generator=draw)
         mask = (torch.rand((1, 1, height, width), generator=draw) < share).float()
@@ -93,8 +92,7 @@ def check_posterior_mean(
 
     Taught in chapter 7.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for count, side, sigma in ((2, 2, 80.0), (4, 2, 120.0), (3, 16, 25.0)):
         noisy, pictures = _doubtful(count, side, sigma, draw)
         value = answer_of(answer, noisy, pictures, sigma)
@@ -172,8 +170,7 @@ def check_noisy_batch(
 
     Taught in chapter 7.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     clean = torch.rand((4, 3, 48, 48), generator=draw)
     clean[0], clean[1] = 0, 1
     sigmas = torch.tensor([20.0, 35.0, 50.0, 65.0])[torch.randperm(4, generator=draw)]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .verdicts import answer_of, exercise, judge, near
+from .verdicts import answer_of, exercise, fresh_draw, judge, near
 
 
 @exercise(
@@ -25,8 +25,7 @@ def check_best_pictures(answer: Callable[[torch.Tensor, torch.Tensor], torch.Ten
 
     Taught in chapter 8.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for owners in ([0, 1, 0, 0, 2], [0, 1, 2], [0, 0]):
         number = torch.tensor(owners)[torch.randperm(len(owners), generator=draw)]
         pictures = torch.rand((len(owners), 3, 4, 6), generator=draw)
@@ -90,8 +89,7 @@ def check_pause(answer: Callable[[torch.Tensor, torch.Tensor], bool]) -> bool:
         (0.5, -7.0),
         (1.0, -1.0),
     ]
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     said: list[tuple[bool, torch.Tensor, torch.Tensor]] = []
     for place in torch.randperm(len(cases), generator=draw).tolist():
         logits = _clear_case(*cases[place], draw)
@@ -168,8 +166,7 @@ def check_discriminator_step(answer: Callable[..., float | torch.Tensor]) -> boo
 
     Taught in chapter 8.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for _ in range(2):
         generator = _drawn(nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 3, 1)), draw)
         discriminator = _drawn(_Told(), draw)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from .verdicts import answer_of, exercise, judge, near
+from .verdicts import answer_of, exercise, fresh_draw, judge, near
 
 
 @exercise(
@@ -26,8 +26,7 @@ def check_gaussian_kl(
 
     Taught in chapter 9.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for count, length in ((4, 3), (1, 5)):
         given = list(torch.randn((4, count, length), generator=draw).clamp(-1.5, 1.5))
         given[0] = given[2] + (1 + given[0].abs()) * given[0].sign()  # the means are well apart
@@ -92,8 +91,7 @@ def check_sphere_walk(
 
     Taught in chapter 9.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for length in (2, 32):
         a, b, angle = _two_codes(length, draw)
         for share in (0.0, 0.25, 0.4 + 0.2 * float(torch.rand((), generator=draw)), 1.0):
@@ -156,8 +154,7 @@ def check_vae_objective(answer: Callable[..., torch.Tensor]) -> bool:
 
     Taught in chapter 9.
     """
-    draw = torch.Generator()
-    draw.seed()
+    draw = fresh_draw()
     for spread in (0.25, 0.6):  # the variance of a code
         pictures = torch.rand((256, 3, 2, 2), generator=draw)
         mean = torch.randn((256, 16), generator=draw).requires_grad_()
