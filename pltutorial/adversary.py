@@ -27,7 +27,7 @@ class Adversary:
 
     def __init__(self, module: nn.Module, settings, accelerator, device: torch.device) -> None:
         if not hasattr(settings, "pause_below"):  # plain TrainingSettings and a task of one's own
-            settings = LikenessTrainingSettings(gradient_clip=settings.gradient_clip)
+            settings = LikenessTrainingSettings(gradient_clip=settings.gradient_clip, betas=settings.betas)
         self.settings, self.accelerator = settings, accelerator
         self.module = module.to(device, memory_format=torch.channels_last).train().requires_grad_()
         self.fused = device.type in ("cpu", "cuda")
@@ -65,7 +65,7 @@ class Adversary:
             self.accelerator.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         for group in optimizer.param_groups:
-            group["lr"] = self.settings.discriminator_rate * share
+            group["lr"], group["betas"] = self.settings.discriminator_rate * share, tuple(self.settings.betas)
         if self.fused:
             optimizer.found_inf = paused
             self.optimizer.step()

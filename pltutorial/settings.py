@@ -127,6 +127,10 @@ class TrainingSettings:
         (1.0, 1.5), "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range."
     )
     learning_rate: float = _setting(1e-3, "Adam's step length.")
+    betas: tuple[float, ...] = _setting(
+        (0.9, 0.999),
+        "Adam's decays of the gradient's mean and square, a discriminator's too; often 0.5,0.999 or 0,0.99 in a game.",
+    )
     schedule: str = _setting(
         "constant", "constant, as in the paper, or cosine (falls to 0 at the last step)."
     )
@@ -160,6 +164,10 @@ class TrainingSettings:
                 raise InputError(f"{name}={getattr(self, name)} was given; give a number from 0 to below 1")
         if len(self.zoom) != 2:
             raise InputError(f"zoom={self.zoom} was given; give two numbers, such as 1,1.5")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(
+                f"betas={self.betas} was given; give two numbers from 0 to below 1, such as 0.9,0.999"
+            )
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"learning_rate={self.learning_rate} was given; give a positive number")
         if self.schedule not in ("constant", "cosine"):

@@ -57,6 +57,7 @@ _MAY_CHANGE = {
     *(
         "steps",
         "learning_rate",
+        "betas",
         "schedule",
         "warmup",
         "gradient_clip",
@@ -272,7 +273,7 @@ class _Run:
         settings = self.settings
         rate = _learning_rate(settings, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"], group["betas"] = rate, tuple(settings.betas)
         first = (self.step * self.world + self.rank) * self.batch
         torch.manual_seed(_mixed(settings.seed, self.step, self.rank))
         images = images.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)

@@ -211,16 +211,24 @@ class TestPause:
         assert [bool(record.terms["paused"]) for record in result.history] == said
         assert said == [False, True, True, False, True, True]
 
-    def test_the_discriminator_follows_the_schedule(self, phi, pictures, monkeypatch):
+    def test_the_discriminator_follows_the_schedule_and_the_decays(self, phi, pictures, monkeypatch):
         rates, step = [], Adversary.step
 
         def watched(self, *given):
             result = step(self, *given)
-            rates.append(self.optimizer.param_groups[0]["lr"])
+            group = self.optimizer.param_groups[0]
+            rates.append(group["lr"])
+            assert group["betas"] == (0.5, 0.99)
             return result
 
         monkeypatch.setattr(Adversary, "step", watched)
-        changes = {"schedule": "cosine", "warmup": 2, "steps": 6, "discriminator_rate": 1e-3}
+        changes = {
+            "schedule": "cosine",
+            "warmup": 2,
+            "steps": 6,
+            "discriminator_rate": 1e-3,
+            "betas": (0.5, 0.99),
+        }
         train(likened("colorize", phi, **FULL, **changes), pictures=pictures)
         expected = [1e-3 * (1 + math.cos(math.pi * n / 6)) / 2 * min(1, (n + 1) / 2) for n in range(6)]
         assert rates == pytest.approx(expected)

@@ -152,6 +152,10 @@ def test_the_variants_of_the_table_differ_in_their_weights_alone(settings_of):
     assert all(one == kept[0] for one in kept)
 
 
+# Settings that are younger than some of the cards, with what was done before there was a choice.
+LATER = {"betas": [0.9, 0.999]}
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_shipped_network_was_trained_as_its_recipe_says(path, settings_of):
     """The settings in its card are those of the run that ends in its folder."""
@@ -159,5 +163,5 @@ def test_a_shipped_network_was_trained_as_its_recipe_says(path, settings_of):
     (name,) = [NAMES[n] for n, arguments in enumerate(COMMANDS) if arguments[-1] == f"runs/{run}"]
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept_settings(settings_of(name)[0]).items()}
     card = zoo.available(path.parent)[path.stem]
-    assert card["settings"] == kept
+    assert LATER | card["settings"] == kept
     assert re.search(r"\d[\d,]* pictures", card["data"])

@@ -122,6 +122,18 @@ class TestArithmetic:
         assert min(norms[0.0]) > 50
         assert all(4.99 < norm < 5.01 for norm in norms[5.0])
 
+    def test_decays_of_adam(self, task, pictures):
+        kept = {}
+        for betas in ((0.9, 0.999), (0.0, 0.99)):
+            made = task(log_every=1, steps=2, betas=betas, learning_rate=1e-3)
+            kept[betas] = Snapshots(made.network)
+            train(made, pictures=pictures, callback=kept[betas])
+        one, two = (found.weights for found in kept.values())
+        name = max(one[0], key=lambda name: one[0][name].numel())
+        torch.testing.assert_close(one[0][name], two[0][name])  # the first step is its gradient's sign
+        apart = (one[1][name] - two[1][name]).detach().abs().mean()
+        assert apart > 1e-4  # the second goes on from it in one, and starts anew in the other
+
     def test_crops_take_the_styles_in_turn(self, task, pictures):
         made, seen = task(styles=("great_wave", "poppies", "starry_night"), steps=3), []
         terms = made.terms
