@@ -260,8 +260,6 @@ def test_names_and_numbers_of_the_settings(network):
         ({"sizes": 0}, "sizes"),
         ({"optimizer": "adma"}, "'adam'"),
         ({"learning_rate": 0}, "learning_rate"),
-        ({"betas": (0.9,)}, "betas"),
-        ({"betas": (0.9, 1.0)}, "betas"),
         ({"history_size": 0}, "history_size"),
         ({"preserve_color": "luminence"}, "'luminance'"),
         ({"style_scale": 0}, "style_scale"),

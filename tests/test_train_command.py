@@ -109,6 +109,7 @@ class TestCommand:
             ("steps: 2.5\n", ["steps", "a whole number"]),
             ("progress: 1\n", ["progress", "true or false"]),
             ("ema: true\n", ["ema", "a number"]),
+            ("betas: [0.9]\n", ["betas=(0.9,)", "two numbers"]),
             ("- steps\n", ["no settings"]),
             ("a: b: c\n", ["no YAML", "line 1"]),
             ("steps: 0\n", ["steps=0"]),

@@ -138,20 +138,13 @@ def check_tap_loss(answer: Callable[[nn.Sequential, torch.Tensor, torch.Tensor, 
     }
     for name, (modules, index, count) in trials.items():
         encoder = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), *modules)
-        usual = torch.zeros(())
-        while True:  # until no usual mistake gives the right number by chance
+        agree = True
+        while agree:  # until no usual mistake gives the right number by chance
             _draw_weights(encoder, draw)
             output, target = torch.rand((2, count, 3, 6, 7), generator=draw)
             right, gradient = _tap_loss(encoder, output, target, index)
-            if name == "plain":
-                usual = torch.stack(
-                    [functional.mse_loss(output, target), _tap_loss(encoder, output, target, 0)[0]]
-                )
-            elif name == "training":
-                batched = deepcopy(encoder).train()[: index + 1]
-                usual = functional.mse_loss(batched(output), batched(target))
-            if bool(((usual - right).abs() > 0.1 * right).all()):
-                break
+            mistakes = _usual_mistakes(name, encoder, output, target, index)
+            agree = any(abs(float(one) - float(right)) < 0.1 * float(right) for one in mistakes)
         output, target = output.clone().requires_grad_(), target.clone().requires_grad_()
         value = answer_of(answer, encoder.train(), output, target, index)
         if value is None:
@@ -183,6 +176,18 @@ _TAP_HINTS = {
     "training": "the value of a picture depends on what else is in its batch: in which mode is the encoder?",
     "dropout": "the same pictures have another loss each time: in which mode is the encoder?",
 }
+
+
+def _usual_mistakes(
+    name: str, encoder: nn.Sequential, output: torch.Tensor, target: torch.Tensor, index: int
+) -> list[torch.Tensor]:
+    """What pixels, another tap and the training mode would give, in the trials whose hint must tell them apart."""
+    if name == "plain":
+        return [functional.mse_loss(output, target), _tap_loss(encoder, output, target, 0)[0]]
+    if name == "training":
+        batched = deepcopy(encoder).train()[: index + 1]
+        return [functional.mse_loss(batched(output), batched(target))]
+    return []
 
 
 def _draw_weights(encoder: nn.Sequential, draw: torch.Generator) -> None:
