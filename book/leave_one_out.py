@@ -23,10 +23,10 @@ import pltutorial
 from pltutorial import bundled, bundled_names, read_image, resize, train
 from pltutorial._sheets import compose
 from pltutorial.cards import kept_settings
+from pltutorial.cli.options import _read_config
 from pltutorial.degradations import add_noise, random_holes
 from pltutorial.metrics import perceptual_distance, psnr
 from pltutorial.networks import load_network
-from pltutorial.options import _read_config
 from pltutorial.restoration import denoise, inpaint
 from pltutorial.restoration_training import DenoisingTask, InpaintingTask
 from pltutorial.settings import DenoisingSettings, InpaintingSettings

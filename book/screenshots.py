@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 from web import BuildError
 
-from pltutorial.serving import start
+from pltutorial.cli.serve import start
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "build" / "site" / "_build" / "html"

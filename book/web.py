@@ -142,7 +142,9 @@ def networks() -> dict[str, Path]:
 def export_networks() -> Path:
     """Write the networks as ONNX with models.json, unless they are there of this very package. Returns the folder."""
     files = networks()
-    code = [path for path in (ROOT / "pltutorial").glob("*.py") if not path.name.startswith("commands_")]
+    package = ROOT / "pltutorial"
+    commands = package / "cli"
+    code = [path for path in package.rglob("*.py") if commands not in path.parents]
     versions = [f"{name} {version(name)}" for name in ("torch", "onnx")]
     wanted = fingerprint([*code, *files.values(), DATA / "SOURCES.csv", Path(__file__)], *versions)
     target, stamp = NETWORKS / "models", NETWORKS / "exported"

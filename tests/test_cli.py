@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers import assert_sentence
 
-from pltutorial import cli, read_image
+from pltutorial import read_image
+from pltutorial.cli import app
 from pltutorial.settings import ReconstructionSettings, TextureSettings, TransferSettings
 
 QUICK = ("--steps", "2", "--sizes", "32", "--no-progress")
@@ -79,7 +80,7 @@ def test_transfer_writes_what_the_function_computes(command, photo, tmp_path):
     code, printed, errors = command("transfer", photo, "great_wave:0.7,poppies:0.3", "-o", output, *QUICK)
     assert (code, errors) == (0, "")
     assert f"{output}: 32x27, 2 steps" in printed
-    styles = [read_image(cli._picture(name, "style")) for name in ("great_wave", "poppies")]
+    styles = [read_image(app._picture(name, "style")) for name in ("great_wave", "poppies")]
     settings = TransferSettings(steps=2, sizes=(32,), progress=False)
     expected = transfer_style(read_image(photo), styles, style_weights=[0.7, 0.3], settings=settings)
     torch.testing.assert_close(read_image(output), expected.image.cpu(), atol=0.5 / 255 + 1e-6, rtol=0)

@@ -24,7 +24,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pltutorial import InputError, download
-from pltutorial.commands_data import app
+from pltutorial.cli.data import app
 
 COUNT = 7
 
@@ -497,7 +497,7 @@ class TestCommand:
     def test_nothing_heavy_is_loaded(self):
         code = (
             "import sys\n"
-            "from pltutorial import commands_data\n"
+            "from pltutorial.cli import data\n"
             "print(sorted({'torch', 'numpy', 'PIL', 'tqdm', 'urllib.request'} & set(sys.modules)))\n"
             "from pltutorial import download\n"
             "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"

@@ -116,7 +116,7 @@ def test_tiles_leave_no_seam(command, tmp_path, monkeypatch, phi, layer):
     """A large picture comes out as if it had gone through in one piece, whichever code is inverted."""
     large = write_image(tmp_path / "large.png", picture(100, 330))
     own = save_network(tmp_path / "own.safetensors", inverter(layer, 4), CARD)
-    monkeypatch.setattr("pltutorial.commands_likeness.TILE", 128)
+    monkeypatch.setattr("pltutorial.cli.likeness.TILE", 128)
     output = tmp_path / "out.png"
     assert command("invert", large, "-o", output, "--model", own, *FLOAT)[0] == 0
     expected = invert(read_image(large), load_network(own), encoder=phi, precision="float32")
@@ -373,7 +373,7 @@ def test_colours_of_large_and_of_tiny_pictures(command, tmp_path, monkeypatch, f
     network = load_network(files["colorize"])
     large = write_image(tmp_path / "large.png", picture(90, 301))
     whole = apply(network, read_image(large), precision="float32")
-    monkeypatch.setattr("pltutorial.commands_likeness.TILE", 40)
+    monkeypatch.setattr("pltutorial.cli.likeness.TILE", 40)
     output = tmp_path / "o.png"
     assert command("colorize", large, "-o", output, "--model", files["colorize"], *FLOAT)[0] == 0
     written(output, whole)

@@ -11,17 +11,17 @@ from typing import Annotated
 
 import typer
 
-from . import __version__
-from .commands_class import doctor, progress
-from .commands_data import app as data
-from .commands_export import export, serve
-from .commands_likeness import colorize, invert, sample
-from .commands_restore import denoise, inpaint, upscale
-from .commands_stylize import list_models, list_styles, stylize
-from .commands_train import app as train
-from .errors import InputError, nearest
+from .. import __version__
+from ..errors import InputError, nearest
+from ..settings import ReconstructionSettings, TextureSettings, TransferSettings
+from .classroom import doctor, progress
+from .data import app as data
+from .export import export, serve
+from .likeness import colorize, invert, sample
 from .options import with_settings
-from .settings import ReconstructionSettings, TextureSettings, TransferSettings
+from .restore import denoise, inpaint, upscale
+from .stylize import list_models, list_styles, stylize
+from .train import app as train
 
 app = typer.Typer(
     name="pltutorial",
@@ -75,7 +75,7 @@ def _version(
 
 def _picture(name: str, folder: str) -> Path:
     """A path as it is, or the bundled picture of that name."""
-    from .images import bundled, bundled_names
+    from ..images import bundled, bundled_names
 
     if Path(name).suffix or "/" in name or "\\" in name or Path(name).exists():
         return Path(name)
@@ -104,14 +104,14 @@ def _styles(text: str) -> tuple[list[Path], list[float]]:
 
 def _read(paths: list[Path], output: Path, max_pixels: int) -> list:
     """The pictures at the paths, once it is sure that the output can be written and is none of them."""
-    from .images import check_output, read_image
+    from ..images import check_output, read_image
 
     check_output(output, tuple(paths))
     return [read_image(path, max_pixels=max_pixels) for path in paths]
 
 
 def _finish(output: Path, result) -> None:
-    from .images import write_image
+    from ..images import write_image
 
     write_image(output, result.image)
     height, width = result.image.shape[-2:]
@@ -144,7 +144,7 @@ def transfer(
     paths, weights = _styles(style)
     images = _read([source, *paths], output, max_pixels)
 
-    from .optimize import transfer_style
+    from ..optimize import transfer_style
 
     _finish(output, transfer_style(images[0], images[1:], style_weights=weights, settings=settings))
 
@@ -160,7 +160,7 @@ def reconstruct(
     """Find a picture with the same features at one layer (Mahendran and Vedaldi 2015)."""
     (picture,) = _read([_picture(image, "content")], output, max_pixels)
 
-    from .optimize import reconstruct_features
+    from ..optimize import reconstruct_features
 
     _finish(output, reconstruct_features(picture, settings=settings))
 
@@ -176,7 +176,7 @@ def texture(
     """Make a texture with the same Gram matrices (Gatys et al. 2015)."""
     (picture,) = _read([_picture(style, "style")], output, max_pixels)
 
-    from .optimize import reconstruct_style
+    from ..optimize import reconstruct_style
 
     _finish(output, reconstruct_style(picture, settings=settings))
 
@@ -196,7 +196,3 @@ app.add_typer(data, name="data")
 app.add_typer(train, name="train")
 app.command()(doctor)
 app.command()(progress)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 
 _CONFIG = "A YAML file with the settings of a run, `steps: 2000`; options on the command line go before it."
 

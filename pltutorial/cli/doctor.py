@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from . import __version__
+from .. import __version__
 
 # Of the bundled pagoda against the pagoda mirrored left to right, 128 px, in float32 on a CPU.
 REFERENCE = {
@@ -29,7 +29,7 @@ REFERENCE = {
     "style loss, relu4_3": 3.09545e6,
     "total variation": 210.424,
 }
-WEIGHTS = Path(__file__).parent / "assets" / "vgg16_features_fp16.safetensors"
+WEIGHTS = Path(__file__).parents[1] / "assets" / "vgg16_features_fp16.safetensors"
 WEIGHTS_SHA256 = (
     "3d39eee2403da518391aba7ed3a5e9a008cefabfda356e02374b607f148df137"  # vgg.py's, read without torch
 )
@@ -180,7 +180,7 @@ def _processor() -> Iterator[Finding]:
         return
     import torch
 
-    from .device import best_device, has_fast_bfloat16
+    from ..device import best_device, has_fast_bfloat16
 
     device = best_device()
     threads = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
@@ -211,9 +211,9 @@ def _weights() -> Iterator[Finding]:
 
 def reference_numbers(device=None, precision: str = "float32") -> dict[str, float]:
     """The five numbers that are compared with :data:`REFERENCE`."""
-    from .images import bundled, read_image
-    from .losses import feature_loss, gram_matrix, pixel_loss, style_loss, total_variation
-    from .vgg import LossNetwork
+    from ..images import bundled, read_image
+    from ..losses import feature_loss, gram_matrix, pixel_loss, style_loss, total_variation
+    from ..vgg import LossNetwork
 
     network = LossNetwork(precision=precision, device=device)
     image = read_image(bundled("content/pagoda"), 128).to(network.mean.device)
@@ -234,7 +234,7 @@ def _numbers() -> Iterator[Finding]:
     if importlib.util.find_spec("torch") is None or not WEIGHTS.exists():
         yield Finding("warn", "numbers", "not computed, see above")
         return
-    from .errors import InputError
+    from ..errors import InputError
 
     mend = "install the package and torch again"
     try:
@@ -277,7 +277,7 @@ def _lab() -> Iterator[Finding]:
 
 
 def _record() -> Iterator[Finding]:
-    from .progress import location
+    from ..progress import location
 
     path = location()
     if path is None:

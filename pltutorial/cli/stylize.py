@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .commands_shared import (
+from ..errors import InputError, nearest
+from .job import (
     PIPE,
     STANDARD_INPUT,
     checked,
@@ -21,12 +22,11 @@ from .commands_shared import (
     standard_input,
     standard_output,
 )
-from .errors import InputError, nearest
 
 if TYPE_CHECKING:
     import torch
 
-    from .networks import TransformNet
+    from ..networks import TransformNet
 
 
 def stylize(
@@ -81,9 +81,9 @@ def stylize(
     ] = 100_000_000,
 ) -> None:
     """Give pictures a style that a network has learned, in one pass (Johnson et al. 2016)."""
-    from .cli import _picture
-    from .video import temporal_smoothing as check_smoothing
-    from .zoo import check_options
+    from ..video import temporal_smoothing as check_smoothing
+    from ..zoo import check_options
+    from .app import _picture
 
     check_options(strength, preserve_color)
     check_smoothing(temporal_smoothing)
@@ -95,8 +95,8 @@ def stylize(
     jobs = _jobs(source, output, ending) if folder else [checked(source, output)]
 
     network, chosen = _network(style, styles, model, device)
-    from . import zoo
-    from .device import best_precision
+    from .. import zoo
+    from ..device import best_precision
 
     def work(image: torch.Tensor) -> torch.Tensor:
         return zoo.stylize(
@@ -165,8 +165,8 @@ def _network(
     style: str | None, styles: str | None, model: Path | None, device: str
 ) -> tuple[TransformNet, str | dict | None]:
     """The network, and which of its styles: a name, weights, or None for the one it has."""
-    from .zoo import load_style
-    from .zoo import styles as known
+    from ..zoo import load_style
+    from ..zoo import styles as known
 
     if style and styles:
         raise InputError("--style and --styles were both given; give one of them")
@@ -206,8 +206,8 @@ def _weights(text: str) -> dict[str, float]:
 
 def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Path]]:
     """Every picture, GIF and video of a folder with the file it becomes in the other."""
-    from .images import PICTURE_ENDINGS, check_output
-    from .video import VIDEO_ENDINGS
+    from ..images import PICTURE_ENDINGS, check_output
+    from ..video import VIDEO_ENDINGS
 
     kinds = (*PICTURE_ENDINGS, ".gif", *VIDEO_ENDINGS)
     try:
@@ -246,7 +246,7 @@ def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Pat
 
 
 def _make(folder: Path) -> None:
-    from .images import check_output
+    from ..images import check_output
 
     try:
         folder.mkdir(exist_ok=True)
@@ -271,8 +271,8 @@ def _one(
     ending: str | None,
 ) -> dict:
     """Read, transform and write one picture, GIF or video; returns what was written."""
-    from . import video
-    from .images import check_output, read_image, resize, to_image, write_image
+    from .. import video
+    from ..images import check_output, read_image, resize, to_image, write_image
 
     start = time.perf_counter()
     how = {"size": size, "max_pixels": max_pixels, **clip}
@@ -308,7 +308,7 @@ def list_styles(
     as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
 ) -> None:
     """List the trained networks for styles that are installed, and print their cards."""
-    from .zoo import available
+    from ..zoo import available
 
     _print_cards(available(), card, as_json)
 
@@ -320,14 +320,14 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
 ) -> None:
     """List all trained networks that are installed, for styles, restoration and learned likeness; print their cards."""
-    from .zoo import LIKENESS, RESTORERS, available
+    from ..zoo import LIKENESS, RESTORERS, available
 
     _print_cards(available() | available(RESTORERS) | available(LIKENESS), card, as_json)
 
 
 def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> None:
     """The names of networks, or one card, for people or as JSON."""
-    from .zoo import card_text
+    from ..zoo import card_text
 
     if card is not None:
         if card not in cards:

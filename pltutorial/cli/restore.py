@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .commands_shared import Device, Format, Job, Json, MaxPixels, Model, Output, Photo, Precision
-from .errors import InputError
+from ..errors import InputError
+from .job import Device, Format, Job, Json, MaxPixels, Model, Output, Photo, Precision
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ def upscale(
     network = _load(job, "upscale", loss, model, factor)
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from .restoration import upscale
+        from ..restoration import upscale
 
         height, width = (network.factor * side for side in image.shape[-2:])
         job.check_size(width, height, "shrink the picture")
@@ -76,7 +76,7 @@ def denoise(
     network = _load(job, "denoise", loss, model)
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from .restoration import denoise
+        from ..restoration import denoise
 
         return denoise(image, network=network, precision=precision)
 
@@ -108,7 +108,7 @@ def inpaint(
     network = _load(job, "inpaint", loss, model)
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from .restoration import inpaint, read_mask, transparency
+        from ..restoration import inpaint, read_mask, transparency
 
         if mask is not None:
             holes = read_mask(mask, max_pixels=max_pixels)
@@ -129,12 +129,12 @@ def _load(job: Job, task: str, loss: str | None, model: Path | None, factor: int
     if loss is not None and model is not None:
         raise InputError("--loss and --model were both given; give one of them")
     place = job.check()
-    from .zoo import load_restorer
+    from ..zoo import load_restorer
 
     return load_restorer(task, loss, factor=4 if factor is None else factor, model=model, device=place)
 
 
 def _by(task: str, loss: str | None, model: Path | None) -> dict[str, str]:
-    from .zoo import TASKS
+    from ..zoo import TASKS
 
     return {"loss": loss or TASKS[task][1][1]} if model is None else {"model": str(model)}

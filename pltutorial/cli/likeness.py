@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .commands_shared import Device, Format, Job, Json, MaxPixels, Model, Output, Photo, Precision
-from .errors import InputError
+from ..errors import InputError
+from .job import Device, Format, Job, Json, MaxPixels, Model, Output, Photo, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def invert(
     layer, loss = layer or "relu4_3", loss or "deepsim"
     job = Job(photo, output, format, device, precision, as_json, max_pixels)
     place = job.check()
-    from .zoo import load_inverter
+    from ..zoo import load_inverter
 
     network = load_inverter(layer, loss, place, model=model)
     if network.kind == "inversion" and "channels" in network.config:
@@ -62,9 +62,9 @@ def invert(
         )
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from . import inversion
-        from .images import resize
-        from .vgg import LossNetwork
+        from .. import inversion
+        from ..images import resize
+        from ..vgg import LossNetwork
 
         image = image if size is None else resize(image, size)
         job.check_size(image.shape[-1], image.shape[-2], "give a smaller --size")
@@ -109,7 +109,7 @@ def sample(
     loss = loss or "pixel"
     job = Job(None, output, format, device, precision, as_json, max_pixels)
     place = job.check()
-    from .zoo import load_vae
+    from ..zoo import load_vae
 
     network = load_vae(loss, place, model=model)
     columns = math.ceil(math.sqrt(count))
@@ -120,7 +120,7 @@ def sample(
     def work(nothing: None) -> torch.Tensor:
         import torch
 
-        from .device import best_precision
+        from ..device import best_precision
 
         dtype = best_precision(place, precision)
         with torch.inference_mode(), torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
@@ -149,14 +149,14 @@ def colorize(
         )
     job = Job(photo, output, format, device, precision, as_json, max_pixels)
     place = job.check()
-    from .zoo import load_for
+    from ..zoo import load_for
 
     network = load_for("colorize", model, place)
 
     def work(image: torch.Tensor) -> torch.Tensor:
         import torch.nn.functional as F
 
-        from .networks import apply
+        from ..networks import apply
 
         def once(part: torch.Tensor) -> torch.Tensor:
             """A part smaller than what the network begins with is continued, and cut off again."""
@@ -188,8 +188,8 @@ def _in_tiles(
     work: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, reach: int, fold: int
 ) -> torch.Tensor:
     """What the network makes of a picture of any size, in bounded memory and without seams."""
-    from .device import is_out_of_memory
-    from .tiling import in_tiles
+    from ..device import is_out_of_memory
+    from ..tiling import in_tiles
 
     try:
         return in_tiles(work, (image,), reach=reach, tile=TILE, fold=fold)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ class Job:
 
     def check(self) -> torch.device:
         """Look at the paths, which is quick, and say where to compute."""
-        from .cli import _picture
+        from .app import _picture
 
         self.source = self.photo if self.photo in (PIPE, None) else _picture(self.photo, "content")
         if isinstance(self.source, Path) and self.source.is_dir():
@@ -76,7 +76,7 @@ class Job:
         self.ending = ending_of(self.format, self.output)
         source = PIPE if self.source is None else self.source
         checked(source, self.output, others=self.others, moves=False)
-        from .device import best_device, best_precision
+        from ..device import best_device, best_precision
 
         place = best_device(self.device)
         precision = str(best_precision(place, self.precision)).removeprefix("torch.")
@@ -99,7 +99,7 @@ class Job:
             by: what the network is called: ``loss`` of one that ships, or ``model``.
             facts: more of it for --json.
         """
-        from .images import check_output, to_image, write_image
+        from ..images import check_output, to_image, write_image
 
         start = time.perf_counter()
         given = None
@@ -124,7 +124,7 @@ class Job:
             print(f"{self.output}: {width}x{height}, {name}, {seconds:.2f} s on {place} in {precision}")
 
     def _read(self) -> Image.Image:
-        from .images import open_file
+        from ..images import open_file
 
         if self.source == PIPE:
             return standard_input(self.max_pixels)
@@ -135,7 +135,7 @@ class Job:
 
 def ending_of(format: str | None, output: str, folder: bool = False) -> str | None:
     """The ending that --format means."""
-    from .images import PICTURE_ENDINGS
+    from ..images import PICTURE_ENDINGS
 
     if format is None:
         return ".png" if output == PIPE else None
@@ -159,8 +159,8 @@ def checked(
         others: more inputs, which the output must not be.
         moves: GIFs and videos are welcome.
     """
-    from .images import PICTURE_ENDINGS, check_output
-    from .video import VIDEO_ENDINGS
+    from ..images import PICTURE_ENDINGS, check_output
+    from ..video import VIDEO_ENDINGS
 
     kind = "" if source == PIPE else source.suffix.lower()
     if not moves and kind in VIDEO_ENDINGS:
@@ -205,7 +205,7 @@ def refuse_animation(source: Path, instead: str) -> None:
 
 def standard_input(max_pixels: int) -> Image.Image:
     """The picture that is piped into the command, decoded."""
-    from .images import open_picture
+    from ..images import open_picture
 
     if sys.stdin.isatty():
         raise InputError("standard input is a terminal; pipe a picture into the command, or give a path")
@@ -219,7 +219,7 @@ def standard_output(image: torch.Tensor, ending: str) -> None:
     """Pipe a picture out of the command, in the format of this ending."""
     from PIL import Image
 
-    from .images import to_picture
+    from ..images import to_picture
 
     data = io.BytesIO()
     to_picture(image).save(data, format=Image.registered_extensions()[ending], quality=95)

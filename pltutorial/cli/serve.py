@@ -12,7 +12,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 
 SITE = Path("build") / "site" / "_build" / "html"
 TYPES = {
@@ -183,7 +183,7 @@ def _next(port: int) -> int:
 
 def _site() -> Path:
     """The built site: below the working folder, or below the repository whose package this is."""
-    for base in (Path(), Path(__file__).resolve().parent.parent):
+    for base in (Path(), Path(__file__).resolve().parents[2]):
         if (base / SITE / "index.html").is_file():
             return base / SITE
     raise InputError(f"there is no built site in {str(SITE)!r}; build it with `make site`, or give a folder")

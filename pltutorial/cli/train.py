@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from .likeness_settings import AutoencoderSettings, ColorizationSettings, InversionSettings, VAESettings
-from .options import with_settings
-from .settings import (
+from ..likeness_settings import AutoencoderSettings, ColorizationSettings, InversionSettings, VAESettings
+from ..settings import (
     DenoisingSettings,
     InpaintingSettings,
     StyleTrainingSettings,
     SuperResolutionSettings,
 )
+from .options import with_settings
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Train a network; the same command again goes on."
@@ -53,7 +53,7 @@ def style(
 
     Under torchrun or accelerate launch the processes share the batch.
     """
-    from .style_training import StyleTask, style_card
+    from ..style_training import StyleTask, style_card
 
     task = StyleTask(settings)
     blend = f" --styles {task.names[0]}:0.7,{task.names[1]}:0.3" if len(task.names) > 1 else ""
@@ -66,7 +66,7 @@ def upscale(
     settings: SuperResolutionSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to enlarge pictures: super-resolution (Johnson et al. 2016, section 4.2)."""
-    from .restoration_training import SuperResolutionTask, restoration_card
+    from ..restoration_training import SuperResolutionTask, restoration_card
 
     task = SuperResolutionTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "upscale PHOTO")
@@ -78,7 +78,7 @@ def denoise(
     settings: DenoisingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to take Gaussian noise of any strength out of pictures."""
-    from .restoration_training import DenoisingTask, restoration_card
+    from ..restoration_training import DenoisingTask, restoration_card
 
     task = DenoisingTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "denoise PHOTO")
@@ -90,7 +90,7 @@ def inpaint(
     settings: InpaintingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to fill the holes of pictures."""
-    from .restoration_training import InpaintingTask, restoration_card
+    from ..restoration_training import InpaintingTask, restoration_card
 
     task = InpaintingTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "inpaint PHOTO MASK")
@@ -100,7 +100,7 @@ def inpaint(
 @with_settings(InversionSettings, config=True)
 def invert(settings: InversionSettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
     """Teach a network to draw the picture of a code of VGG-16 (Dosovitskiy and Brox 2016)."""
-    from .likeness_training import InversionTask, likeness_card
+    from ..likeness_training import InversionTask, likeness_card
 
     _train(InversionTask(settings), settings, likeness_card, output, data, data_note, "invert PHOTO")
 
@@ -111,7 +111,7 @@ def autoencode(
     settings: AutoencoderSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to pass pictures through a narrow code (Dosovitskiy and Brox 2016, section 4.1)."""
-    from .likeness_training import AutoencoderTask, likeness_card
+    from ..likeness_training import AutoencoderTask, likeness_card
 
     _train(AutoencoderTask(settings), settings, likeness_card, output, data, data_note, "invert PHOTO")
 
@@ -120,8 +120,8 @@ def autoencode(
 @with_settings(VAESettings, config=True)
 def vae(settings: VAESettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
     """Teach a variational autoencoder a kind of pictures: with pixels, DeePSiM, or a discriminator's features."""
-    from .images import bundled
-    from .likeness_training import VAETask, likeness_card
+    from ..images import bundled
+    from ..likeness_training import VAETask, likeness_card
 
     if data is None:
         data = str(bundled("emoji/train.zip"))
@@ -135,14 +135,14 @@ def colorize(
     settings: ColorizationSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to colour grey pictures: a conditional GAN with a feature content loss."""
-    from .likeness_training import ColorizationTask, likeness_card
+    from ..likeness_training import ColorizationTask, likeness_card
 
     _train(ColorizationTask(settings), settings, likeness_card, output, data, data_note, "colorize PHOTO")
 
 
 def _train(task, settings, card, output, data, data_note, use: str, more: str = "") -> None:
-    from .runfiles import NETWORK
-    from .training import train
+    from ..runfiles import NETWORK
+    from ..training import train
 
     if data is None and data_note is None:
         data_note = "the bundled training photographs, see data/SOURCES.csv"

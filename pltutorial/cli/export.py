@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,7 @@ def export(
     storage: Annotated[str, typer.Option(help="half (float16 weights, half the bytes) or float.")] = "half",
 ) -> None:
     """Write a trained network as ONNX, for pictures of any size, and compare it with PyTorch."""
-    from .images import check_output
+    from ..images import check_output
 
     chosen = [value for value in (name, style, model) if value is not None]
     if len(chosen) != 1:
@@ -40,8 +40,8 @@ def export(
     check_output(output, () if model is None else (model,), (".onnx",))
     network = _network(name, style, model)
 
-    from .export import LIMITS, SIZES, check_onnx, to_onnx
-    from .images import write_whole
+    from ..export import LIMITS, SIZES, check_onnx, to_onnx
+    from ..images import write_whole
 
     data = to_onnx(network, storage=storage)
     difference = check_onnx(network, data)
@@ -61,8 +61,8 @@ def export(
 
 
 def _network(name: str | None, style: str | None, model: Path | None) -> nn.Module:
-    from . import zoo
-    from .networks import load_network
+    from .. import zoo
+    from ..networks import load_network
 
     if model is not None:
         return load_network(model, "cpu")
@@ -92,7 +92,7 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve the built site, with the headers that let its live page compute on several threads; Ctrl-C ends it."""
-    from .serving import start
+    from .serve import start
 
     with start(folder, port, host) as server:
         shown = "127.0.0.1" if host in ("", "0.0.0.0") else host
