@@ -31,6 +31,10 @@ def bundled_names(folder: str) -> list[str]:
     Raises:
         InputError: there is no such folder; the sentence suggests the nearest.
 
+    Example:
+        >>> "pagoda" in bundled_names("content"), "great_wave" in bundled_names("style")
+        (True, True)
+
     Taught in chapter 1.
     """
     root = _data_folder()
@@ -51,6 +55,14 @@ def bundled(name: str) -> Path:
 
     Raises:
         InputError: there is no such picture; the sentence suggests the nearest.
+
+    Example:
+        >>> bundled("content/pagoda").name
+        'pagoda.jpg'
+        >>> bundled("style/great_wafe")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: ...; the nearest is 'great_wave'
 
     Taught in chapter 1.
     """
@@ -94,6 +106,13 @@ def read_image(
         InputError: the file is missing, empty, truncated or no picture, has more than ``max_pixels``
             pixels, or fewer than 2 pixels along a side.
 
+    Example:
+        >>> image = read_image(bundled("content/pagoda"), size=64)
+        >>> image.shape, image.dtype
+        (torch.Size([1, 3, 43, 64]), torch.float32)
+        >>> 0 <= float(image.min()) < float(image.max()) <= 1
+        True
+
     Taught in chapter 1.
     """
     image = to_image(open_file(path, max_pixels), path)
@@ -123,6 +142,11 @@ def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
 
     Raises:
         InputError: fewer than 2 pixels along a side, or values that are not finite.
+
+    Example:
+        >>> from PIL import Image
+        >>> to_image(Image.new("L", (48, 32), 255), "a white picture").shape
+        torch.Size([1, 3, 32, 48])
     """
     array = _pixels(picture, name)
     if min(array.shape[:2]) < 2:
@@ -138,6 +162,11 @@ def to_picture(image: torch.Tensor) -> Image.Image:
 
     Raises:
         InputError: it is not one finite RGB image.
+
+    Example:
+        >>> picture = to_picture(torch.ones(1, 3, 32, 48))
+        >>> picture.size, picture.getpixel((0, 0))  # width first, as Pillow has it
+        ((48, 32), (255, 255, 255))
     """
     image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
     check_image(image, "the picture to write", slack=0.5)
@@ -240,6 +269,13 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
         InputError: the image is not one finite RGB image, the ending is unknown, or the folder is missing,
             read-only or full.
 
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = write_image(Path(mkdtemp()) / "white.png", torch.ones(1, 3, 32, 48))
+        >>> path.name, tuple(read_image(path).shape)
+        ('white.png', (1, 3, 32, 48))
+
     Taught in chapter 1.
     """
     path = check_output(path)
@@ -325,6 +361,13 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     Raises:
         InputError: the size is not positive, or the image is not one.
 
+    Example:
+        >>> image = torch.rand(1, 3, 60, 80)
+        >>> resize(image, 40).shape  # the longer side
+        torch.Size([1, 3, 30, 40])
+        >>> resize(image, (32, 32)).shape
+        torch.Size([1, 3, 32, 32])
+
     Taught in chapter 2.
     """
     check_image(image, "the picture to resize", slack=0.5)
@@ -358,6 +401,13 @@ def check_image(
 
     Raises:
         InputError: wrong type, shape, dtype, size, NaN or infinite values, or values outside [0, 1].
+
+    Example:
+        >>> check_image(torch.rand(1, 3, 8, 8))
+        >>> check_image(torch.full((1, 3, 8, 8), 255.0), "the photo")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: the photo has values up to 255, ...; divide ... by 255
     """
     if not isinstance(image, torch.Tensor):
         raise InputError(

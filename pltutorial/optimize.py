@@ -84,6 +84,17 @@ def optimize_image(
     Raises:
         InputError: the image is none, the loss became NaN or infinite, or memory ran out.
 
+    Example:
+        >>> def distance_to_white(image):
+        ...     return LossTerms(white=(1 - image).square().mean())
+        >>> start = torch.full((1, 3, 8, 8), 0.25)
+        >>> settings = {"optimizer": "adam", "learning_rate": 0.1, "progress": False}
+        >>> result = optimize_image(distance_to_white, start, steps=3, **settings)
+        >>> [round(total, 2) for total in result.totals]
+        [0.56, 0.42, 0.3]
+        >>> float(result.image.mean()) > 0.5
+        True
+
     Taught in chapter 4.
     """
     settings = changed(settings, OptimizeSettings, changes) if changes else settings or OptimizeSettings()
@@ -187,6 +198,12 @@ def reconstruct_features(
     Raises:
         InputError: an unknown layer, a picture too small for it, or settings that make no sense.
 
+    Example:
+        >>> picture = torch.rand(1, 3, 32, 32)
+        >>> result = reconstruct_features(picture, "relu2_2", steps=2, progress=False)
+        >>> tuple(result.image.shape), len(result.history), result.stopped
+        ((1, 3, 32, 32), 2, 'done')
+
     Taught in chapter 2.
     """
     settings = changed(
@@ -234,6 +251,13 @@ def reconstruct_style(
 
     Raises:
         InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+
+    Example:
+        >>> painting = torch.rand(1, 3, 32, 32)
+        >>> layers, size = ["relu1_2", "relu2_2"], {"height": 32, "width": 64}
+        >>> result = reconstruct_style(painting, layers, steps=2, progress=False, **size)
+        >>> tuple(result.image.shape)
+        (1, 3, 32, 64)
 
     Taught in chapter 3.
     """
@@ -287,6 +311,14 @@ def transfer_style(
 
     Raises:
         InputError: pictures or settings that make no sense, numbers of styles, weights and masks that do not match.
+
+    Example:
+        >>> photo, painting = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 40, 40)
+        >>> result = transfer_style(photo, painting, steps=2, sizes=(24, 48), progress=False)
+        >>> tuple(result.image.shape), len(result.history)  # two sizes of two steps
+        ((1, 3, 32, 48), 4)
+        >>> list(result.history[0].terms)[:2]
+        ['content/relu3_3', 'style/relu1_2']
 
     Taught in chapter 4.
     """
