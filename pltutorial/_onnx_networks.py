@@ -12,8 +12,9 @@ from torch import nn
 
 from ._kernels import EPSILON
 from ._onnx import WORTH, Graph, refolded, values_of
+from .color import LUMA, from_chroma
 from .errors import InputError
-from .likeness_networks import _LUMA, SLOPE, from_chroma
+from .likeness_networks import SLOPE
 
 # --- transformation networks, and the super-resolution of the paper -----------------------------------------
 
@@ -247,7 +248,7 @@ def _vae(graph: Graph, network: nn.Module) -> str:
 
 def _colorization(graph: Graph, network: nn.Module) -> str:
     image = graph.input("image", (1, 3, "height", "width"))
-    luma = graph.numbers(numpy.reshape(_LUMA, (1, 3, 1, 1)))
+    luma = graph.numbers(numpy.reshape(LUMA, (1, 3, 1, 1)))
     brightness = graph.op("Conv", image, luma, kernel_shape=[1, 1])
     x = graph.whole(_centred(graph, brightness), 8, "edge")
     on_the_way = []

@@ -12,7 +12,7 @@ from .errors import InputError
 from .likeness_settings import LikenessTrainingSettings
 
 if TYPE_CHECKING:
-    from .optimize import Record
+    from .losses import Record
 
 
 class Adversary:

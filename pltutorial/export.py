@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from .errors import InputError, nearest
-from .images import check_output, write_whole
+from .files import check_output, write_whole
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
 """How weights are stored, and how far the output may then be from PyTorch's in float32."""

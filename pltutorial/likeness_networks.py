@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ._kernels import upsampled_conv
+from .color import brightness_of, from_chroma
 from .errors import InputError, nearest
 from .vgg import RELU_LAYERS
 
@@ -410,23 +411,6 @@ class ColorizationNet(nn.Module):
             x = x if skip is None else torch.cat([x, skip], 1)
         chroma = 0.5 * self.last(x).float().tanh()[..., :height, :width]
         return from_chroma(brightness, chroma)
-
-
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
-
-
-def brightness_of(image: torch.Tensor) -> torch.Tensor:
-    """Brightness Y of pictures (N, 3, H, W): (N, 1, H, W), a weighted mean of the colours (ITU-R BT.601)."""
-    red, green, blue = image.float().split(1, 1)
-    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
-
-
-def from_chroma(brightness: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
-    """Pictures (N, 3, H, W) of brightness (N, 1, H, W) and chrominance Cb, Cr (N, 2, H, W) in [-0.5, 0.5]."""
-    blue = brightness + 2 * (1 - _LUMA[2]) * chroma[:, :1]
-    red = brightness + 2 * (1 - _LUMA[0]) * chroma[:, 1:]
-    green = (brightness - _LUMA[0] * red - _LUMA[2] * blue) / _LUMA[1]
-    return torch.cat([red, green, blue], 1)
 
 
 class Discriminator(nn.Module):

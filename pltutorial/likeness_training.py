@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .cards import training_card
+from .color import brightness_of
 from .device import best_device
 from .errors import InputError
 from .images import bundled, bundled_names
@@ -19,7 +20,6 @@ from .likeness_networks import (
     ConvAutoencoder,
     Discriminator,
     InversionNet,
-    brightness_of,
     code_shape,
 )
 from .likeness_settings import (

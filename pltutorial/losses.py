@@ -250,6 +250,20 @@ class LossTerms(dict):
         return torch.stack(list(self.values())).sum(0)
 
 
+@dataclass(frozen=True)
+class Record:
+    """What one step did: the weighted terms and their total before the step, and the seconds since the start.
+
+    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get it, the history leaves it out.
+    """
+
+    step: int
+    total: float
+    terms: dict[str, float]
+    seconds: float
+    image: torch.Tensor | None = None
+
+
 @dataclass
 class ContentTarget:
     """Features of a content target by layer, and the picture itself for the pixel term."""

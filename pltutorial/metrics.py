@@ -15,12 +15,12 @@ import numpy
 import torch
 import torch.nn.functional as F
 
+from .color import LUMA_STUDIO
 from .degradations import to_8_bits
 from .errors import InputError, nearest
 from .images import check_image
 
 CHANNELS = ("y", "rgb")
-_LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, from RGB in [0, 1] to 16...235 less 16
 _WINDOW, _SIGMA = 11, 1.5  # of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
 _SMALLEST = 21  # pixels, below which the layers of the perceptual distance have nothing left
 
@@ -49,7 +49,7 @@ def y_channel(image: torch.Tensor) -> torch.Tensor:
     Taught in chapter 6.
     """
     check_image(image, "the picture")
-    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA_STUDIO, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
     return ((image * weights).sum(1, keepdim=True) + 16) / 255
 
 

@@ -5,6 +5,7 @@ Symbols are the papers': the network f_W, the input image x, the output image y-
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ from torch import nn
 from ._kernels import EPSILON, instance_norm, keep_freed_memory, stack, stacked_conv, upsampled_conv
 from .device import best_device, best_precision
 from .errors import InputError, nearest
-from .images import check_image, write_whole
+from .files import write_whole
+from .images import check_image
 
 FORMAT, VERSION = "pltutorial-network", "1"
 NORMS, UPSAMPLINGS = ("instance", "batch"), ("resize", "transposed")
@@ -368,6 +370,41 @@ def apply(
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         given = () if style is None else (style.to(device),)
         return network(image.to(device), *given).float().clamp(0, 1)
+
+
+def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
+    """A network whose weights lie on the straight line between those of two networks, and so does what it does.
+
+    Sensible where one was trained on from the other: their weights are close, and the line crosses no ridge.
+
+    Args:
+        one: a network.
+        other: a network of the same architecture.
+        share: from 0, which gives the weights of ``one``, to 1, those of ``other``.
+
+    Returns:
+        A new network on the device of ``one``, in eval mode; both given ones stay as they are.
+
+    Raises:
+        InputError: two architectures, or a share outside [0, 1].
+
+    Source: Wang et al. (2018), ESRGAN, section 3.4.
+
+    Taught in chapter 6.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"a share of {share} was given; give a number from 0 (the one) to 1 (the other)")
+    if one.config != other.config:
+        raise InputError(
+            f"networks of two architectures were given, {one.config} and {other.config}; blend two of the same"
+        )
+    blended, theirs = copy.deepcopy(one), other.state_dict()
+    with torch.no_grad():
+        for name, tensor in blended.state_dict().items():  # batch normalisation's means and variances too
+            if tensor.is_floating_point():
+                tensor.lerp_(theirs[name].to(tensor), share)
+    blended.card = {}
+    return blended.eval()
 
 
 def save_network(path: str | Path, network: nn.Module, card: Mapping | None = None) -> Path:

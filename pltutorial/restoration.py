@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
 
@@ -11,11 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from . import memory
 from ._kernels import keep_freed_memory
 from .device import best_precision, is_out_of_memory
 from .errors import InputError
 from .images import check_image, open_file, to_image
-from .optimize import memory_free
+from .networks import blend_networks as blend_networks
 from .tiling import in_tiles
 from .zoo import check_network, load_restorer
 
@@ -153,41 +153,6 @@ def inpaint(
         return network(part, holes, mean) if holes.any() else part
 
     return _through(network, (image, mask), precision, tile, work)
-
-
-def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
-    """A network whose weights lie on the straight line between those of two networks, and so does what it does.
-
-    Sensible where one was trained on from the other: their weights are close, and the line crosses no ridge.
-
-    Args:
-        one: a network.
-        other: a network of the same architecture.
-        share: from 0, which gives the weights of ``one``, to 1, those of ``other``.
-
-    Returns:
-        A new network on the device of ``one``, in eval mode; both given ones stay as they are.
-
-    Raises:
-        InputError: two architectures, or a share outside [0, 1].
-
-    Source: Wang et al. (2018), ESRGAN, section 3.4.
-
-    Taught in chapter 6.
-    """
-    if not 0 <= share <= 1:
-        raise InputError(f"a share of {share} was given; give a number from 0 (the one) to 1 (the other)")
-    if one.config != other.config:
-        raise InputError(
-            f"networks of two architectures were given, {one.config} and {other.config}; blend two of the same"
-        )
-    blended, theirs = copy.deepcopy(one), other.state_dict()
-    with torch.no_grad():
-        for name, tensor in blended.state_dict().items():  # batch normalisation's means and variances too
-            if tensor.is_floating_point():
-                tensor.lerp_(theirs[name].to(tensor), share)
-    blended.card = {}
-    return blended.eval()
 
 
 def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -363,8 +328,6 @@ def _through(
 
 
 def _check_memory(needed: int, device: torch.device, large: str) -> None:
-    free = memory_free(device)
-    if free is not None and needed > free:
-        raise InputError(
-            f"a result of {large} pixels takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; shrink the picture"
-        )
+    if needed > (room := memory.free(device)):
+        what = f"the {needed / 1e9:.1f} GB of a result of {large} pixels"
+        raise InputError(memory.does_not_fit(what, "shrink the picture", room))

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from .errors import InputError
-from .images import write_whole
-from .optimize import Record
+from .files import write_whole
+from .losses import Record
 
 CHECKPOINT, LOG, NETWORK = "checkpoint.pt", "log.csv", "network.safetensors"
 ADVERSARY = "discriminator.safetensors"

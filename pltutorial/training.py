@@ -32,9 +32,8 @@ from .datasets import BrokenPictures, Pictures, loader
 from .device import best_device, best_precision, compiled_or_eager, is_out_of_memory
 from .errors import InputError
 from .images import write_image
-from .losses import LossTerms
+from .losses import LossTerms, Record
 from .networks import save_network
-from .optimize import Record
 from .runfiles import (
     ADVERSARY,
     CHECKPOINT,

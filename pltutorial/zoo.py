@@ -268,7 +268,7 @@ def load_restorer(
     ]
     if len(ends) == 1:
         return ends[0]
-    from .restoration import blend_networks
+    from .networks import blend_networks
 
     return blend_networks(*ends, share)
 
@@ -453,10 +453,10 @@ def stylize(
     """
     import torch
 
+    from .color import match_color, with_colors_of
     from .device import is_out_of_memory
     from .images import check_image, resize
     from .networks import apply
-    from .optimize import match_color, with_colors_of
 
     check_options(strength, preserve_color)
     check_image(image, "the picture", slack=0.5)
@@ -510,20 +510,18 @@ def check_memory(shape: tuple[int, ...], network: TransformNet) -> None:
     Raises:
         InputError: it will not fit.
     """
-    from .optimize import memory_free
+    from . import memory
 
-    free = memory_free(next(network.parameters()).device)
-    needed = memory_needed(shape, network)
-    if free is not None and needed > free:
-        raise InputError(_too_large(shape, free, needed))
+    room, needed = memory.free(next(network.parameters()).device), memory_needed(shape, network)
+    if needed > room:
+        raise InputError(_too_large(shape, room, needed))
 
 
-def _too_large(shape: tuple[int, ...], free: int | None = None, needed: int | None = None) -> str:
+def _too_large(shape: tuple[int, ...], room: int | None = None, needed: int | None = None) -> str:
+    from .memory import does_not_fit
+
     count, _, height, width = shape
-    factor = min(0.9, (0.8 * free / needed) ** 0.5) if free and needed else 0.5
-    return (
-        (f"{count} pictures of " if count > 1 else "")
-        + f"{width}x{height} pixels do not fit into the memory that is free"
-        + (f" ({free / 1e9:.1f} GB)" if free else "")
-        + f"; give size={max(16, int(max(height, width) * factor))}"
-    )
+    factor = 0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
+    what = f"{count} pictures of " if count > 1 else ""
+    advice = f"give size={max(16, int(max(height, width) * factor))}"
+    return does_not_fit(f"{what}{width}x{height} pixels", advice, room)

@@ -338,10 +338,10 @@ def test_masks_that_are_refused(restorers):
 
 
 def test_memory_that_is_not_there(restorers, monkeypatch):
-    monkeypatch.setattr("pltutorial.restoration.memory_free", lambda device: 10_000)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: 10_000)
     with refused("128x128", "shrink"):
         upscale(picture())
-    monkeypatch.setattr("pltutorial.restoration.memory_free", lambda device: None)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: 10**18)
 
     def full(*given):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")

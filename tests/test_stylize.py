@@ -199,7 +199,7 @@ def test_inputs_and_outputs_that_are_refused(command, photo, tmp_path, monkeypat
 
 
 def test_a_picture_too_large_for_the_memory(command, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr("pltutorial.optimize.memory_free", lambda device: 100_000)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: 100_000)
     assert_refused(
         command("stylize", photo, "-o", tmp_path / "o.png", "--style", "poppies"), "48x40", "size="
     )

@@ -354,7 +354,7 @@ class TestRefused:
         def refuse(*arguments, **more):
             raise PermissionError(errno.EACCES, "Permission denied")
 
-        monkeypatch.setattr("pltutorial.images.tempfile.mkstemp", refuse)
+        monkeypatch.setattr("pltutorial.files.tempfile.mkstemp", refuse)
         with refused("Permission denied", "another folder"):
             train(task(), pictures=pictures, folder=tmp_path)
 
@@ -363,7 +363,7 @@ class TestRefused:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            fill = lambda record: record.step == 6 and patch.setattr("pltutorial.images.os.fsync", full)  # noqa: E731
+            fill = lambda record: record.step == 6 and patch.setattr("pltutorial.files.os.fsync", full)  # noqa: E731
             with refused("checkpoint.pt", "No space left", "nothing that was there is lost"):
                 train(task(), pictures=pictures, folder=tmp_path / "a", callback=fill)
         assert state(tmp_path / "a")["step"] == 4

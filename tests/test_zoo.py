@@ -239,7 +239,7 @@ def test_what_stylize_refuses(folder, monkeypatch):
 def test_a_picture_too_large_for_the_memory_is_refused_first(folder, monkeypatch):
     network = zoo.load_style("great_wave")
     needed = zoo.memory_needed((1, 3, 100, 200), network)
-    monkeypatch.setattr("pltutorial.optimize.memory_free", lambda device: needed // 4)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: needed // 4)
     with refused("200x100", "size="):
         zoo.stylize(picture(100, 200), network=network)
     with pytest.raises(InputError) as caught:
