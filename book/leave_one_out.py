@@ -21,7 +21,6 @@ from PIL import Image
 
 import pltutorial
 from pltutorial import bundled, bundled_names, read_image, resize, train
-from pltutorial._sheets import compose
 from pltutorial.cards import kept_settings
 from pltutorial.cli.options import _read_config
 from pltutorial.degradations import add_noise, random_holes
@@ -31,6 +30,7 @@ from pltutorial.restoration import denoise, inpaint
 from pltutorial.restoration_training import DenoisingTask, InpaintingTask
 from pltutorial.settings import DenoisingSettings, InpaintingSettings
 from pltutorial.style_training import middle_square
+from pltutorial.teaching.sheets import compose
 from pltutorial.vgg import LossNetwork
 
 ROOT = Path(__file__).parents[1]

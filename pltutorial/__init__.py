@@ -45,11 +45,11 @@ _HOMES = {
     "training": ("StyleTask", "train"),
     "zoo": ("load_inverter", "load_restorer", "load_style", "load_vae", "stylize"),
     "degradations": ("add_noise", "crop_to_multiple", "downscale", "random_holes", "to_8_bits"),
-    "restoration_networks": ("DenoisingNet", "InpaintingNet", "SubPixelNet", "SuperResolutionNet"),
+    "networks.residual": ("DenoisingNet", "InpaintingNet", "SubPixelNet", "SuperResolutionNet"),
     "restoration_training": ("DenoisingTask", "InpaintingTask", "SuperResolutionTask"),
     "restoration": ("denoise", "inpaint", "upscale"),
-    "likeness": ("DeepSimLoss", "kl_divergence"),
-    "likeness_networks": (
+    "deepsim": ("DeepSimLoss", "kl_divergence"),
+    "networks.generators": (
         "VAE",
         "ColorizationNet",
         "ConvAutoencoder",
@@ -74,7 +74,7 @@ _HOMES = {
         "ssim",
         "y_channel",
     ),
-    "figures": ("curves", "frame_slider", "grid", "live_panel", "show", "sweep"),
+    "teaching.figures": ("curves", "frame_slider", "grid", "live_panel", "show", "sweep"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

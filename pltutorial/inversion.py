@@ -11,7 +11,7 @@ from torch import nn
 from .device import best_precision
 from .errors import InputError, nearest
 from .images import check_image
-from .likeness_networks import ConvAutoencoder, InversionNet, code_shape
+from .networks import ConvAutoencoder, InversionNet, code_shape
 from .vgg import Encoder, LossNetwork
 
 PLACES = ("position", "code")

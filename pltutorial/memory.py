@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,3 +77,18 @@ def _process_limit() -> int | None:
         return None
     soft = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """From now on this process keeps the memory that it frees, for the next layer or step; Linux with glibc only.
+
+    By default large blocks go back to the system, and every layer fetches its own again page by page: a fifth of the
+    time of a training step, half of that of a large picture.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # names of malloc.h
+        mallopt(trim_threshold, -1)
+        if not mallopt(mmap_threshold, 1 << 30):  # old versions take small values only
+            mallopt(mmap_max, 0)

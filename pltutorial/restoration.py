@@ -11,10 +11,10 @@ from PIL import Image
 from torch import nn
 
 from . import memory
-from ._kernels import keep_freed_memory
 from .device import best_precision, is_out_of_memory
 from .errors import InputError
 from .images import check_image, open_file, to_image
+from .memory import keep_freed_memory
 from .networks import blend_networks as blend_networks
 from .tiling import in_tiles
 from .zoo import check_network, load_restorer

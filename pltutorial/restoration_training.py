@@ -15,8 +15,7 @@ from .device import best_device
 from .errors import InputError
 from .images import bundled, bundled_names
 from .losses import ContentTarget, LossTerms, PerceptualLoss, StyleTarget, gram_matrix
-from .networks import load_network
-from .restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from .networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet, load_network
 from .settings import (
     DenoisingSettings,
     InpaintingSettings,

@@ -26,13 +26,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm.auto import tqdm
 
-from ._kernels import keep_freed_memory
 from .adversary import Adversary
 from .datasets import BrokenPictures, Pictures, loader
 from .device import best_device, best_precision, compiled_or_eager, is_out_of_memory
 from .errors import InputError
 from .images import write_image
 from .losses import LossTerms, Record
+from .memory import keep_freed_memory
 from .networks import save_network
 from .runfiles import (
     ADVERSARY,

@@ -18,4 +18,4 @@ os.environ.setdefault("PLTUTORIAL_PROGRESS", "off")  # no test writes into the r
 def same_draws(monkeypatch):
     """In CI the checks of exercises try the same inputs in every run, as hypothesis does; elsewhere others each time."""
     if os.environ.get("CI"):
-        monkeypatch.setattr("pltutorial.exercises.verdicts._seeds", random.Random(0))
+        monkeypatch.setattr("pltutorial.teaching.exercises.verdicts._seeds", random.Random(0))

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from restorers import CARD, livened
 
-from pltutorial.likeness_networks import VAE, ColorizationNet, ConvAutoencoder, Discriminator, InversionNet
 from pltutorial.networks import save_network
+from pltutorial.networks.generators import VAE, ColorizationNet, ConvAutoencoder, Discriminator, InversionNet
 from pltutorial.zoo import INVERTED, INVERTER_LOSSES, VAE_LOSSES
 
 

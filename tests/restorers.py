@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pltutorial.networks import save_network
-from pltutorial.restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet
+from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 
 CARD = {
     "data": "nothing",

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pltutorial import Encoder, feature_loss
 from pltutorial.exercises import check_feature_shape, check_receptive_field, check_tap_loss
-from pltutorial.exercises.chapter2 import _receptive_field
+from pltutorial.teaching.exercises.chapter2 import _receptive_field
 from pltutorial.vgg import RELU_LAYERS, LossNetwork
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)

@@ -15,7 +15,7 @@ from helpers import assert_sentence, picture
 from restorers import livened
 
 from pltutorial import InputError, networks, restoration, zoo
-from pltutorial.export import LIMITS, check_onnx, export_onnx, to_onnx
+from pltutorial.onnx.export import LIMITS, check_onnx, export_onnx, to_onnx
 
 SHIPPED = {
     "great_wave": zoo.FOLDER,

@@ -16,8 +16,8 @@ import torch
 from browsing import browser
 from PIL import Image
 
-from pltutorial import figures
 from pltutorial.errors import InputError
+from pltutorial.teaching import figures
 
 __all__ = ["browser"]  # a fixture
 
@@ -106,7 +106,7 @@ def test_pictures_of_different_sizes_keep_their_proportions(shown):
 
 
 def test_titles_stay_within_their_columns():
-    from pltutorial._sheets import _wrap
+    from pltutorial.teaching.sheets import _wrap
 
     for text in ("a title of several words that is long", "one_very_long_word_without_any_space"):
         lines, font = _wrap(text, 19, 150)
@@ -263,7 +263,8 @@ def test_figures_are_equal_bytes_twice(shown):
 
 def test_importing_is_light_and_pyplot_is_never_touched():
     code = (
-        "import sys, numpy; from pltutorial import figures; heavy = {'torch', 'matplotlib', 'IPython', 'ipywidgets'};"
+        "import sys, numpy; from pltutorial.teaching import figures;"
+        "heavy = {'torch', 'matplotlib', 'IPython', 'ipywidgets'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "figures.show(numpy.eye(3), 'a title'); figures.curves({'a': [1, 2]}, 'x', 'y');"
         "assert 'matplotlib.pyplot' not in sys.modules"

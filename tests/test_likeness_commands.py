@@ -17,9 +17,9 @@ from test_video import gif
 
 from pltutorial import LossNetwork, bundled, invert, read_image, reencode, resize, write_image, zoo
 from pltutorial.images import open_picture, to_image
-from pltutorial.likeness_networks import Discriminator, InversionNet, brightness_of
 from pltutorial.networks import apply, load_network, save_network
-from pltutorial.restoration_networks import SubPixelNet
+from pltutorial.networks.generators import Discriminator, InversionNet, brightness_of
+from pltutorial.networks.residual import SubPixelNet
 
 FLOAT = ("--precision", "float32")
 

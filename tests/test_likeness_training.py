@@ -16,10 +16,10 @@ from pltutorial.adversary import Adversary
 from pltutorial.datasets import Pictures
 from pltutorial.images import bundled, bundled_names
 from pltutorial.inversion import encode
-from pltutorial.likeness_networks import Discriminator, InversionNet
 from pltutorial.likeness_training import code_scale, likeness_card
 from pltutorial.losses import LossTerms
 from pltutorial.networks import load_network, save_network
+from pltutorial.networks.generators import Discriminator, InversionNet
 from pltutorial.optimize import Record
 from pltutorial.settings import TrainingSettings
 from pltutorial.style_training import middle_square

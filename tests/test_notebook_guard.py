@@ -14,7 +14,7 @@ from notebook_guard import KINDS, LARGEST_FILE, faults, words
 from PIL import Image
 from test_notebooks import SANITIZE, compare
 
-from pltutorial import figures
+from pltutorial.teaching import figures
 
 DESCRIPTION = {
     "image": {"alt": "Noise beside other noise, both of them grey."},

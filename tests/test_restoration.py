@@ -14,6 +14,7 @@ from skimage.exposure import match_histograms
 from pltutorial import bundled, bundled_names, read_image, write_image, zoo
 from pltutorial.degradations import add_noise, crop_to_multiple, downscale, random_holes
 from pltutorial.networks import FastTransformNet, load_network, save_network
+from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.restoration import (
     blend_networks,
     denoise,
@@ -23,7 +24,6 @@ from pltutorial.restoration import (
     upscale,
     with_histogram_of,
 )
-from pltutorial.restoration_networks import DenoisingNet, SubPixelNet, SuperResolutionNet
 
 FLOAT = {"precision": "float32"}
 

@@ -17,7 +17,7 @@ from pltutorial.datasets import Pictures
 from pltutorial.degradations import add_noise, downscale, random_holes
 from pltutorial.losses import PerceptualLoss, gram_matrix
 from pltutorial.networks import load_network, save_network
-from pltutorial.restoration_networks import DenoisingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.restoration_training import restoration_card
 from pltutorial.training import train
 

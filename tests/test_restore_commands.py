@@ -19,8 +19,8 @@ from test_video import gif
 from pltutorial import read_image, write_image, zoo
 from pltutorial.images import open_picture, to_image
 from pltutorial.networks import save_network
+from pltutorial.networks.residual import SubPixelNet
 from pltutorial.restoration import denoise, inpaint, read_mask, upscale
-from pltutorial.restoration_networks import SubPixelNet
 
 
 @pytest.fixture(scope="module")

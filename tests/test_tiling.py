@@ -10,7 +10,7 @@ from restorers import livened
 
 from pltutorial import restoration
 from pltutorial.degradations import random_holes
-from pltutorial.restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.tiling import in_tiles
 
 

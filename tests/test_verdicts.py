@@ -18,7 +18,7 @@ from IPython.display import display
 
 from pltutorial import exercises
 from pltutorial.exercises import verdicts
-from pltutorial.exercises.verdicts import answer_of, as_torch, exercise, judge, near
+from pltutorial.teaching.exercises.verdicts import answer_of, as_torch, exercise, judge, near
 
 
 @exercise(chapter=3, label="ex-doubled", second="two times three is six.", seconds=1)

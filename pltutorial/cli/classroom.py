@@ -31,8 +31,8 @@ def progress(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a reset.")] = False,
 ) -> None:
     """Show which exercises you have tried and solved; the record stays on this machine."""
-    from ..progress import location, read
-    from ..progress import reset as begin_anew
+    from ..teaching.progress import location, read
+    from ..teaching.progress import reset as begin_anew
 
     path = location()
     if path is None:
@@ -68,10 +68,10 @@ def _agreed(exercises: int) -> bool:
 
 def _with_untried(tried: list) -> list:
     """The record with the exercises that were never tried, in the book's order."""
-    from ..progress import Mastery
+    from ..teaching.progress import Mastery
 
     try:
-        from ..exercises.verdicts import EXERCISES
+        from ..teaching.exercises.verdicts import EXERCISES
     except ImportError:  # without torch only what was tried can be shown
         return tried or [Mastery(1, "nothing tried yet", "")]
     known = {one.check: one for one in tried}

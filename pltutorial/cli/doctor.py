@@ -277,7 +277,7 @@ def _lab() -> Iterator[Finding]:
 
 
 def _record() -> Iterator[Finding]:
-    from ..progress import location
+    from ..teaching.progress import location
 
     path = location()
     if path is None:

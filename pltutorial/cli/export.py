@@ -40,8 +40,8 @@ def export(
     check_output(output, () if model is None else (model,), (".onnx",))
     network = _network(name, style, model)
 
-    from ..export import LIMITS, SIZES, check_onnx, to_onnx
     from ..images import write_whole
+    from ..onnx.export import LIMITS, SIZES, check_onnx, to_onnx
 
     data = to_onnx(network, storage=storage)
     difference = check_onnx(network, data)

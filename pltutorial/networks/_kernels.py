@@ -6,15 +6,13 @@ runs (N, H/2, W/2, a, b, C); as a tensor it has the shape (N, C, H/2, 2 W), whic
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import sys
 
 import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-_SQUARE = ((0, 0), (0, 1), (1, 0), (1, 1))  # pixels of a 2x2 square, in the order of memory
+SQUARE = ((0, 0), (0, 1), (1, 0), (1, 1))  # pixels of a 2x2 square, in the order of memory
 EPSILON = 1e-5  # added to the variance, as everywhere
 
 
@@ -31,7 +29,7 @@ def upsampled_conv(
         bias: (O,).
         stacked: give the result stacked, (N, O, H, 4 W), rather than as a map (N, O, 2 H, 2 W).
     """
-    merged = _merged(weight.device, weight.dtype)
+    merged = merging(weight.device, weight.dtype)
     with torch.autocast(x.device.type, enabled=False):
         weight = torch.einsum("aik,bjl,ockl->abocij", merged, merged, weight)
     four = F.conv2d(_replicate(x), weight.flatten(0, 2), bias.repeat(4))
@@ -49,7 +47,7 @@ def _replicate(x: torch.Tensor) -> torch.Tensor:
 
 
 @functools.cache
-def _merged(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+def merging(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """(a, i, tap): which of the three taps of pixel a fall on which of two neighbours i of the small map."""
     with torch.inference_mode(False):
         return torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], device=device, dtype=dtype)
@@ -65,7 +63,7 @@ class _Interleave(torch.autograd.Function):
         ctx.stacked, ctx.shape = stacked, (count, height, width, channels)
         source = four.permute(0, 2, 3, 1)
         result = four.new_empty(_memory(ctx.shape, stacked))
-        for group, (a, b) in enumerate(_SQUARE):
+        for group, (a, b) in enumerate(SQUARE):
             pixels = source[:, a : a + height, b : b + width, group * channels : (group + 1) * channels]
             _pixels(result, a, b, stacked).copy_(pixels)
         large = (count, height, 4 * width, channels) if stacked else (count, 2 * height, 2 * width, channels)
@@ -77,7 +75,7 @@ class _Interleave(torch.autograd.Function):
         count, height, width, channels = ctx.shape
         gradient = gradient.permute(0, 2, 3, 1).contiguous().view(_memory(ctx.shape, ctx.stacked))
         result = gradient.new_zeros((count, height + 1, width + 1, 4 * channels))
-        for group, (a, b) in enumerate(_SQUARE):
+        for group, (a, b) in enumerate(SQUARE):
             target = result[:, a : a + height, b : b + width, group * channels : (group + 1) * channels]
             target.copy_(_pixels(gradient, a, b, ctx.stacked))
         return result.permute(0, 3, 1, 2), None
@@ -228,18 +226,3 @@ class _InstanceNorm(torch.autograd.Function):
             to_scale[row] += for_scale
             to_shift[row] += for_shift
         return to_x, to_scale, to_shift, None
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """From now on this process keeps the memory that it frees, for the next layer or step; Linux with glibc only.
-
-    By default large blocks go back to the system, and every layer fetches its own again page by page: a fifth of the
-    time of a training step, half of that of a large picture.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # names of malloc.h
-        mallopt(trim_threshold, -1)
-        if not mallopt(mmap_threshold, 1 << 30):  # old versions take small values only
-            mallopt(mmap_max, 0)

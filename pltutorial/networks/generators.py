@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from ..color import brightness_of, from_chroma
+from ..errors import InputError, nearest
+from ..vgg import RELU_LAYERS
 from ._kernels import upsampled_conv
-from .color import brightness_of, from_chroma
-from .errors import InputError, nearest
-from .vgg import RELU_LAYERS
 
 SLOPE = 0.3  # of the leaky ReLUs, as in both papers of Dosovitskiy and Brox
 NORMS = ("none", "batch")

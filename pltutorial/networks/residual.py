@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .degradations import check_factor
-from .errors import InputError
-from .networks import UPSAMPLINGS, _Block, _check_choice, _Layer
+from ..degradations import check_factor
+from ..errors import InputError
+from .transform import UPSAMPLINGS, ConvLayer, ResidualBlock, check_choice
 
 
 class SuperResolutionNet(nn.Module):
@@ -46,7 +46,7 @@ class SuperResolutionNet(nn.Module):
     ) -> None:
         super().__init__()
         check_factor(factor)
-        _check_choice("upsampling", upsampling, UPSAMPLINGS)
+        check_choice("upsampling", upsampling, UPSAMPLINGS)
         _check_size(width, blocks)
         self.config = {
             "kind": self.kind,
@@ -57,13 +57,13 @@ class SuperResolutionNet(nn.Module):
         }
         self.card: dict = {}
         self.factor = factor
-        self.first = _Layer(3, width, 9, norm="batch")
-        self.blocks = nn.ModuleList(_Block(width, "batch", 0) for _ in range(blocks))
+        self.first = ConvLayer(3, width, 9, norm="batch")
+        self.blocks = nn.ModuleList(ResidualBlock(width, "batch", 0) for _ in range(blocks))
         self.up = nn.ModuleList(
-            _Layer(width, width, 3, upsampling=upsampling, norm="batch")
+            ConvLayer(width, width, 3, upsampling=upsampling, norm="batch")
             for _ in range(int(math.log2(factor)))
         )
-        self.last = _Layer(width, 3, 9, relu=False)
+        self.last = ConvLayer(width, 3, 9, relu=False)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ class SuperResolutionNet(nn.Module):
         return 4 + 2 * len(self.blocks) + 2 + last  # all upsamplings together see less than 2 more
 
 
-class _ResidualBlock(nn.Module):
+class _PlainBlock(nn.Module):
     """Two 3x3 convolutions added to their input, no normalisation (Lim et al. 2017, section 3.1)."""
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
@@ -121,7 +121,7 @@ class _ResidualNet(nn.Module):
         self.fold, self.unfold = fold, unfold
         self.first = nn.Conv2d(inputs * fold**2, width, 3, padding=1)
         self.blocks = nn.Sequential(
-            *(_ResidualBlock(width, dilations[number % len(dilations)]) for number in range(blocks))
+            *(_PlainBlock(width, dilations[number % len(dilations)]) for number in range(blocks))
         )
         self.last = nn.Conv2d(width, 3 * unfold**2, 3, padding=1)
         with torch.no_grad():

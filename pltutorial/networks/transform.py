@@ -1,32 +1,25 @@
-"""The network is the parameter: image transformation networks, and the files that keep them.
+"""Image transformation networks: one forward pass for a style.
 
 Symbols are the papers': the network f_W, the input image x, the output image y-hat.
 """
 
 from __future__ import annotations
 
-import copy
-import importlib
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ._kernels import EPSILON, instance_norm, keep_freed_memory, stack, stacked_conv, upsampled_conv
-from .device import best_device, best_precision
-from .errors import InputError, nearest
-from .files import write_whole
-from .images import check_image
+from ..errors import InputError, nearest
+from ._kernels import EPSILON, instance_norm, stack, stacked_conv, upsampled_conv
 
-FORMAT, VERSION = "pltutorial-network", "1"
 NORMS, UPSAMPLINGS = ("instance", "batch"), ("resize", "transposed")
 SMALLEST = 16  # pixels along a side: two reflections by stride-2 layers and the 9x9 kernel must find room
 
 
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Refuse a word that is none of the known ones."""
     if value not in known:
         raise InputError(f"there is no {name} {value!r}; {nearest(value, known)}")
 
@@ -56,7 +49,7 @@ class _Norm(nn.Module):
         return F.relu(x) if relu else x
 
 
-class _Layer(nn.Module):
+class ConvLayer(nn.Module):
     """A convolution with reflected borders, at stride 1 or 2, or after (or with) an upsampling by 2."""
 
     def __init__(
@@ -97,15 +90,16 @@ class _Layer(nn.Module):
         return F.relu(x) if self.relu else x
 
 
-class _Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Residual block: two 3x3 convolutions added to their input, without a ReLU after the sum (Gross and Wilber 2016)."""
 
     def __init__(self, channels: int, norm: str, styles: int) -> None:
         super().__init__()
-        self.one = _Layer(channels, channels, 3, norm=norm, styles=styles)
-        self.two = _Layer(channels, channels, 3, norm=norm, styles=styles, relu=False)
+        self.one = ConvLayer(channels, channels, 3, norm=norm, styles=styles)
+        self.two = ConvLayer(channels, channels, 3, norm=norm, styles=styles, relu=False)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        """Maps (N, C, H, W) and the shares of the styles (N, S); the result has the shape of the maps."""
         return x + self.two(self.one(x, style), style)
 
 
@@ -157,8 +151,8 @@ class TransformNet(nn.Module):
         styles: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        _check_choice("norm", norm, NORMS)
-        _check_choice("upsampling", upsampling, UPSAMPLINGS)
+        check_choice("norm", norm, NORMS)
+        check_choice("upsampling", upsampling, UPSAMPLINGS)
         if width < 1 or blocks < 1:
             raise InputError(f"width={width} and blocks={blocks} were given; give at least 1 of each")
         if styles and norm != "instance":
@@ -178,21 +172,21 @@ class TransformNet(nn.Module):
         self.margin = 8  # at most SMALLEST less 4
         how = {"norm": norm, "styles": len(styles)}
         self.down = nn.ModuleList(self._downward(width, how))
-        self.blocks = nn.ModuleList(_Block(4 * width, norm, len(styles)) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(4 * width, norm, len(styles)) for _ in range(blocks))
         self.up = nn.ModuleList(
-            _Layer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
+            ConvLayer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
             for inputs, outputs in ((4, 2), (2, 1))
         )
-        self.last = _Layer(width, 3, self._last_kernel, relu=False)
+        self.last = ConvLayer(width, 3, self._last_kernel, relu=False)
         self.to(memory_format=torch.channels_last)
 
     _last_kernel = 9
 
     def _downward(self, width: int, how: dict) -> list[nn.Module]:
         return [
-            _Layer(3, width, 9, **how),
-            _Layer(width, 2 * width, 3, 2, **how),
-            _Layer(2 * width, 4 * width, 3, 2, **how),
+            ConvLayer(3, width, 9, **how),
+            ConvLayer(width, 2 * width, 3, 2, **how),
+            ConvLayer(2 * width, 4 * width, 3, 2, **how),
         ]
 
     def _enter(self, image: torch.Tensor) -> torch.Tensor:
@@ -309,207 +303,7 @@ class FastTransformNet(TransformNet):
         super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles)
 
     def _downward(self, width: int, how: dict) -> list[nn.Module]:
-        return [_Layer(12, 2 * width, 3, **how), _Layer(2 * width, 4 * width, 3, 2, **how)]
+        return [ConvLayer(12, 2 * width, 3, **how), ConvLayer(2 * width, 4 * width, 3, 2, **how)]
 
     def _enter(self, image: torch.Tensor) -> torch.Tensor:
         return F.pixel_unshuffle(2 * image - 1, 2).contiguous(memory_format=torch.channels_last)
-
-
-KINDS = {
-    "transform": "networks.TransformNet",
-    "fast": "networks.FastTransformNet",
-    "super_resolution": "restoration_networks.SuperResolutionNet",
-    "sub_pixel": "restoration_networks.SubPixelNet",
-    "denoising": "restoration_networks.DenoisingNet",
-    "inpainting": "restoration_networks.InpaintingNet",
-    "inversion": "likeness_networks.InversionNet",
-    "autoencoder": "likeness_networks.ConvAutoencoder",
-    "vae": "likeness_networks.VAE",
-    "colorization": "likeness_networks.ColorizationNet",
-    "discriminator": "likeness_networks.Discriminator",
-}
-"""Where the class of each kind of network is; a class has ``kind``, ``smallest``, ``config`` and ``card``."""
-
-
-def build(config: Mapping) -> nn.Module:
-    """A network from its ``config``, with fresh weights."""
-    arguments = dict(config)
-    module, name = KINDS[arguments.pop("kind")].split(".")
-    return getattr(importlib.import_module(f".{module}", __package__), name)(**arguments)
-
-
-def apply(
-    network: nn.Module,
-    image: torch.Tensor,
-    style: torch.Tensor | None = None,
-    *,
-    precision: str = "auto",
-) -> torch.Tensor:
-    """Run a network on pictures, without gradients, in the best precision of the network's device.
-
-    Args:
-        network: any network whose forward pass takes an image (and a style).
-        image: (N, 3, H, W) in [0, 1]; it is moved to the network's device.
-        style: see :meth:`TransformNet.forward`.
-        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-
-    Returns:
-        (N, 3, H, W), float32, in [0, 1], on the network's device; in bfloat16 99.9 % of the
-        values of a trained network lie within 2/255 of float32.
-
-    Raises:
-        InputError: what is given is no image, or the style does not fit.
-
-    Taught in chapter 5.
-    """
-    check_image(image, "the picture", smallest=getattr(network, "smallest", 1))
-    device = next(network.parameters()).device
-    if device.type == "cpu":
-        keep_freed_memory()
-    dtype = best_precision(device, precision)
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        given = () if style is None else (style.to(device),)
-        return network(image.to(device), *given).float().clamp(0, 1)
-
-
-def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
-    """A network whose weights lie on the straight line between those of two networks, and so does what it does.
-
-    Sensible where one was trained on from the other: their weights are close, and the line crosses no ridge.
-
-    Args:
-        one: a network.
-        other: a network of the same architecture.
-        share: from 0, which gives the weights of ``one``, to 1, those of ``other``.
-
-    Returns:
-        A new network on the device of ``one``, in eval mode; both given ones stay as they are.
-
-    Raises:
-        InputError: two architectures, or a share outside [0, 1].
-
-    Source: Wang et al. (2018), ESRGAN, section 3.4.
-
-    Taught in chapter 6.
-    """
-    if not 0 <= share <= 1:
-        raise InputError(f"a share of {share} was given; give a number from 0 (the one) to 1 (the other)")
-    if one.config != other.config:
-        raise InputError(
-            f"networks of two architectures were given, {one.config} and {other.config}; blend two of the same"
-        )
-    blended, theirs = copy.deepcopy(one), other.state_dict()
-    with torch.no_grad():
-        for name, tensor in blended.state_dict().items():  # batch normalisation's means and variances too
-            if tensor.is_floating_point():
-                tensor.lerp_(theirs[name].to(tensor), share)
-    blended.card = {}
-    return blended.eval()
-
-
-def save_network(path: str | Path, network: nn.Module, card: Mapping | None = None) -> Path:
-    """Write a network as safetensors in half precision, with its architecture and its card; whole or not at all.
-
-    Args:
-        path: a name that ends in ``.safetensors``.
-        network: its parameters and its ``config`` are kept.
-        card: what a reader must know of it, JSON-able; the network's own if left out.
-
-    Raises:
-        InputError: another suffix, or the file cannot be written.
-
-    Taught in chapter 5.
-    """
-    from safetensors.torch import save
-
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        raise InputError(f"{str(path)!r} was given for a network; give a name that ends in .safetensors")
-    tensors = {
-        name: tensor.detach().to("cpu", torch.float16).contiguous()
-        for name, tensor in network.state_dict().items()
-        if tensor.is_floating_point()
-    }
-    facts = {
-        "format": FORMAT,
-        "version": VERSION,
-        "config": json.dumps(network.config),
-        "card": json.dumps(dict(network.card if card is None else card), ensure_ascii=False),
-    }
-    return write_whole(path, lambda file: file.write(_in_order(save(tensors, facts))))
-
-
-def _in_order(data: bytes) -> bytes:
-    """A safetensors file with the facts in its head sorted: the library shuffles them, and equal networks differ."""
-    length = int.from_bytes(data[:8], "little")
-    head = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    head += b" " * (-len(head) % 8)
-    return len(head).to_bytes(8, "little") + head + data[8 + length :]
-
-
-def load_network(path: str | Path, device: str | torch.device | None = None) -> nn.Module:
-    """Read a network that :func:`save_network` wrote; its card is in ``.card``. It is in eval mode.
-
-    Raises:
-        InputError: the file does not exist, is no such file, is damaged, or is of a later version.
-
-    Taught in chapter 5.
-    """
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    config, card = read_header(path)
-    try:
-        network = build(config)
-    except (TypeError, InputError):
-        raise InputError(
-            f"the network {str(path)!r} has an architecture that this program does not know, {config}; take the program "
-            "that wrote it"
-        ) from None
-    try:
-        tensors = load_file(path)
-        missing = network.load_state_dict(tensors, strict=False).missing_keys
-    except Exception as problem:  # safetensors and torch raise many kinds
-        raise InputError(_not_a_network(path, "it is damaged")) from problem
-    if any(not name.endswith("num_batches_tracked") for name in missing):
-        raise InputError(_not_a_network(path, f"{missing[0]} is missing"))
-    network.card = card
-    return network.to(best_device(device)).eval().requires_grad_(False)
-
-
-def read_header(path: str | Path) -> tuple[dict, dict]:
-    """Architecture and card of a network file, without its weights.
-
-    Raises:
-        InputError: as :func:`load_network`.
-    """
-    from safetensors import safe_open
-
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"the network {str(path)!r} does not exist; correct the path, or train one")
-    try:
-        with safe_open(path, "pt") as file:
-            facts = file.metadata() or {}
-    except Exception as problem:
-        raise InputError(_not_a_network(path, "it is no safetensors file, or damaged")) from problem
-    if facts.get("format") != FORMAT:
-        raise InputError(_not_a_network(path, "it holds no architecture of ours"))
-    if facts.get("version") != VERSION:
-        raise InputError(
-            f"the network {str(path)!r} has version {facts.get('version')} and this program reads version {VERSION}; "
-            "take the program that wrote it, or train it again"
-        )
-    try:
-        config, card = json.loads(facts["config"]), json.loads(facts.get("card", "{}"))
-    except (KeyError, ValueError):
-        raise InputError(_not_a_network(path, "its facts are damaged")) from None
-    if config.get("kind") not in KINDS:
-        raise InputError(
-            f"the network {str(path)!r} is of kind {config.get('kind')!r}; {nearest(str(config.get('kind')), KINDS)}"
-        )
-    return config, card
-
-
-def _not_a_network(path: Path, why: str) -> str:
-    return f"the network {str(path)!r} cannot be read ({why}); give a .safetensors file that `pltutorial train` wrote"

@@ -20,8 +20,8 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from .errors import InputError, nearest
-from .files import check_output, write_whole
+from ..errors import InputError, nearest
+from ..files import check_output, write_whole
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
 """How weights are stored, and how far the output may then be from PyTorch's in float32."""
@@ -71,7 +71,7 @@ def to_onnx(network: nn.Module, *, storage: str = "half", card: Mapping | None =
     if storage not in LIMITS:
         raise InputError(f"there is no storage {storage!r}; {nearest(str(storage), LIMITS)}")
     _needed("onnx")
-    from ._onnx_networks import written
+    from .networks import written
 
     if card is None:
         card = getattr(network, "card", {})

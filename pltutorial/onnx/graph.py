@@ -16,8 +16,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from ._kernels import _SQUARE, _merged
-from .errors import InputError
+from ..errors import InputError
+from ..networks._kernels import SQUARE, merging
 
 OPSET, IR_VERSION = 20, 10
 TILE = 4
@@ -163,7 +163,7 @@ class Graph:
 
         ``weight`` is (outputs, C, 3, 3). A reflected or repeated pixel of the large map is the repeated edge of the small.
         """
-        merged = _merged(torch.device("cpu"), torch.float32).flatten(0, 1)
+        merged = merging(torch.device("cpu"), torch.float32).flatten(0, 1)
         weight = self.op("MatMul", self.op("MatMul", self.numbers(merged), weight), self.numbers(merged.T))
         weight = self.op("Reshape", weight, self.constant([outputs, -1, 2, 2, 2, 2]))  # (.., ., a, i, b, j)
         weight = self.op("Transpose", weight, perm=[2, 4, 0, 1, 3, 5])
@@ -171,7 +171,7 @@ class Graph:
         biases = () if bias is None else (self.numbers(bias.repeat(4)),)
         four = self.op("Conv", self.padded(x, 1, "edge"), weight, *biases, kernel_shape=[2, 2])
         parts = []
-        for group, (a, b) in enumerate(_SQUARE):
+        for group, (a, b) in enumerate(SQUARE):
             start = self.constant([group * outputs, a, b])
             stop = self.constant([(group + 1) * outputs, a - 1 or _END, b - 1 or _END])
             parts.append(self.op("Slice", four, start, stop, self.constant([1, 2, 3])))

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ._kernels import EPSILON
-from ._onnx import WORTH, Graph, refolded, values_of
-from .color import LUMA, from_chroma
-from .errors import InputError
-from .likeness_networks import SLOPE
+from ..color import LUMA, from_chroma
+from ..errors import InputError
+from ..networks._kernels import EPSILON
+from ..networks.generators import SLOPE
+from .graph import WORTH, Graph, refolded, values_of
 
 # --- transformation networks, and the super-resolution of the paper -----------------------------------------
 
@@ -27,7 +27,7 @@ def _layer(
     fold: int = 1,
     tiles: tuple | None = None,
 ) -> str:
-    """``networks._Layer``: convolution, normalisation and ReLU; in tiles if they are given."""
+    """``ConvLayer``: convolution, normalisation and ReLU; in tiles if they are given."""
     conv, norm = layer.conv, layer.norm
     instance = norm is not None and norm.batch is None
     weight, bias = graph.weight(refolded(values_of(conv.weight), fold)), values_of(conv.bias)

@@ -21,8 +21,8 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from ._sheets import compose, fit, limits_of, panels_of, rgb
-from .errors import InputError
+from ..errors import InputError
+from .sheets import compose, fit, limits_of, panels_of, rgb
 
 WIDTH = 760  # pixels; the width of a page's text column, and still legible at half the size on a phone
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito

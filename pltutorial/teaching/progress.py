@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from .errors import InputError
+from ..errors import InputError
 
 _WAIT = 5.0  # seconds that one kernel waits while another writes
 _COLUMNS = "time TEXT, chapter INTEGER, label TEXT, check_name TEXT, solved INTEGER"

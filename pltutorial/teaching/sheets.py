@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
-from .errors import InputError
+from ..errors import InputError
 
 _MARGIN, _GAP = 6, 10
 
@@ -65,6 +65,7 @@ def limits_of(panels: list[numpy.ndarray], scale) -> tuple[float, float] | str:
 
 
 def rgb(panel: numpy.ndarray, limits: tuple[float, float] | str, cmap: str) -> Image.Image:
+    """A panel as an 8-bit picture: colours as they are, one channel through a colour map between its limits."""
     if len(panel) == 3:
         array = panel.transpose(1, 2, 0)
     else:

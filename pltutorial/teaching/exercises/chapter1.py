@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from ..errors import InputError
-from ..images import check_image
-from ..losses import pixel_loss
+from ...errors import InputError
+from ...images import check_image
+from ...losses import pixel_loss
 from .verdicts import alike, answer_of, exercise, fresh_draw, judge, near
 
 

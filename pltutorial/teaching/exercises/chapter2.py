@@ -23,7 +23,7 @@ def check_feature_shape(answer: Callable[[str, int, int], tuple[int, int, int]])
 
     Taught in chapter 2.
     """
-    from ..vgg import RELU_LAYERS, LossNetwork
+    from ...vgg import RELU_LAYERS, LossNetwork
 
     network = LossNetwork(precision="float32")
     draw = fresh_draw()
@@ -76,7 +76,7 @@ def check_receptive_field(answer: Callable[[str], int]) -> bool:
 
     Taught in chapter 2.
     """
-    from ..vgg import RELU_LAYERS
+    from ...vgg import RELU_LAYERS
 
     for layer in RELU_LAYERS:
         given = answer_of(answer, layer)
@@ -101,7 +101,7 @@ def check_receptive_field(answer: Callable[[str], int]) -> bool:
 
 def _receptive_field(layer: str) -> int:
     """Trace the first and last input position of one value back through the layers."""
-    from ..vgg import RELU_LAYERS
+    from ...vgg import RELU_LAYERS
 
     first = last = 0
     names = RELU_LAYERS[: RELU_LAYERS.index(layer) + 1]

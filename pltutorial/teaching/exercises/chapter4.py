@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from ..losses import feature_loss, gram_matrix, style_loss
-from ..optimize import luminance
+from ...losses import feature_loss, gram_matrix, style_loss
+from ...optimize import luminance
 from .verdicts import answer_of, exercise, fresh_draw, judge
 
 

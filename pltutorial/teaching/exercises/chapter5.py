@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..losses import feature_loss, gram_matrix, style_loss
+from ...losses import feature_loss, gram_matrix, style_loss
 from .verdicts import answer_of, exercise, fresh_draw, judge
 
 

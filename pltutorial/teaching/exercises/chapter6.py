@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from ..degradations import crop_to_multiple, downscale
-from ..metrics import y_channel
+from ...degradations import crop_to_multiple, downscale
+from ...metrics import y_channel
 from .verdicts import answer_of, exercise, fresh_draw, judge
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..degradations import add_noise
+from ...degradations import add_noise
 from .verdicts import answer_of, exercise, fresh_draw, judge, near
 
 

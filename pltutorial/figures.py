@@ -1,0 +1,3 @@
+"""Pictures, grids, sweeps and sliders: the code is in :mod:`pltutorial.teaching.figures`."""
+
+from .teaching.figures import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""Networks that restore: the code is in :mod:`pltutorial.networks.residual`."""
+
+from .networks.residual import *  # noqa: F403
