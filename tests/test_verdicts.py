@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import display
 
-from pltutorial import exercises
-from pltutorial.exercises import verdicts
+from pltutorial.teaching import exercises
+from pltutorial.teaching.exercises import verdicts
 from pltutorial.teaching.exercises.verdicts import answer_of, as_torch, exercise, judge, near
 
 
