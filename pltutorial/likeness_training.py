@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .cards import training_card
 from .device import best_device
 from .errors import InputError
 from .images import bundled, bundled_names
@@ -33,6 +32,7 @@ from .losses import LossTerms
 from .networks import load_network
 from .restoration_training import _seed
 from .style_training import middle_square
+from .training.cards import training_card
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:

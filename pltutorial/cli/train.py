@@ -141,8 +141,8 @@ def colorize(
 
 
 def _train(task, settings, card, output, data, data_note, use: str, more: str = "") -> None:
-    from ..runfiles import NETWORK
     from ..training import train
+    from ..training.checkpoint import NETWORK
 
     if data is None and data_note is None:
         data_note = "the bundled training photographs, see data/SOURCES.csv"

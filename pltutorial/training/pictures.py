@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
-import re
 import signal
-import struct
 import sys
-import tarfile
 import threading
-import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +15,13 @@ from pathlib import Path
 import numpy
 import torch
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from torch.utils.data import DataLoader, Dataset
 
-from .errors import InputError
-from .images import MAX_PIXELS, PICTURE_ENDINGS, open_picture, to_rgb
+from ..errors import InputError
+from ..images import MAX_PIXELS, open_picture, to_rgb
+from .archives import find_pictures
 
-SHARD_ENDINGS = (".tar", ".zip")
 _IN_A_ROW = 100  # so many unreadable pictures one after another are no accident
 _GRACE = 100  # the share of broken pictures is judged as if at least so many had been looked at
 
@@ -57,6 +52,9 @@ class Pictures(Dataset):
             is never enlarged. (1, 1) takes the largest square that fits.
         flip: mirror every other crop, left to right.
         max_pixels: larger pictures are taken for broken.
+        cache: keep each decoded picture in memory, 3 bytes a pixel and in each process
+            that reads; the crops are the same. A JPEG that is decoded at a part of its
+            size is kept at that size, and again at another where the zoom asks for it.
 
     Raises:
         InputError: the source is missing, holds no picture, or no picture is as large as the crop.
@@ -73,18 +71,29 @@ class Pictures(Dataset):
         zoom: tuple[float, float] = (1.0, 1.5),
         flip: bool = True,
         max_pixels: int = MAX_PIXELS,
-    ):
+        cache: bool = False,
+    ) -> None:
         if size < 1:
-            raise InputError(f"a crop of {size} pixels was asked for; give a size of at least 1")
+            raise InputError(
+                f"a crop of {size} pixels was asked for; give a size of at least 1"
+            )
         if seed < 0:
             raise InputError(f"the seed {seed} was given; give 0 or more")
         if not 1 <= zoom[0] <= zoom[1]:
             raise InputError(
                 f"zoom {tuple(zoom)} was given; give two growing numbers from 1, such as (1, 1.5)"
             )
-        self.source, self.size, self.seed = _bundled() if source is None else source, size, seed
+        self.source, self.size, self.seed = (
+            _bundled() if source is None else source,
+            size,
+            seed,
+        )
         self.zoom, self.flip, self.max_pixels = tuple(zoom), flip, max_pixels
-        self._files = _find(self.source)
+        self.cache = cache
+        # decoded pictures by number and by the part of its size a JPEG is decoded at
+        self._decoded: dict[tuple[int, int], Image.Image] = {}
+        self._stored: dict[int, tuple[tuple[int, int], bool]] = {}  # size, and if JPEG
+        self._files = find_pictures(self.source)
         self._check_sizes()
 
     def __len__(self) -> int:
@@ -120,29 +129,62 @@ class Pictures(Dataset):
         )
 
     def _crop(self, i: int, n: int) -> torch.Tensor:
-        zoom, across, down, mirrored = numpy.random.default_rng([self.seed, n]).random(4)
-
-        def shrink(picture: Image.Image) -> None:
-            """Sets the zoom, and lets a JPEG be decoded at a half, a quarter or an eighth of its size."""
-            nonlocal zoom
-            largest = min(picture.size) / self.size
-            if largest < 1:
-                raise _TooSmall(picture.size)
-            low, high = (min(limit, largest) for limit in self.zoom)
-            zoom = low + zoom * (high - low)
-            scale = 2 * zoom / largest  # twice what is needed, so that the filter below decides the look
-            picture.draft(None, tuple(math.ceil(side * scale) for side in picture.size))
-
-        name = self._files.name(i)
-        picture = to_rgb(open_picture(self._files.open(i), name, self.max_pixels, shrink), name)
+        share, across, down, mirrored = numpy.random.default_rng([self.seed, n]).random(
+            4
+        )
+        picture, zoom = self._picture(i, share)
         side = min(picture.size) / zoom
         left, top = across * (picture.width - side), down * (picture.height - side)
-        box = (left, top, min(left + side, picture.width), min(top + side, picture.height))
-        crop = picture.resize((self.size, self.size), Image.Resampling.BICUBIC, box)
+        right, bottom = min(left + side, picture.width), min(top + side, picture.height)
+        crop = picture.resize(
+            (self.size, self.size),
+            Image.Resampling.BICUBIC,
+            (left, top, right, bottom),
+        )
         if self.flip and mirrored < 0.5:
             crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         planes = numpy.ascontiguousarray(numpy.asarray(crop).transpose(2, 0, 1))
         return torch.from_numpy(planes / numpy.float32(255))
+
+    def _picture(self, i: int, share: float) -> tuple[Image.Image, float]:
+        """Picture number i, decoded, and the zoom at a share of its range."""
+        if self.cache and i in self._stored:
+            size, is_jpeg = self._stored[i]
+            zoom, wanted = self._zoom(size, share)
+            decoded = self._decoded.get((i, _reduction(size, wanted) if is_jpeg else 1))
+            if decoded is not None:
+                return decoded, zoom
+        zoom, key = 1.0, (i, 1)
+
+        def shrink(picture: Image.Image) -> None:
+            """Sets the zoom, and lets a JPEG be decoded at a part of its size."""
+            nonlocal zoom, key
+            zoom, wanted = self._zoom(picture.size, share)
+            if self.cache:
+                is_jpeg = isinstance(picture, JpegImageFile)
+                self._stored[i] = picture.size, is_jpeg
+                key = i, _reduction(picture.size, wanted) if is_jpeg else 1
+            picture.draft(None, wanted)
+
+        name = self._files.name(i)
+        opened = open_picture(self._files.open(i), name, self.max_pixels, shrink)
+        decoded = to_rgb(opened, name)
+        if self.cache:
+            self._decoded[key] = decoded
+        return decoded, zoom
+
+    def _zoom(
+        self, size: tuple[int, int], share: float
+    ) -> tuple[float, tuple[int, int]]:
+        """The zoom at a share of its range, and the size to decode a picture at."""
+        largest = min(size) / self.size
+        if largest < 1:
+            raise _TooSmall(size)
+        low, high = (min(limit, largest) for limit in self.zoom)
+        zoom = low + share * (high - low)
+        # twice what is needed, so that the filter of the crop decides the look
+        scale = 2 * zoom / largest
+        return zoom, (math.ceil(size[0] * scale), math.ceil(size[1] * scale))
 
     def _check_sizes(self) -> None:
         """Looks at pictures until one is large enough; refuses if none is."""
@@ -153,7 +195,9 @@ class Pictures(Dataset):
 
         for i in range(len(self)):
             try:
-                open_picture(self._files.open(i), self._files.name(i), self.max_pixels, measure)
+                open_picture(
+                    self._files.open(i), self._files.name(i), self.max_pixels, measure
+                )
             except _TooSmall as found:
                 if min(found.size) >= self.size:
                     return
@@ -174,8 +218,16 @@ class Pictures(Dataset):
 
 class _TooSmall(InputError):
     def __init__(self, size: tuple[int, int]):
-        super().__init__(f"a picture of {size[0]}x{size[1]} pixels is smaller than the crop")
+        super().__init__(
+            f"a picture of {size[0]}x{size[1]} pixels is smaller than the crop"
+        )
         self.size = size
+
+
+def _reduction(size: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """What part of its size Pillow's ``draft`` decodes a JPEG at, not below ``wanted``."""
+    fits = min(size[0] // wanted[0], size[1] // wanted[1])
+    return next((part for part in (8, 4, 2) if part <= fits), 1)
 
 
 def _fault(name: str, problem: Exception) -> str:
@@ -193,159 +245,9 @@ def _order(seed: int, epoch: int, count: int) -> numpy.ndarray:
 
 
 def _bundled() -> Path:
-    from .images import bundled, bundled_names
+    from ..images import bundled, bundled_names
 
     return bundled(f"train/{bundled_names('train')[0]}").parent
-
-
-class _Files:
-    """Where pictures lie: in files of their own, or at an offset in a tar or a zip.
-
-    The names are one array, not a list of strings: worker processes then share its memory.
-    """
-
-    def __init__(self, roots: list[Path], names: list[str], places: list[tuple[int, int, int, int]] | None):
-        self.roots = roots
-        self.names = numpy.array([os.fsencode(name) for name in names])
-        self.places = (
-            None if places is None else numpy.array(places, numpy.int64)
-        )  # shard, offset, size, deflated
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def name(self, i: int) -> str:
-        """Path within the folder, or shard and member."""
-        name = os.fsdecode(self.names[i])
-        return name if self.places is None else f"{self.roots[self.places[i][0]].name}/{name}"
-
-    def open(self, i: int) -> Path | io.BytesIO:
-        """A path or a file in memory; nothing stays open, so that processes can fork."""
-        if self.places is None:
-            return self.roots[0] / os.fsdecode(self.names[i])
-        shard, offset, size, deflated = self.places[i].tolist()
-        with self.roots[shard].open("rb") as file:
-            file.seek(offset)
-            data = file.read(size)
-        if deflated:
-            try:
-                data = zlib.decompress(data, -zlib.MAX_WBITS)
-            except zlib.error as problem:
-                raise OSError(f"its compressed bytes are damaged: {problem}") from None
-        return io.BytesIO(data)
-
-
-def _find(source: str | os.PathLike) -> _Files:
-    path = Path(source)
-    if path.is_dir():
-        names = _below(path, PICTURE_ENDINGS)
-        if names:
-            return _Files([path], names, None)
-        shards = [path / name for name in _below(path, SHARD_ENDINGS)]
-        if not shards:
-            raise InputError(
-                f"there is no picture below the folder {str(path)!r}; give a folder with "
-                f"{', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
-            )
-        return _members(shards, source)
-    shards = [Path(name) for name in _expand(str(source))]
-    missing = next((shard for shard in shards if not shard.is_file()), None)
-    if missing is not None:
-        what = "does not exist" if not missing.exists() else "is a folder"
-        raise InputError(
-            f"{str(missing)!r} {what}; give a folder of pictures, a .tar or .zip, or shards such as name-{{000..117}}.tar"
-        )
-    return _members(shards, source)
-
-
-def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
-    """Paths of the files below a folder, relative and sorted; hidden ones are left out, links followed once."""
-    found, seen = [], set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
-            Path(root, name).relative_to(folder).as_posix()
-            for name in files
-            if name.lower().endswith(endings) and not name.startswith(".")
-        ]
-    return sorted(found)
-
-
-def _expand(pattern: str) -> list[str]:
-    """``a-{08..10}.tar`` and ``{b,c}.tar`` as the names they stand for."""
-    match = re.search(r"\{([^{}]+)\}", pattern)
-    if match is None:
-        return [pattern]
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
-    if numbers:
-        width = len(numbers[1])
-        parts = [f"{number:0{width}}" for number in range(int(numbers[1]), int(numbers[2]) + 1)]
-    else:
-        parts = match[1].split(",")
-    return [
-        name for part in parts for name in _expand(pattern[: match.start()] + part + pattern[match.end() :])
-    ]
-
-
-def _members(shards: list[Path], source: str | os.PathLike) -> _Files:
-    """The pictures in tar and zip files, from their tables of members."""
-    names, places = [], []
-    for number, shard in enumerate(shards):
-        zipped = shard.suffix.lower() == ".zip"
-        try:
-            for name, *place in (_in_zip if zipped else _in_tar)(shard):
-                base = name.rsplit("/", 1)[-1]
-                if not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
-                    names.append(name)
-                    places.append((number, *place))
-        except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
-            kind = "zip file with deflated or plain members" if zipped else "uncompressed tar file"
-            raise InputError(
-                f"{str(shard)!r} is not a whole, {kind} ({problem}); make or download it again"
-            ) from None
-    if not names:
-        raise InputError(
-            f"there is no picture in {str(source)!r}; give tar or zip files that hold {', '.join(PICTURE_ENDINGS)}"
-        )
-    return _Files(shards, names, places)
-
-
-def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
-    """Name, offset and size of each file of a tar, and that none is deflated."""
-    with tarfile.open(shard, "r:") as archive:
-        for member in archive:
-            if member.isreg():
-                yield member.name, member.offset_data, member.size, False
-    if not _ends(shard):
-        raise tarfile.ReadError("its end is missing")
-
-
-def _in_zip(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
-    """Name, offset and stored size of each file of a zip, and whether it is deflated."""
-    with zipfile.ZipFile(shard) as archive, shard.open("rb") as file:
-        for member in archive.infolist():
-            if member.is_dir():
-                continue
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
-                raise zipfile.BadZipFile(f"{member.filename} is encrypted or packed in a rare way")
-            file.seek(member.header_offset)
-            header = file.read(30)  # its name and extra field may be longer than in the table
-            if header[:4] != b"PK\3\4":
-                raise zipfile.BadZipFile(f"{member.filename} is not where the table says")
-            start = member.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
-            yield member.filename, start, member.compress_size, member.compress_type == zipfile.ZIP_DEFLATED
-
-
-def _ends(shard: Path) -> bool:
-    """Whether a tar file closes with a block of zeros; one cut off between two members reads as if it were whole."""
-    with shard.open("rb") as file:
-        file.seek(-tarfile.BLOCKSIZE, os.SEEK_END)
-        return not any(file.read())
 
 
 class BrokenPictures:
@@ -427,14 +329,19 @@ def loader(
             "give a batch_size of at least 1, the others from 0, and a rank below the number of processes"
         )
     device = torch.device("cpu" if device is None else device)
-    return _batches(pictures, _Steps(batch_size, start, stop, rank, world), workers, device)
+    return _batches(
+        pictures, _Steps(batch_size, start, stop, rank, world), workers, device
+    )
 
 
 def _batches(pictures, steps, workers, device):
     more = {}
     if workers:
         # with fork a script needs no `if __name__ == "__main__":`; elsewhere the platform decides
-        more = {"prefetch_factor": 4, "multiprocessing_context": "fork" if sys.platform == "linux" else None}
+        more = {
+            "prefetch_factor": 4,
+            "multiprocessing_context": "fork" if sys.platform == "linux" else None,
+        }
     handler = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     batches = iter(
         DataLoader(
@@ -464,21 +371,33 @@ def _batches(pictures, steps, workers, device):
             "0 reads without any, or more memory (in a container, more shared memory)"
         ) from None
     finally:
-        getattr(batches, "_shutdown_workers", lambda: None)()  # now, not when the last traceback is forgotten
+        getattr(
+            batches, "_shutdown_workers", lambda: None
+        )()  # now, not when the last traceback is forgotten
 
 
 def _died(problem: Exception, workers: int) -> bool:
     """Whether an error is a worker's death: a silent process or a cut connection, not what it reports itself."""
     reported = str(problem).startswith("Caught ")
-    silent = not isinstance(problem, RuntimeError) or "DataLoader worker" in str(problem)
+    silent = not isinstance(problem, RuntimeError) or "DataLoader worker" in str(
+        problem
+    )
     return workers > 0 and silent and not reported
 
 
 class _Steps:
     """The crop numbers of each step, for a DataLoader."""
 
-    def __init__(self, batch_size: int, start: int, stop: int | None, rank: int, world: int):
-        self.batch_size, self.start, self.stop, self.rank, self.world = batch_size, start, stop, rank, world
+    def __init__(
+        self, batch_size: int, start: int, stop: int | None, rank: int, world: int
+    ):
+        self.batch_size, self.start, self.stop, self.rank, self.world = (
+            batch_size,
+            start,
+            stop,
+            rank,
+            world,
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.start
@@ -505,4 +424,8 @@ def _collate(items: list) -> tuple[torch.Tensor | None, list[str], str]:
     problem = next((str(item) for item in items if isinstance(item, InputError)), "")
     if problem:
         return None, [], problem
-    return torch.stack([image for image, _ in items]), [name for _, names in items for name in names], ""
+    return (
+        torch.stack([image for image, _ in items]),
+        [name for _, names in items for name in names],
+        "",
+    )
