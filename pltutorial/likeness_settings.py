@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import InputError
-from .settings import TrainingSettings, setting
+from .settings import TrainingSettings, setting, weight
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LikenessTrainingSettings(TrainingSettings):
     norm: str = setting(
         "none", "none, or batch: batch normalisation.", choices=("none", "batch")
     )
-    feature_weight: float = setting(0.0, "Weight of the feature term.", least=0)
+    feature_weight: float = weight(0.0, "Weight of the feature term.")
     feature_layers: tuple[str, ...] = setting(
         ("relu2_2", "relu3_3"), "Layers of the comparator, each with the same weight."
     )
@@ -40,9 +40,9 @@ class LikenessTrainingSettings(TrainingSettings):
         "vgg, or discriminator: its own hidden layers (VAE/GAN).",
         choices=("vgg", "discriminator"),
     )
-    adversarial_weight: float = setting(0.0, "Weight of the adversarial term.", least=0)
-    image_weight: float = setting(
-        1.0, "Weight of the image term, squared error of pixels in [0, 1].", least=0
+    adversarial_weight: float = weight(0.0, "Weight of the adversarial term.")
+    image_weight: float = weight(
+        1.0, "Weight of the image term, squared error of pixels in [0, 1]."
     )
     discriminator_width: int = setting(
         32, "Channels of the discriminator's first layer.", least=1
@@ -133,10 +133,9 @@ class VAESettings(LikenessTrainingSettings):
     encoder: str = setting(
         "learned", "learned, or a layer of VGG-16 as a fixed encoder, such as relu3_3."
     )
-    kl_weight: float = setting(
+    kl_weight: float = weight(
         0.01,
         "Weight of the KL divergence, in nats for each number of the picture: 2 sigma^2 for pixels.",
-        least=0,
     )
 
 

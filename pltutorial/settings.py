@@ -22,6 +22,7 @@ class Bounds:
         growing: whether they must not fall.
         example: such a tuple, as it is written on the command line.
         called: what a sentence calls a choice; the setting's name if left out.
+        need: what is needed, for a sentence that says it in its own words.
     """
 
     least: float | None = None
@@ -33,6 +34,7 @@ class Bounds:
     growing: bool = False
     example: str = ""
     called: str = ""
+    need: str = ""
 
     @property
     def range(self) -> str:
@@ -72,7 +74,8 @@ class Bounds:
             if len(value) != self.count or falls or not all(map(self.holds, value)):
                 raise InputError(f"{name}={value} was given; give {self._tuple()}")
         elif not self.holds(value):
-            raise InputError(f"{name}={value} was given; give {self._number(value)}")
+            need = self.need or f"give {self._number(value)}"
+            raise InputError(f"{name}={value} was given; {need}")
 
     def _check_choice(self, name: str, value: object) -> None:
         if value in self.choices:
@@ -117,6 +120,12 @@ def setting(default: Any, help: str, **bounds: Any) -> Any:
     return field(default=default, metadata=about)
 
 
+def weight(default: float, help: str) -> Any:
+    """The weight of a term of a loss, see :func:`setting`."""
+    need = "weights are finite and at least 0"
+    return setting(default, help, least=0, need=need)
+
+
 def check_bounds(settings: object) -> None:
     """Refuse settings with a value that is not within its bounds.
 
@@ -149,10 +158,8 @@ class OptimizeSettings:
     history_size: int = setting(
         20, "Steps that L-BFGS remembers; each costs two pictures of memory.", least=1
     )
-    total_variation: float = setting(
-        1e-6,
-        "Weight of total variation, on the papers' 0-255 scale; 0 turns it off.",
-        least=0,
+    total_variation: float = weight(
+        1e-6, "Weight of total variation, on the papers' 0-255 scale; 0 turns it off."
     )
     seed: int = setting(
         0, "Seed of the noise: two runs on one machine give the same picture."
@@ -223,9 +230,9 @@ class TransferSettings(OptimizeSettings):
         ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
         "Layers of the style term, each with the same weight.",
     )
-    content_weight: float = setting(1.0, "Weight of the content term.", least=0)
-    style_weight: float = setting(
-        1e-4, "Weight of the style term: more is more style and less content.", least=0
+    content_weight: float = weight(1.0, "Weight of the content term.")
+    style_weight: float = weight(
+        1e-4, "Weight of the style term: more is more style and less content."
     )
     init: str = setting("content", "Where to start: content, style, noise or grey.")
     style_scale: float = setting(
@@ -375,15 +382,14 @@ class StyleTrainingSettings(TrainingSettings):
         ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
         "Layers of the style term, each with the same weight.",
     )
-    content_weight: float = setting(1.0, "Weight of the content term.", least=0)
-    style_weight: float = setting(1.5e-4, "Weight of the style term.", least=0)
+    content_weight: float = weight(1.0, "Weight of the content term.")
+    style_weight: float = weight(1.5e-4, "Weight of the style term.")
     style_weights: tuple[float, ...] = setting(
         (), "A factor on it for each style, in their order; 1 for all if left out."
     )
-    total_variation: float = setting(
+    total_variation: float = weight(
         1e-5,
         "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in the paper.",
-        least=0,
     )
     style_size: int = setting(
         384, "Longer side of the style pictures in pixels: larger makes larger strokes."
@@ -433,26 +439,25 @@ class RestorationTrainingSettings(TrainingSettings):
     learning_rate: float = setting(5e-4, "Adam's step length.", above=0)
     width: int = setting(48, "Channels of the residual blocks.", least=1)
     blocks: int = setting(8, "Residual blocks.", least=1)
-    pixel_weight: float = setting(1.0, "Weight of the pixel term.", least=0)
+    pixel_weight: float = weight(1.0, "Weight of the pixel term.")
     pixel_kind: str = setting(
         "l1",
         "l1, l2 or charbonnier: which pixel term.",
         choices=("l1", "l2", "charbonnier"),
         called="pixel loss",
     )
-    feature_weight: float = setting(0.0, "Weight of the feature term.", least=0)
+    feature_weight: float = weight(0.0, "Weight of the feature term.")
     feature_layers: tuple[str, ...] = setting(
         ("relu2_2",), "Layers of the feature term, each with the same weight."
     )
-    style_weight: float = setting(0.0, "Weight of the style term.", least=0)
+    style_weight: float = weight(0.0, "Weight of the style term.")
     style_layers: tuple[str, ...] = setting(
         ("relu1_2", "relu2_2", "relu3_3"),
         "Layers of the style term, each with the same weight.",
     )
-    total_variation: float = setting(
+    total_variation: float = weight(
         0.0,
         "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016).",
-        least=0,
     )
     start: str | None = setting(
         None,

@@ -479,7 +479,8 @@ class TestRefused:
             ({"styles": ()}, "no style"),
             ({"zoom": (1.0,)}, "zoom="),
             ({"minutes": -1.0}, "minutes=-1.0 was given; give 0 or more"),
-            ({"style_weight": math.inf}, "style_weight=inf was given; give 0 or more, a finite number"),
+            ({"warmup": math.inf}, "warmup=inf was given; give 0 or more, a finite number"),
+            ({"style_weight": math.inf}, "style_weight=inf was given; weights are finite and at least 0"),
             ({"max_broken": math.nan}, "max_broken=nan was given; give a number from 0 to below 1"),
             ({"learning_rate": -1.0}, "learning_rate=-1.0 was given; give a positive number"),
         ):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
 from ..device import best_device, is_out_of_memory
 from ..errors import InputError
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from ..settings import TrainingSettings
+from ..settings import TrainingSettings
 
 # Words by which PyTorch says that another process of the run is gone.
 _LOST_PROCESS = (
@@ -26,7 +22,7 @@ _LOST_PROCESS = (
 )
 
 
-def start_accelerator(settings: TrainingSettings) -> Accelerator:
+def start_accelerator(settings: TrainingSettings) -> Any:
     """The engine on the device that the settings name.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,8 +16,6 @@ from ..settings import TrainingSettings
 from .adversary import Adversary
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from .task import Task
 
 
@@ -29,7 +27,7 @@ class Learner:
     """
 
     def __init__(
-        self, task: Task, settings: TrainingSettings, accelerator: Accelerator
+        self, task: Task, settings: TrainingSettings, accelerator: Any
     ) -> None:
         self.task, self.settings, self.accelerator = task, settings, accelerator
         self.device = accelerator.device

@@ -19,8 +19,6 @@ from ..optimize import Record
 from .learner import learning_rate
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from ..settings import TrainingSettings
 
 LOG = "log.csv"
@@ -41,7 +39,7 @@ class RunLog:
 
     def __init__(
         self,
-        accelerator: Accelerator,
+        accelerator: Any,
         settings: TrainingSettings,
         folder: Path | None,
     ) -> None:

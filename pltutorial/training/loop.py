@@ -110,7 +110,11 @@ class _Run:
         self.main = self.accelerator.is_main_process
         self.batch = batch_of_a_process(settings, self.world)
         if not isinstance(pictures, Pictures):
-            how = {"seed": settings.seed, "zoom": settings.zoom, "cache": settings.cache}
+            how = {
+                "seed": settings.seed,
+                "zoom": settings.zoom,
+                "cache": settings.cache,
+            }
             pictures = Pictures(pictures, settings.size, **how)
         self.pictures = pictures
         self.folder = None if folder is None else prepare(Path(folder))
