@@ -110,12 +110,8 @@ class _Run:
         self.main = self.accelerator.is_main_process
         self.batch = batch_of_a_process(settings, self.world)
         if not isinstance(pictures, Pictures):
-            how = {
-                "seed": settings.seed,
-                "zoom": settings.zoom,
-                "cache": settings.cache,
-            }
-            pictures = Pictures(pictures, settings.size, **how)
+            more = {n: getattr(settings, n) for n in ("seed", "zoom", "cache")}
+            pictures = Pictures(pictures, settings.size, **more)
         self.pictures = pictures
         self.folder = None if folder is None else prepare(Path(folder))
         self.learner = Learner(task, settings, self.accelerator)
