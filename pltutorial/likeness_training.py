@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .cards import training_card
 from .color import brightness_of
 from .deepsim import DeepSimLoss, kl_divergence
 from .device import best_device
@@ -33,6 +32,7 @@ from .networks import (
 )
 from .restoration_training import _seed
 from .style_training import middle_square
+from .training.cards import training_card
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .cards import training_card
 from .degradations import _downscaled, add_noise, random_holes
 from .device import best_device
 from .errors import InputError
@@ -23,6 +22,7 @@ from .settings import (
     SuperResolutionSettings,
 )
 from .style_training import architecture, middle_square
+from .training.cards import training_card
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import sys
 import pytest
 import torch
 from drawers import autoencoder, colorizer, inverter, vae, zoo_of_drawers
-from helpers import picture, refused
+from helpers import assert_refused, picture, process, refused
 from restorers import CARD, livened
-from test_stylize import HALF, assert_refused, process
+from test_stylize import HALF
 from test_video import gif
 
 from pltutorial import LossNetwork, bundled, invert, read_image, reencode, resize, write_image, zoo

@@ -10,10 +10,10 @@ import sys
 import numpy
 import pytest
 import torch
-from helpers import picture
+from helpers import assert_refused, picture, process
 from PIL import Image
 from restorers import CARD, livened, zoo_of_restorers
-from test_stylize import HALF, assert_refused, process
+from test_stylize import HALF
 from test_video import gif
 
 from pltutorial import read_image, write_image, zoo

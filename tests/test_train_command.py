@@ -9,10 +9,9 @@ from dataclasses import asdict
 import pytest
 from training_runs import SETTINGS, rows, state
 
-from pltutorial import training
 from pltutorial.networks import load_network
 from pltutorial.settings import StyleTrainingSettings
-from pltutorial.training import train
+from pltutorial.training import loop, train
 
 
 @pytest.fixture
@@ -148,14 +147,14 @@ class TestCommand:
         assert said == [1, 1, 0, 0]
 
     def test_interrupted_it_says_how_to_go_on(self, command, pictures, monkeypatch, tmp_path):
-        after_step = training._Run._after_step
+        after_step = loop._Run._after_step
 
         def interrupt(self, bar, *, stopping):
             if self.step == 5:
                 signal.raise_signal(signal.SIGINT)
             after_step(self, bar, stopping=stopping)
 
-        monkeypatch.setattr(training._Run, "_after_step", interrupt)
+        monkeypatch.setattr(loop._Run, "_after_step", interrupt)
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         given = ["-o", tmp_path / "run", "--data", pictures, *options()]
         code, out, err = command(*given)

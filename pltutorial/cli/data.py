@@ -38,8 +38,8 @@ def coco(
     progress: Annotated[bool, typer.Option(help="Show bars with rate and remaining time.")] = True,
 ) -> None:
     """Download Microsoft COCO; cut off, the same command goes on from where it was."""
-    from ..download import COCO, COCO_URL
-    from ..download import coco as download
+    from ..training.download import COCO, COCO_URL
+    from ..training.download import coco as download
 
     source = download(
         split,

@@ -1,4 +1,4 @@
-"""The commands ``export`` and ``serve``: networks for other runtimes, and a server for the page that runs them."""
+"""The command ``export``: networks for other runtimes."""
 
 from __future__ import annotations
 
@@ -80,24 +80,3 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
     raise InputError(
         f"there is no network {name!r}; {nearest(name, known)}, and --model takes one that you trained"
     )
-
-
-def serve(
-    folder: Annotated[
-        Path | None, typer.Argument(help="What to serve; the built site if left out.", metavar="[FOLDER]")
-    ] = None,
-    port: Annotated[int, typer.Option(help="Where it listens; 0 takes any that is free.")] = 8000,
-    host: Annotated[
-        str, typer.Option(help="127.0.0.1 answers this machine alone, 0.0.0.0 everyone in its network.")
-    ] = "127.0.0.1",
-) -> None:
-    """Serve the built site, with the headers that let its live page compute on several threads; Ctrl-C ends it."""
-    from .serve import start
-
-    with start(folder, port, host) as server:
-        shown = "127.0.0.1" if host in ("", "0.0.0.0") else host
-        print(f"http://{shown}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()

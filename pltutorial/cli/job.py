@@ -8,12 +8,21 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from ..errors import InputError, nearest
+from .options import (
+    MAX_PIXELS,
+    Device,
+    Format,
+    Json,
+    MaxPixels,
+    Model,
+    Output,
+    Precision,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,115 +31,145 @@ if TYPE_CHECKING:
 PIPE = "-"
 STANDARD_INPUT = "standard input"
 
-Photo = Annotated[
-    str,
-    typer.Argument(help="A picture, the name of a bundled one, or - for standard input.", metavar="PHOTO"),
-]
-Output = Annotated[
-    str, typer.Option("--output", "-o", help="Where to write: .png, .jpg, ..., or - for standard output.")
-]
-Model = Annotated[Path | None, typer.Option(help="A network that `pltutorial train` wrote.")]
-Format = Annotated[str | None, typer.Option(help="png, jpg, webp, ... for standard output; png if left out.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[
-    str, typer.Option(help="auto (bfloat16 where the processor has it), float32 or bfloat16.")
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="Print one JSON object; on standard error if the picture is piped."),
-]
-MaxPixels = Annotated[
-    int, typer.Option(help="Refuse pictures with more pixels than this, read or to be written.")
-]
 
-
+@dataclass(kw_only=True)
 class Job:
-    """One picture to be made: where it comes from and goes, and what is said when it is there.
+    """One picture to be made: where it goes, and what is said when it is there."""
 
-    ``photo`` is None for a picture that is made of none.
-    """
+    output: Output
+    format: Format = None
+    as_json: Json = False
+    max_pixels: MaxPixels = MAX_PIXELS
 
-    def __init__(
-        self,
-        photo: str | None,
-        output: str,
-        format: str | None,
-        device: str,
-        precision: str,
-        as_json: bool,
-        max_pixels: int,
-    ) -> None:
-        self.photo, self.output, self.format = photo, output, format
-        self.device, self.precision = device, precision
-        self.as_json, self.max_pixels = as_json, max_pixels
-        self.others: tuple[Path, ...] = ()
-        self.picture: Image.Image | None = None
+    def check(self, *sources: Path | str) -> None:
+        """Look at the paths, which is quick, before any work is done.
 
-    def check(self) -> torch.device:
-        """Look at the paths, which is quick, and say where to compute."""
-        from .app import _picture
-
-        self.source = self.photo if self.photo in (PIPE, None) else _picture(self.photo, "content")
-        if isinstance(self.source, Path) and self.source.is_dir():
-            raise InputError(f"{str(self.source)!r} is a folder; give a picture")
+        Args:
+            sources: the pictures that are read, files or ``-``; the first names the
+                job. None for a picture that is made of none.
+        """
+        self.sources = sources
+        if sources.count(PIPE) > 1:
+            raise InputError(
+                f"- was given {sources.count(PIPE)} times and standard input holds one "
+                "picture; give the path of a file for the others"
+            )
+        for source in sources:
+            if source != PIPE and source.is_dir():
+                raise InputError(f"{str(source)!r} is a folder; give a picture")
         self.ending = ending_of(self.format, self.output)
-        source = PIPE if self.source is None else self.source
-        checked(source, self.output, others=self.others, moves=False)
-        from ..device import best_device, best_precision
+        first, *others = sources or (PIPE,)
+        files = [other for other in others if other != PIPE]
+        checked(first, self.output, others=files, moves=False)
 
-        place = best_device(self.device)
-        precision = str(best_precision(place, self.precision)).removeprefix("torch.")
-        self.facts = {"device": str(place), "precision": precision}
-        return place
+    def read(self, source: Path | str) -> torch.Tensor:
+        """One of the pictures as an image; ``picture`` is the last one as it was."""
+        from ..images import open_file, to_image
+
+        if source == PIPE:
+            self.picture = standard_input(self.max_pixels)
+            return to_image(self.picture, STANDARD_INPUT)
+        self.picture = open_file(source, self.max_pixels)
+        return to_image(self.picture, source)
 
     def check_size(self, width: int, height: int, instead: str) -> None:
         """Refuse a result that would be too large."""
         if height * width > self.max_pixels:
             raise InputError(
-                f"the result would have {width}x{height} pixels and the limit is {self.max_pixels:,}; {instead}, or raise "
-                "--max-pixels"
+                f"the result would have {width}x{height} pixels and the limit is "
+                f"{self.max_pixels:,}; {instead}, or raise --max-pixels"
             )
 
-    def run(self, work: Callable[[torch.Tensor | None], torch.Tensor], by: dict, **facts) -> None:
+    def say(self, image: torch.Tensor, line: str, **facts) -> None:
+        """Say what was written: ``line`` for people, ``facts`` for --json."""
+        width, height = image.shape[-1], image.shape[-2]
+        if self.as_json:
+            known = {"input": str(self.sources[0])} if self.sources else {}
+            known |= {"output": self.output, "size": [width, height], **facts}
+            known["seconds"] = round(known["seconds"], 3)
+            stream = sys.stderr if self.output == PIPE else sys.stdout
+            print(json.dumps(known), file=stream)
+        elif self.output != PIPE:
+            print(f"{self.output}: {width}x{height}, {line}")
+
+
+@dataclass(kw_only=True)
+class NetworkJob(Job):
+    """One picture that a trained network makes in one pass."""
+
+    model: Model = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+    def check(self, *sources: Path | str) -> torch.device:
+        """Look at the paths, which is quick, and say where to compute."""
+        super().check(*sources)
+        source = sources[0] if sources else PIPE
+        if source != PIPE and source.suffix.lower() == ".gif":
+            refuse_animation(
+                source,
+                "give a picture, only `pltutorial stylize` takes those that move",
+            )
+        place, self.facts = place_of(self.device, self.precision)
+        return place
+
+    def run(
+        self,
+        work: Callable[[torch.Tensor | None], torch.Tensor],
+        loss: str | None,
+        **facts,
+    ) -> None:
         """Read, work, write, and say what was written.
 
         Args:
-            work: makes the picture.
-            by: what the network is called: ``loss`` of one that ships, or ``model``.
+            work: makes the picture of the one that is read, or of None.
+            loss: what the network was trained with, if it is one that ships.
             facts: more of it for --json.
         """
-        from ..images import check_output, to_image, write_image
-
         start = time.perf_counter()
-        given = None
-        if self.source is not None:
-            self.picture = self._read()
-            given = to_image(self.picture, STANDARD_INPUT if self.source == PIPE else self.source)
-        image = work(given)
-        if self.output == PIPE:
-            standard_output(image, self.ending)
-        else:
-            write_image(check_output(self.output), image)
+        image = work(self.read(self.sources[0]) if self.sources else None)
+        save(image, self.output, self.ending)
         seconds = time.perf_counter() - start
-        width, height = image.shape[-1], image.shape[-2]
-        if self.as_json:
-            known = {} if self.source is None else {"input": str(self.source)}
-            known |= {"output": self.output, "size": [width, height], **by, **facts, **self.facts}
-            known["seconds"] = round(seconds, 3)
-            print(json.dumps(known), file=sys.stderr if self.output == PIPE else sys.stdout)
-        elif self.output != PIPE:
-            name = by["loss"] if "loss" in by else Path(by["model"]).stem
-            place, precision = self.facts["device"], self.facts["precision"]
-            print(f"{self.output}: {width}x{height}, {name}, {seconds:.2f} s on {place} in {precision}")
+        by = {"loss": loss} if self.model is None else {"model": str(self.model)}
+        name = loss if self.model is None else self.model.stem
+        place, precision = self.facts["device"], self.facts["precision"]
+        line = f"{name}, {seconds:.2f} s on {place} in {precision}"
+        self.say(image, line, **by, **facts, **self.facts, seconds=seconds)
 
-    def _read(self) -> Image.Image:
-        from ..images import open_file
 
-        if self.source == PIPE:
-            return standard_input(self.max_pixels)
-        if self.source.suffix.lower() == ".gif":
-            refuse_animation(self.source, "give a picture, only `pltutorial stylize` takes those that move")
-        return open_file(self.source, self.max_pixels)
+def place_of(device: str, precision: str) -> tuple[torch.device, dict[str, str]]:
+    """Where a command computes, and the same in words for --json."""
+    from ..device import best_device, best_precision
+
+    place = best_device(device)
+    dtype = str(best_precision(place, precision)).removeprefix("torch.")
+    return place, {"device": str(place), "precision": dtype}
+
+
+def source_of(name: str, folder: str) -> Path | str:
+    """A path as it is, the bundled picture of that name, or ``-``."""
+    from ..images import bundled, bundled_names
+
+    if name == PIPE:
+        return PIPE
+    if Path(name).suffix or "/" in name or "\\" in name or Path(name).exists():
+        return Path(name)
+    if name not in bundled_names(folder):
+        near = nearest(name, bundled_names(folder))
+        raise InputError(
+            f"there is no {folder} picture {name!r}; {near}, or give the path of a file"
+        )
+    return bundled(f"{folder}/{name}")
+
+
+def save(image: torch.Tensor, output: Path | str, ending: str | None) -> None:
+    """Write the picture, or pipe it in the format of this ending."""
+    from ..images import check_output, write_image
+
+    if output == PIPE:
+        standard_output(image, ending)
+    else:
+        write_image(check_output(output), image)
 
 
 def ending_of(format: str | None, output: str, folder: bool = False) -> str | None:

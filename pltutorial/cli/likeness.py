@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .job import Device, Format, Job, Json, MaxPixels, Model, Output, Photo, Precision
+from .job import NetworkJob, source_of
+from .options import Photo, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,9 +22,10 @@ GAP = 2  # white pixels between the pictures of a sheet
 AT_ONCE = 64  # pictures that are drawn at a time
 
 
+@with_options
 def invert(
     photo: Photo,
-    output: Output,
+    job: NetworkJob,
     layer: Annotated[
         str | None,
         typer.Option(help="The code of VGG-16 that is inverted: relu4_3 (the default) or relu3_3."),
@@ -38,26 +40,19 @@ def invert(
     size: Annotated[
         int | None, typer.Option(help="Longer side in pixels that PHOTO is resized to first.")
     ] = None,
-    model: Model = None,
-    format: Format = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: Json = False,
-    max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Draw what a code of VGG-16 still holds of a picture (Dosovitskiy and Brox 2016)."""
     if rounds < 1:
         raise InputError(f"--rounds {rounds} was given; give at least 1")
-    _one_of(model, layer=layer, loss=loss)
+    _one_of(job.model, layer=layer, loss=loss)
     layer, loss = layer or "relu4_3", loss or "deepsim"
-    job = Job(photo, output, format, device, precision, as_json, max_pixels)
-    place = job.check()
+    place = job.check(source_of(photo, "content"))
     from ..zoo import load_inverter
 
-    network = load_inverter(layer, loss, place, model=model)
+    network = load_inverter(layer, loss, place, model=job.model)
     if network.kind == "inversion" and "channels" in network.config:
         raise InputError(
-            f"the network {str(model)!r} draws codes of {network.layer!r} of another encoder than VGG-16; call "
+            f"the network {str(job.model)!r} draws codes of {network.layer!r} of another encoder than VGG-16; call "
             "pltutorial.invert in Python with that encoder, or give one that `pltutorial train invert` wrote"
         )
 
@@ -69,11 +64,11 @@ def invert(
         image = image if size is None else resize(image, size)
         job.check_size(image.shape[-1], image.shape[-2], "give a smaller --size")
         own = network.kind == "autoencoder"  # which brings its encoder along
-        encoder = None if own else LossNetwork(device=place, precision=precision)
+        encoder = None if own else LossNetwork(device=place, precision=job.precision)
         drawer = network.generator if own else network
 
         def once(part: torch.Tensor) -> torch.Tensor:
-            return inversion.invert(part, network, encoder=encoder, precision=precision)
+            return inversion.invert(part, network, encoder=encoder, precision=job.precision)
 
         # Ten positions of a code are more than VGG-16 sees to each side, and each block sees one further.
         reach = (10 + drawer.config["blocks"]) * drawer.stride
@@ -82,36 +77,30 @@ def invert(
         return image
 
     facts = {} if network.kind == "autoencoder" else {"layer": network.layer}
-    job.run(work, _by(loss, model), **facts, rounds=rounds)
+    job.run(work, loss, **facts, rounds=rounds)
 
 
+@with_options
 def sample(
-    output: Output,
+    job: NetworkJob,
     loss: Annotated[
         str | None,
         typer.Option(help="The likeness it was trained with: pixel (the default), deepsim or gan (VAE/GAN)."),
     ] = None,
     count: Annotated[int, typer.Option(help="How many pictures.")] = 64,
     seed: Annotated[int, typer.Option(help="Other latent vectors for another number.")] = 0,
-    model: Model = None,
-    format: Format = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: Json = False,
-    max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Draw pictures that never were, side by side, with a variational autoencoder."""
     if count < 1:
         raise InputError(f"--count {count} was given; give at least 1")
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed} was given; give a number from 0 to 2**63 - 1")
-    _one_of(model, loss=loss)
+    _one_of(job.model, loss=loss)
     loss = loss or "pixel"
-    job = Job(None, output, format, device, precision, as_json, max_pixels)
     place = job.check()
     from ..zoo import load_vae
 
-    network = load_vae(loss, place, model=model)
+    network = load_vae(loss, place, model=job.model)
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     width, height = (side * (network.size + GAP) + GAP for side in (columns, rows))
@@ -122,36 +111,30 @@ def sample(
 
         from ..device import best_precision
 
-        dtype = best_precision(place, precision)
+        dtype = best_precision(place, job.precision)
         with torch.inference_mode(), torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
             z = torch.randn(count, network.latent, generator=torch.Generator().manual_seed(seed)).to(place)
             drawn = torch.cat([network.decode(part).float().cpu() for part in z.split(AT_ONCE)])
         return _sheet(drawn, rows, columns)
 
-    job.run(work, _by(loss, model), count=count, seed=seed)
+    job.run(work, loss, count=count, seed=seed)
 
 
+@with_options
 def colorize(
     photo: Photo,
-    output: Output,
-    model: Model = None,
-    format: Format = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: Json = False,
-    max_pixels: MaxPixels = 100_000_000,
+    job: NetworkJob,
 ) -> None:
     """Colour a grey picture with a network that you have trained; its brightness stays as it is."""
-    if model is None:
+    if job.model is None:
         raise InputError(
             "no network was given and none for colours ships; train one with `pltutorial train colorize -o run`, and give "
             "--model run/network.safetensors"
         )
-    job = Job(photo, output, format, device, precision, as_json, max_pixels)
-    place = job.check()
+    place = job.check(source_of(photo, "content"))
     from ..zoo import load_for
 
-    network = load_for("colorize", model, place)
+    network = load_for("colorize", job.model, place)
 
     def work(image: torch.Tensor) -> torch.Tensor:
         import torch.nn.functional as F
@@ -162,14 +145,14 @@ def colorize(
             """A part smaller than what the network begins with is continued, and cut off again."""
             height, width = part.shape[-2:]
             by = (0, max(0, network.smallest - width), 0, max(0, network.smallest - height))
-            return apply(network, F.pad(part, by, mode="replicate"), precision=precision)[
+            return apply(network, F.pad(part, by, mode="replicate"), precision=job.precision)[
                 ..., :height, :width
             ]
 
         # Three layers of stride 2 and the way back see four positions of 8x8 pixels, and each block one further.
         return _in_tiles(once, image, 8 * (4 + network.config["blocks"]), 8)
 
-    job.run(work, {"model": str(model)})
+    job.run(work, None)
 
 
 def _sheet(images: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -207,7 +190,3 @@ def _one_of(model: Path | None, **named: str | None) -> None:
     for name, value in named.items():
         if value is not None and model is not None:
             raise InputError(f"--{name} and --model were both given; give one of them")
-
-
-def _by(loss: str, model: Path | None) -> dict[str, str]:
-    return {"loss": loss} if model is None else {"model": str(model)}

@@ -1,4 +1,4 @@
-"""Options of the command line out of settings: one for each field, with its default and its help; YAML sets others."""
+"""The options of the commands: each is declared here once; settings become options; YAML sets defaults of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,61 +15,140 @@ import typer
 
 from ..errors import InputError, nearest
 
-_CONFIG = "A YAML file with the settings of a run, `steps: 2000`; options on the command line go before it."
+
+def photo_argument(name: str = "PHOTO", more: str = ""):
+    """The argument that is a picture to be read; ``more`` goes on with its help."""
+    help = "A picture, the name of a bundled one, or - for standard input"
+    return typer.Argument(help=f"{help}{more}.", metavar=name)
 
 
-def with_settings(kind: type, *, config: bool = False) -> Callable:
-    """Give a command one option for each field of a settings dataclass, with its default and its help.
+Photo = Annotated[str, photo_argument()]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Where to write: .png, .jpg, ..., or - for standard output.",
+    ),
+]
+Model = Annotated[
+    Path | None, typer.Option(help="A network that `pltutorial train` wrote.")
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="png, jpg, webp, ... for standard output (png if left out), and for "
+        "folders where a command takes them."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto (bfloat16 where the processor has it), float32 or bfloat16."
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one JSON object; on standard error if the picture is piped.",
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        help="Refuse pictures with more pixels than this, read or to be written."
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="A YAML file with the settings of a run, `steps: 2000`; options on the "
+        "command line go before it."
+    ),
+]
+MAX_PIXELS = 100_000_000
 
-    The decorated command gets ``settings``, an instance of the dataclass. Tuples are written with commas.
+
+def with_options(command: Callable = None, *, config: bool = False) -> Callable:
+    """Give a command the fields of dataclasses as options.
+
+    Each parameter whose annotation is a dataclass becomes one option for each of its
+    fields, and the command gets an instance. A field has either Typer's annotation, or
+    its help in its metadata, as settings have. Tuples are written with commas.
 
     Args:
-        kind: the dataclass.
-        config: add ``--config``, a YAML file whose entries take the place of defaults: of the settings, and of
-            the command's own options.
+        command: the function; a decorator is returned if it is left out.
+        config: add ``--config``, a YAML file whose entries take the place of defaults:
+            of the fields, and of the command's own options.
     """
-    hints = typing.get_type_hints(kind)
+    if command is None:
+        return functools.partial(with_options, config=config)
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    groups = {p.name: p.annotation for p in own if is_dataclass(p.annotation)}
+    hints = {
+        name: hint
+        for kind in groups.values()
+        for name, hint in typing.get_type_hints(kind).items()
+    }
+    own = [_keyword(p) for p in own if p.name not in groups]
+    needed = [p.name for p in own if config and p.default is inspect.Parameter.empty]
+    own = [p.replace(default=None) if p.name in needed else p for p in own]
+    options = [_option("config", Config, None)] if config else []
+    for kind in groups.values():
+        options += _options(kind)
 
-    def decorate(command: Callable) -> Callable:
-        own = [
-            p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "settings"
-        ]
-        options = [] if not config else [_option("config", Path | None, None, _CONFIG)]
-        needed = [p.name for p in own if config and p.default is inspect.Parameter.empty]
-        own = [p.replace(default=None) if p.name in needed else p for p in own]
-        for setting in fields(kind):
-            hint, default = hints[setting.name], setting.default
+    @functools.wraps(command)
+    def run(**given):
+        path, context = given.pop("config", None), given.pop("context", None)
+        if path is not None:
+            known = {**{p.name: str | None for p in own}, **hints}
+            given |= _left_out(read_config(path, known), context)
+        for name in needed:
+            if given[name] is None:
+                raise InputError(
+                    f"--{name} is missing; give it, or set {name} in the configuration"
+                )
+        for group, kind in groups.items():
+            chosen = {
+                one.name: _parsed(one.name, given.pop(one.name), hints[one.name])
+                for one in fields(kind)
+            }
+            given[group] = kind(**chosen)
+        return command(**given)
+
+    options = sorted(own + options, key=lambda p: p.default is not p.empty)
+    if config:
+        options.append(_option("context", typer.Context, inspect.Parameter.empty))
+    run.__signature__ = inspect.Signature(options)
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+def _options(kind: type) -> list[inspect.Parameter]:
+    """One option for each field of a dataclass."""
+    options = []
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for one in fields(kind):
+        hint = hints[one.name]
+        default = inspect.Parameter.empty if one.default is MISSING else one.default
+        if typing.get_origin(hint) is not Annotated:
             if typing.get_origin(hint) is tuple:
                 hint, default = str, ",".join(map(str, default))
-            options.append(_option(setting.name, hint, default, setting.metadata["help"]))
-
-        @functools.wraps(command)
-        def run(**given):
-            path, context = given.pop("config", None), given.pop("context", None)
-            if path is not None:
-                known = {**{p.name: str | None for p in own}, **hints}
-                given |= _left_out(_read_config(path, known), context)
-            for name in needed:
-                if given[name] is None:
-                    raise InputError(f"--{name} is missing; give it, or set {name} in the configuration")
-            chosen = {s.name: _parsed(s.name, given.pop(s.name), hints[s.name]) for s in fields(kind)}
-            return command(**given, settings=kind(**chosen))
-
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        if config:
-            options.append(inspect.Parameter("context", keyword, annotation=typer.Context))
-        run.__signature__ = inspect.Signature([p.replace(kind=keyword) for p in own] + options)
-        run.__annotations__ = {p.name: p.annotation for p in run.__signature__.parameters.values()}
-        return run
-
-    return decorate
+            hint = Annotated[hint, typer.Option(help=one.metadata["help"])]
+        options.append(_option(one.name, hint, default))
+    return options
 
 
-def _option(name: str, hint, default, help: str) -> inspect.Parameter:
-    if isinstance(hint, types.UnionType):
-        hint = typing.Optional[typing.get_args(hint)[0]]  # noqa: UP045 Typer reads this form
-    annotation = Annotated[hint, typer.Option(help=help)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+def _option(name: str, hint, default) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+    )
+
+
+def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
 
 def _parsed(name: str, value, hint):
@@ -94,7 +173,7 @@ def _left_out(values: dict, context: typer.Context) -> dict:
     }
 
 
-def _read_config(path: Path, known: Mapping) -> dict:
+def read_config(path: Path, known: Mapping) -> dict:
     """The entries of a YAML file, each of the type that its setting has.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .job import Device, Format, Job, Json, MaxPixels, Model, Output, Photo, Precision
+from .job import NetworkJob, source_of
+from .options import Photo, with_options
 
 if TYPE_CHECKING:
     import torch
@@ -22,9 +23,10 @@ _Loss = Annotated[
 ]
 
 
+@with_options
 def upscale(
     photo: Photo,
-    output: Output,
+    job: NetworkJob,
     factor: Annotated[
         int | None,
         typer.Option(help="How much larger each side becomes: 4 (the default) or 8, or the network's own."),
@@ -38,54 +40,42 @@ def upscale(
     match_histogram: Annotated[
         bool, typer.Option("--match-histogram", help="Give the output the histogram of its input.")
     ] = False,
-    model: Model = None,
-    format: Format = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: Json = False,
-    max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Enlarge a picture with a network that has learned to (Johnson et al. 2016, section 4.2)."""
-    job = Job(photo, output, format, device, precision, as_json, max_pixels)
-    network = _load(job, "upscale", loss, model, factor)
+    network = _load(job, "upscale", loss, (photo,), factor)
 
     def work(image: torch.Tensor) -> torch.Tensor:
         from ..restoration import upscale
 
         height, width = (network.factor * side for side in image.shape[-2:])
         job.check_size(width, height, "shrink the picture")
-        how = {"match_histogram": match_histogram, "precision": precision}
+        how = {"match_histogram": match_histogram, "precision": job.precision}
         return upscale(image, factor, network=network, **how)
 
-    job.run(work, _by("upscale", loss, model), factor=network.factor)
+    job.run(work, _loss("upscale", loss), factor=network.factor)
 
 
+@with_options
 def denoise(
     photo: Photo,
-    output: Output,
+    job: NetworkJob,
     loss: _Loss = None,
-    model: Model = None,
-    format: Format = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: Json = False,
-    max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Take Gaussian noise of any strength out of a picture."""
-    job = Job(photo, output, format, device, precision, as_json, max_pixels)
-    network = _load(job, "denoise", loss, model)
+    network = _load(job, "denoise", loss, (photo,))
 
     def work(image: torch.Tensor) -> torch.Tensor:
         from ..restoration import denoise
 
-        return denoise(image, network=network, precision=precision)
+        return denoise(image, network=network, precision=job.precision)
 
-    job.run(work, _by("denoise", loss, model))
+    job.run(work, _loss("denoise", loss))
 
 
+@with_options
 def inpaint(
     photo: Photo,
-    output: Output,
+    job: NetworkJob,
     mask: Annotated[
         Path | None,
         typer.Argument(
@@ -95,46 +85,46 @@ def inpaint(
         ),
     ] = None,
     loss: _Loss = None,
-    model: Model = None,
-    format: Format = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    as_json: Json = False,
-    max_pixels: MaxPixels = 100_000_000,
 ) -> None:
     """Fill the holes of a picture; what is there stays as it is."""
-    job = Job(photo, output, format, device, precision, as_json, max_pixels)
-    job.others = () if mask is None else (mask,)
-    network = _load(job, "inpaint", loss, model)
+    network = _load(job, "inpaint", loss, (photo,) if mask is None else (photo, mask))
 
     def work(image: torch.Tensor) -> torch.Tensor:
         from ..restoration import inpaint, read_mask, transparency
 
         if mask is not None:
-            holes = read_mask(mask, max_pixels=max_pixels)
+            holes = read_mask(mask, max_pixels=job.max_pixels)
         else:
             holes = transparency(job.picture)
         if holes is None:
             raise InputError(
-                f"{str(job.source)!r} has no transparent pixels and no mask was given; give MASK, a picture of the same "
+                f"{str(job.sources[0])!r} has no transparent pixels and no mask was given; give MASK, a picture of the same "
                 "size that is white where something is missing"
             )
-        return inpaint(image, holes, network=network, precision=precision)
+        return inpaint(image, holes, network=network, precision=job.precision)
 
-    job.run(work, _by("inpaint", loss, model))
+    job.run(work, _loss("inpaint", loss))
 
 
-def _load(job: Job, task: str, loss: str | None, model: Path | None, factor: int | None = None) -> nn.Module:
+def _load(
+    job: NetworkJob,
+    task: str,
+    loss: str | None,
+    pictures: tuple[str | Path, ...],
+    factor: int | None = None,
+) -> nn.Module:
     """The network, once what was asked for can be read and written."""
-    if loss is not None and model is not None:
+    if loss is not None and job.model is not None:
         raise InputError("--loss and --model were both given; give one of them")
-    place = job.check()
+    photo, *others = pictures
+    place = job.check(source_of(photo, "content"), *others)
     from ..zoo import load_restorer
 
-    return load_restorer(task, loss, factor=4 if factor is None else factor, model=model, device=place)
+    factor = 4 if factor is None else factor
+    return load_restorer(task, loss, factor=factor, model=job.model, device=place)
 
 
-def _by(task: str, loss: str | None, model: Path | None) -> dict[str, str]:
+def _loss(task: str, loss: str | None) -> str:
     from ..zoo import TASKS
 
-    return {"loss": loss or TASKS[task][1][1]} if model is None else {"model": str(model)}
+    return loss or TASKS[task][1][1]

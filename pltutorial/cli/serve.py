@@ -1,4 +1,4 @@
-"""A server of static files for the built site, with the headers that let a page compute on several threads."""
+"""The command ``serve``: the built site, with the headers that let a page compute on several threads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import sys
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..errors import InputError
 
@@ -187,3 +190,22 @@ def _site() -> Path:
         if (base / SITE / "index.html").is_file():
             return base / SITE
     raise InputError(f"there is no built site in {str(SITE)!r}; build it with `make site`, or give a folder")
+
+
+def serve(
+    folder: Annotated[
+        Path | None, typer.Argument(help="What to serve; the built site if left out.", metavar="[FOLDER]")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where it listens; 0 takes any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="127.0.0.1 answers this machine alone, 0.0.0.0 everyone in its network.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the built site, with the headers that let its live page compute on several threads; Ctrl-C ends it."""
+    with start(folder, port, host) as server:
+        shown = "127.0.0.1" if host in ("", "0.0.0.0") else host
+        print(f"http://{shown}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()

@@ -1,4 +1,4 @@
-"""The commands ``stylize``, ``styles`` and ``models``: a trained network on pictures, folders, GIFs, videos and pipes."""
+"""The command ``stylize``: trained styles on pictures, folders, GIFs and pipes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError, nearest
+from ..errors import InputError
 from .job import (
     PIPE,
-    STANDARD_INPUT,
+    NetworkJob,
     checked,
     ending_of,
+    place_of,
     refuse_animation,
-    standard_input,
-    standard_output,
+    save,
+    source_of,
 )
+from .options import photo_argument, with_options
 
 if TYPE_CHECKING:
     import torch
@@ -29,27 +31,21 @@ if TYPE_CHECKING:
     from ..networks import TransformNet
 
 
+@with_options
 def stylize(
     photo: Annotated[
         str,
-        typer.Argument(
-            help="A picture, the name of a bundled one, a folder, a GIF, a video, or - for standard input.",
-            metavar="PHOTO",
+        photo_argument(
+            more="; a GIF or a video; or a folder of them, and then the output is one too"
         ),
     ],
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output", "-o", help="Where to write: a file, a folder for a folder, - for standard output."
-        ),
-    ],
+    job: NetworkJob,
     style: Annotated[
         str | None, typer.Option(help="A trained style; `pltutorial styles` lists them.")
     ] = None,
     styles: Annotated[
         str | None, typer.Option(help="A blend of styles with weights: great_wave:0.7,poppies:0.3")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="A network that `pltutorial train` wrote.")] = None,
     strength: Annotated[float, typer.Option(help="From 0, the picture itself, to 1, the whole style.")] = 1.0,
     preserve_color: Annotated[
         str | None, typer.Option(help="luminance or histogram: keep the picture's colours.")
@@ -63,40 +59,23 @@ def stylize(
             help="For GIFs and videos, from 0 to below 1: less flicker where nothing moves; try 0.8."
         ),
     ] = 0.0,
-    format: Annotated[
-        str | None,
-        typer.Option(help="png, jpg, webp, ... for standard output (png if left out) and for folders."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="auto (bfloat16 where the processor has it), float32 or bfloat16.")
-    ] = "auto",
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object; on standard error if the picture is piped."),
-    ] = False,
     progress: Annotated[bool, typer.Option(help="Show a progress bar for GIFs and videos.")] = True,
-    max_pixels: Annotated[
-        int, typer.Option(help="Refuse pictures with more pixels than this.")
-    ] = 100_000_000,
 ) -> None:
     """Give pictures a style that a network has learned, in one pass (Johnson et al. 2016)."""
     from ..video import temporal_smoothing as check_smoothing
     from ..zoo import check_options
-    from .app import _picture
 
     check_options(strength, preserve_color)
     check_smoothing(temporal_smoothing)
     if size is not None and size < 1:
         raise InputError(f"--size {size} was given; give the longer side in pixels, such as 1024")
-    source = photo if photo == PIPE else _picture(photo, "content")
+    source, output = source_of(photo, "content"), job.output
     folder = source != PIPE and source.is_dir()
-    ending = ending_of(format, output, folder)
-    jobs = _jobs(source, output, ending) if folder else [checked(source, output)]
+    job.ending = ending_of(job.format, output, folder)
+    jobs = _jobs(source, output, job.ending) if folder else [checked(source, output)]
 
-    network, chosen = _network(style, styles, model, device)
+    network, chosen = _network(style, styles, job.model, job.device)
     from .. import zoo
-    from ..device import best_precision
 
     def work(image: torch.Tensor) -> torch.Tensor:
         return zoo.stylize(
@@ -105,38 +84,36 @@ def stylize(
             network=network,
             strength=strength,
             preserve_color=preserve_color,
-            precision=precision,
+            precision=job.precision,
         )
 
     if folder:
         _make(Path(output))
-    where = next(network.parameters()).device
     facts = {
         "input": str(source),
         "output": output,
-        "style": chosen or style or Path(model).stem,
-        "device": str(where),
-        "precision": str(best_precision(where, precision)).removeprefix("torch."),
+        "style": chosen or style or job.model.stem,
+        **place_of(job.device, job.precision)[1],
     }
     clip = {"smoothing": temporal_smoothing, "progress": progress}
     start = time.perf_counter()
     done, failed = [], []
     for one, target in jobs:
         try:
-            done.append(_one(one, target, work, size=size, max_pixels=max_pixels, clip=clip, ending=ending))
+            done.append(_one(job, one, target, work, size=size, clip=clip))
         except InputError as problem:
             if not folder:
                 raise
             failed.append({"input": str(one), "error": str(problem)})
             print(f"left out: {problem}", file=sys.stderr)
             continue
-        if not as_json and output != PIPE:
+        if not job.as_json and output != PIPE:
             print(_line(done[-1], facts))
     if folder:
         facts |= {"pictures": done, "failed": failed, "seconds": round(time.perf_counter() - start, 3)}
     else:
         facts |= done[0]
-    if as_json:
+    if job.as_json:
         print(json.dumps(facts), file=sys.stderr if output == PIPE else sys.stdout)
     if failed:
         print(f"error: {len(failed)} of {len(jobs)} were left out, as said above", file=sys.stderr)
@@ -261,86 +238,31 @@ def _make(folder: Path) -> None:
 
 
 def _one(
+    job: NetworkJob,
     source: Path | str,
     target: Path | str,
     work: Callable[[torch.Tensor], torch.Tensor],
     *,
     size: int | None,
-    max_pixels: int,
     clip: dict,
-    ending: str | None,
 ) -> dict:
     """Read, transform and write one picture, GIF or video; returns what was written."""
     from .. import video
-    from ..images import check_output, read_image, resize, to_image, write_image
+    from ..images import resize
 
     start = time.perf_counter()
-    how = {"size": size, "max_pixels": max_pixels, **clip}
     facts = {"input": str(source), "output": str(target)}
     kind = "" if target == PIPE else target.suffix.lower()
     if kind == ".gif" or kind in video.VIDEO_ENDINGS:
         move = video.stylize_gif if kind == ".gif" else video.stylize_video
-        made = move(source, target, work, **how)
+        limits = {"size": size, "max_pixels": job.max_pixels}
+        made = move(source, target, work, **limits, **clip)
         facts |= {"size": [made.width, made.height], "frames": made.frames}
     else:
         if source != PIPE and source.suffix.lower() == ".gif":
             refuse_animation(source, "end the output in .gif, or in .mp4 for a video")
-        if source == PIPE:
-            image = to_image(standard_input(max_pixels), STANDARD_INPUT)
-        else:
-            image = read_image(source, max_pixels=max_pixels)
+        image = job.read(source)
         image = work(image if size is None else resize(image, size))
-        if target == PIPE:
-            standard_output(image, ending)
-        else:
-            write_image(check_output(target), image)
+        save(image, target, job.ending)
         facts["size"] = [image.shape[-1], image.shape[-2]]
     return {**facts, "seconds": round(time.perf_counter() - start, 3)}
-
-
-# --- styles -----------------------------------------------------------------------------------------------
-
-
-def list_styles(
-    card: Annotated[
-        str | None, typer.Option(help="Print the card of this network: data, settings, loss, limits.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
-) -> None:
-    """List the trained networks for styles that are installed, and print their cards."""
-    from ..zoo import available
-
-    _print_cards(available(), card, as_json)
-
-
-def list_models(
-    card: Annotated[
-        str | None, typer.Option(help="Print the card of this network: data, settings, loss, limits.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print names and cards as JSON.")] = False,
-) -> None:
-    """List all trained networks that are installed, for styles, restoration and learned likeness; print their cards."""
-    from ..zoo import LIKENESS, RESTORERS, available
-
-    _print_cards(available() | available(RESTORERS) | available(LIKENESS), card, as_json)
-
-
-def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> None:
-    """The names of networks, or one card, for people or as JSON."""
-    from ..zoo import card_text
-
-    if card is not None:
-        if card not in cards:
-            raise InputError(f"there is no network {card!r}; {nearest(card, cards)}")
-        print(json.dumps(cards[card], indent=1) if as_json else f"{card}\n{card_text(cards[card])}")
-    elif as_json:
-        print(json.dumps(cards, indent=1))
-    elif not cards:
-        raise InputError(
-            "no trained network is installed; train one with `pltutorial train style`, or install the package again"
-        )
-    else:
-        for name, about in cards.items():
-            more = f" x{about['factor']}" if about.get("factor", 1) > 1 else f" {about.get('layer', '')}"
-            use = ", ".join(about.get("styles") or [about["task"] + more.rstrip()])
-            print(f"{name:22} {about['bytes'] / 1e6:4.1f} MB  {use}")

@@ -16,7 +16,7 @@ from ..settings import (
     StyleTrainingSettings,
     SuperResolutionSettings,
 )
-from .options import with_settings
+from .options import with_options
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Train a network; the same command again goes on."
@@ -45,7 +45,7 @@ _Note = Annotated[
 
 
 @app.command()
-@with_settings(StyleTrainingSettings, config=True)
+@with_options(config=True)
 def style(
     settings: StyleTrainingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
@@ -61,7 +61,7 @@ def style(
 
 
 @app.command()
-@with_settings(SuperResolutionSettings, config=True)
+@with_options(config=True)
 def upscale(
     settings: SuperResolutionSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
@@ -73,7 +73,7 @@ def upscale(
 
 
 @app.command()
-@with_settings(DenoisingSettings, config=True)
+@with_options(config=True)
 def denoise(
     settings: DenoisingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
@@ -85,7 +85,7 @@ def denoise(
 
 
 @app.command()
-@with_settings(InpaintingSettings, config=True)
+@with_options(config=True)
 def inpaint(
     settings: InpaintingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
@@ -97,7 +97,7 @@ def inpaint(
 
 
 @app.command()
-@with_settings(InversionSettings, config=True)
+@with_options(config=True)
 def invert(settings: InversionSettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
     """Teach a network to draw the picture of a code of VGG-16 (Dosovitskiy and Brox 2016)."""
     from ..likeness_training import InversionTask, likeness_card
@@ -106,7 +106,7 @@ def invert(settings: InversionSettings, output: _Output, data: _Data = None, dat
 
 
 @app.command()
-@with_settings(AutoencoderSettings, config=True)
+@with_options(config=True)
 def autoencode(
     settings: AutoencoderSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
@@ -117,7 +117,7 @@ def autoencode(
 
 
 @app.command()
-@with_settings(VAESettings, config=True)
+@with_options(config=True)
 def vae(settings: VAESettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
     """Teach a variational autoencoder a kind of pictures: with pixels, DeePSiM, or a discriminator's features."""
     from ..images import bundled
@@ -130,7 +130,7 @@ def vae(settings: VAESettings, output: _Output, data: _Data = None, data_note: _
 
 
 @app.command()
-@with_settings(ColorizationSettings, config=True)
+@with_options(config=True)
 def colorize(
     settings: ColorizationSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
@@ -141,8 +141,8 @@ def colorize(
 
 
 def _train(task, settings, card, output, data, data_note, use: str, more: str = "") -> None:
-    from ..runfiles import NETWORK
     from ..training import train
+    from ..training.checkpoint import NETWORK
 
     if data is None and data_note is None:
         data_note = "the bundled training photographs, see data/SOURCES.csv"

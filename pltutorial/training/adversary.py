@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .errors import InputError
-from .likeness_settings import LikenessTrainingSettings
+from ..errors import InputError
+from ..likeness_settings import LikenessTrainingSettings
 
 if TYPE_CHECKING:
-    from .losses import Record
+    from ..losses import Record
 
 
 class Adversary:
@@ -25,14 +25,26 @@ class Adversary:
 
     NAMES = ("discriminator", "paused")
 
-    def __init__(self, module: nn.Module, settings, accelerator, device: torch.device) -> None:
-        if not hasattr(settings, "pause_below"):  # plain TrainingSettings and a task of one's own
-            settings = LikenessTrainingSettings(gradient_clip=settings.gradient_clip, betas=settings.betas)
+    def __init__(
+        self, module: nn.Module, settings, accelerator, device: torch.device
+    ) -> None:
+        if not hasattr(
+            settings, "pause_below"
+        ):  # plain TrainingSettings and a task of one's own
+            settings = LikenessTrainingSettings(
+                gradient_clip=settings.gradient_clip, betas=settings.betas
+            )
         self.settings, self.accelerator = settings, accelerator
-        self.module = module.to(device, memory_format=torch.channels_last).train().requires_grad_()
+        self.module = (
+            module.to(device, memory_format=torch.channels_last)
+            .train()
+            .requires_grad_()
+        )
         self.fused = device.type in ("cpu", "cuda")
         optimizer = torch.optim.Adam(
-            self.module.parameters(), lr=settings.discriminator_rate, fused=self.fused or None
+            self.module.parameters(),
+            lr=settings.discriminator_rate,
+            fused=self.fused or None,
         )
         self.prepared, self.optimizer = accelerator.prepare(self.module, optimizer)
 
@@ -62,10 +74,15 @@ class Adversary:
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
         if self.settings.gradient_clip:
-            self.accelerator.clip_grad_norm_(self.module.parameters(), self.settings.gradient_clip)
+            self.accelerator.clip_grad_norm_(
+                self.module.parameters(), self.settings.gradient_clip
+            )
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         for group in optimizer.param_groups:
-            group["lr"], group["betas"] = self.settings.discriminator_rate * share, tuple(self.settings.betas)
+            group["lr"], group["betas"] = (
+                self.settings.discriminator_rate * share,
+                tuple(self.settings.betas),
+            )
         if self.fused:
             optimizer.found_inf = paused
             self.optimizer.step()
@@ -75,7 +92,11 @@ class Adversary:
 
     def finite(self) -> bool:
         """Whether all weights are."""
-        return bool(torch.stack([p.detach().isfinite().all() for p in self.module.parameters()]).all())
+        return bool(
+            torch.stack(
+                [p.detach().isfinite().all() for p in self.module.parameters()]
+            ).all()
+        )
 
     def check(self, history: Sequence[Record]) -> None:
         """Stop when it has paused in every step for too long: the generator learns nothing from it any more.
@@ -97,7 +118,10 @@ class Adversary:
 
     def state_dict(self) -> dict:
         """Weights and optimizer."""
-        return {"network": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {
+            "network": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """What :meth:`state_dict` gave."""

@@ -26,13 +26,21 @@ from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 
-COCO_URL = "http://images.cocodataset.org/zips"  # its https certificate names another host
+COCO_URL = (
+    "http://images.cocodataset.org/zips"  # its https certificate names another host
+)
 SHARD = 1000  # pictures in a tar, about 160 MB
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
-_PAUSES = (1, 2, 4, 8, 16)  # seconds before each further attempt; any progress starts them anew
+_PAUSES = (
+    1,
+    2,
+    4,
+    8,
+    16,
+)  # seconds before each further attempt; any progress starts them anew
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,9 @@ def coco(
     if split not in COCO:
         raise InputError(f"COCO has no part {split!r} here; {nearest(split, COCO)}")
     if not re.match("https?://.", url):
-        raise InputError(f"the address {url!r} was given; give one that begins with http:// or https://")
+        raise InputError(
+            f"the address {url!r} was given; give one that begins with http:// or https://"
+        )
     archive, folder = COCO[split], Path(to)
     zipped = folder / f"{split}.zip"
     count = math.ceil(archive.pictures / SHARD)
@@ -97,11 +107,21 @@ def coco(
         done = all((folder / name).is_file() for name in names)
     else:
         result = folder / split
-        done = result.is_dir() and sum(path.suffix == ".jpg" for path in _visible(result)) >= archive.pictures
+        done = (
+            result.is_dir()
+            and sum(path.suffix == ".jpg" for path in _visible(result))
+            >= archive.pictures
+        )
     if not done:
         with _disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        fetch(f"{url.rstrip('/')}/{split}.zip", zipped, archive.size, archive.md5, progress=progress)
+        fetch(
+            f"{url.rstrip('/')}/{split}.zip",
+            zipped,
+            archive.size,
+            archive.md5,
+            progress=progress,
+        )
         if shards:
             write_shards(zipped, [folder / name for name in names], progress=progress)
         else:
@@ -112,7 +132,9 @@ def coco(
     return str(result)
 
 
-def fetch(url: str, target: str | os.PathLike, size: int, md5: str, *, progress: bool = True) -> Path:
+def fetch(
+    url: str, target: str | os.PathLike, size: int, md5: str, *, progress: bool = True
+) -> Path:
     """Download one file whose size and MD5 sum are known.
 
     The bytes are kept in ``target.part`` until they are complete and checked. A cut connection is taken up again,
@@ -182,7 +204,9 @@ def _receive(url: str, file: io.FileIO, have: int, size: int, digest, bar) -> No
                     if have
                     else "check the network, or give another --url"
                 )
-                raise InputError(f"{url} could not be downloaded ({cut}); {advice}") from None
+                raise InputError(
+                    f"{url} could not be downloaded ({cut}); {advice}"
+                ) from None
             time.sleep(_PAUSES[failures - 1])
 
 
@@ -190,7 +214,9 @@ class _Cut(Exception):
     """The connection failed in a way that may pass; ``answered`` says whether there was one."""
 
     def __init__(self, reason: object, answered: bool = True):
-        super().__init__(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)
+        super().__init__(
+            getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        )
         self.answered = answered
 
 
@@ -200,7 +226,9 @@ def _blocks(url: str, have: int, size: int) -> Iterator[bytes]:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
+        answer = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT
+        )
     except urllib.error.HTTPError as problem:
         if problem.code >= 500 or problem.code in (408, 429):
             raise _Cut(f"the server answered {problem.code} {problem.reason}") from None
@@ -237,7 +265,9 @@ def _read(answer: http.client.HTTPResponse, wanted: int) -> bytes:
 def _measure(answer, have: int) -> tuple[int | None, int]:
     """The size of the whole file as the server states it, and how many bytes come that are there already."""
     if answer.status == 206:
-        stated = re.match(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range") or "")
+        stated = re.match(
+            r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range") or ""
+        )
         if stated is None or int(stated[1]) > have:
             raise _Cut("the server sent other bytes than it was asked for")
         return int(stated[2]), have - int(stated[1])
@@ -245,7 +275,9 @@ def _measure(answer, have: int) -> tuple[int | None, int]:
     return int(length) if length and length.isdigit() else None, have
 
 
-def unpack(archive: str | os.PathLike, folder: str | os.PathLike, *, progress: bool = True) -> int:
+def unpack(
+    archive: str | os.PathLike, folder: str | os.PathLike, *, progress: bool = True
+) -> int:
     """Unpack a zip's pictures into one folder, those that are there already left alone; gives their number.
 
     Each picture is written beside its place and renamed, so that none is half there.
@@ -257,10 +289,14 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, *, progress: b
         with _disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
             there = {path.name: path.stat().st_size for path in _visible(folder)}
-        missing = [member for member in members if there.get(_name(member)) != member.file_size]
+        missing = [
+            member for member in members if there.get(_name(member)) != member.file_size
+        ]
         _check_space(folder, sum(member.file_size for member in missing))
         beside = folder / ".unpacking"
-        with _bar(folder.name, len(members), progress, len(members) - len(missing), "picture") as bar:
+        with _bar(
+            folder.name, len(members), progress, len(members) - len(missing), "picture"
+        ) as bar:
             for member in missing:
                 data = source.read(member)
                 with _disk(folder):
@@ -270,7 +306,9 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike, *, progress: b
         return len(members)
 
 
-def write_shards(archive: str | os.PathLike, shards: list[Path], *, progress: bool = True) -> list[Path]:
+def write_shards(
+    archive: str | os.PathLike, shards: list[Path], *, progress: bool = True
+) -> list[Path]:
     """Write a zip's pictures into tar files of a thousand each, those that are there already left alone.
 
     The same zip always gives the same bytes.
@@ -283,9 +321,15 @@ def write_shards(archive: str | os.PathLike, shards: list[Path], *, progress: bo
                 f"{str(archive)!r} holds {len(members):,} pictures for {len(shards)} shards of {SHARD}; "
                 "download it again"
             )
-        groups = {shard: members[i * SHARD : (i + 1) * SHARD] for i, shard in enumerate(shards)}
+        groups = {
+            shard: members[i * SHARD : (i + 1) * SHARD]
+            for i, shard in enumerate(shards)
+        }
         missing = [shard for shard in shards if not shard.is_file()]
-        _check_space(shards[0].parent, sum(m.file_size + 1024 for shard in missing for m in groups[shard]))
+        _check_space(
+            shards[0].parent,
+            sum(m.file_size + 1024 for shard in missing for m in groups[shard]),
+        )
         done = sum(len(groups[shard]) for shard in shards if shard not in missing)
         with _bar("shards", len(members), progress, done, "picture") as bar:
             for shard in missing:
@@ -305,16 +349,22 @@ def write_shards(archive: str | os.PathLike, shards: list[Path], *, progress: bo
 
 
 @contextmanager
-def _zip(path: str | os.PathLike) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+def _zip(
+    path: str | os.PathLike,
+) -> Iterator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
     """An opened zip and its pictures by name; a damaged one is refused."""
     try:
         with zipfile.ZipFile(path) as source:
             members = {
-                _name(member): member for member in source.infolist() if _name(member).endswith(".jpg")
+                _name(member): member
+                for member in source.infolist()
+                if _name(member).endswith(".jpg")
             }
             yield source, [members[name] for name in sorted(members)]
     except (zipfile.BadZipFile, EOFError, zlib.error) as problem:
-        raise InputError(f"{str(path)!r} is damaged ({problem}); remove it and run this again") from None
+        raise InputError(
+            f"{str(path)!r} is damaged ({problem}); remove it and run this again"
+        ) from None
 
 
 def _name(member: zipfile.ZipInfo) -> str:
@@ -358,7 +408,15 @@ def _digest(file: io.FileIO, have: int, digest, progress: bool) -> None:
 def _bar(name: str, total: int, progress: bool, done: int = 0, unit: str = "B") -> tqdm:
     """A progress bar with rate and remaining time."""
     silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    return tqdm(total=total, initial=done, desc=name, unit=unit, unit_scale=True, disable=silent, leave=False)
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=name,
+        unit=unit,
+        unit_scale=True,
+        disable=silent,
+        leave=False,
+    )
 
 
 def _check_space(folder: Path, needed: int) -> None:
