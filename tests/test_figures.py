@@ -269,13 +269,13 @@ def test_importing_is_light_and_pyplot_is_never_touched():
         "figures.show(numpy.eye(3), 'a title'); figures.curves({'a': [1, 2]}, 'x', 'y');"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(figures.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(figures.__file__).parents[2])
 
 
 def test_no_other_module_imports_figures():
-    package = Path(figures.__file__).parent
+    package = Path(figures.__file__).parents[1]
     users = [
-        path.name for path in package.glob("*.py") if re.search(r"import.*\bfigures\b", path.read_text())
+        path.name for path in package.rglob("*.py") if re.search(r"import.*\bfigures\b", path.read_text())
     ]
     assert users == []
 
