@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import InputError, nearest
+
+Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -540,8 +543,14 @@ class InpaintingSettings(RestorationTrainingSettings):
     )
 
 
-def changed(settings, kind: type, changes: dict):
-    """The settings with some of them changed by name; an unknown name is refused with the nearest known one."""
+def changed(
+    settings: Settings | None, kind: type[Settings], changes: Mapping[str, Any]
+) -> Settings:
+    """The settings with some of them changed by name.
+
+    Raises:
+        InputError: an unknown name, with the nearest known one.
+    """
     known = [setting.name for setting in fields(kind)]
     for name in changes:
         if name not in known:

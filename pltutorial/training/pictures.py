@@ -334,7 +334,9 @@ def loader(
     )
 
 
-def _batches(pictures, steps, workers, device):
+def _batches(
+    pictures: Dataset, steps: _Steps, workers: int, device: torch.device
+) -> Iterator[tuple[torch.Tensor, list[str]]]:
     more = {}
     if workers:
         # with fork a script needs no `if __name__ == "__main__":`; elsewhere the platform decides
