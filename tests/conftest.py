@@ -4,13 +4,14 @@ import os
 import random
 
 import pytest
-from drawers import mask, own_networks, random_zoo, task_command
+from drawers import encoder, mask, own_networks, random_zoo, task_command
 from helpers import command, device, network, photo
 from training_runs import phi, pictures, server, task, whole
 
 __all__ = [
     "command",
     "device",
+    "encoder",
     "mask",
     "network",
     "own_networks",

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from restorers import CARD, livened, zoo_of_restorers
 
-from pltutorial import zoo
+from pltutorial import LossNetwork, zoo
 from pltutorial.likeness_networks import VAE, ColorizationNet, ConvAutoencoder, Discriminator, InversionNet
 from pltutorial.networks import save_network
 from pltutorial.restoration_networks import SubPixelNet
@@ -90,6 +90,12 @@ def own_networks(tmp_path_factory):
         name: save_network(folder / f"for_{name}.safetensors", network, CARD)
         for name, network in made.items()
     }
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    """The loss network as the commands load it on their best device."""
+    return LossNetwork(precision="float32")
 
 
 @pytest.fixture

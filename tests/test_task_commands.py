@@ -15,7 +15,7 @@ from PIL import Image
 from test_stylize import HALF
 from test_video import gif
 
-from pltutorial import LossNetwork, invert, read_image, write_image, zoo
+from pltutorial import invert, read_image, write_image, zoo
 from pltutorial.images import open_picture, to_image
 from pltutorial.networks import apply, load_network
 from pltutorial.restoration import denoise, inpaint, read_mask, upscale
@@ -32,12 +32,6 @@ TRAINED_BY = {
 @pytest.fixture
 def command(task_command):
     return task_command
-
-
-@pytest.fixture(scope="module")
-def phi():
-    """The loss network as the commands load it on their best device."""
-    return LossNetwork(precision="float32")
 
 
 @pytest.fixture
@@ -88,7 +82,7 @@ def written(output: Path | torch.Tensor, expected: torch.Tensor) -> None:
     ],
 )
 def test_the_picture_is_what_the_function_makes(
-    task, options, how, command, whole, own_networks, photo, mask, phi, tmp_path
+    task, options, how, command, whole, own_networks, photo, mask, encoder, tmp_path
 ):
     output, image = tmp_path / "out.png", read_image(photo)
     if task in ("invert", "colorize"):
@@ -99,7 +93,7 @@ def test_the_picture_is_what_the_function_makes(
         "upscale": lambda: upscale(image, **how),
         "denoise": lambda: denoise(image, **how),
         "inpaint": lambda: inpaint(image, read_mask(mask), **how),
-        "invert": lambda: invert(image, encoder=phi, precision="float32", **how),
+        "invert": lambda: invert(image, encoder=encoder, precision="float32", **how),
         "colorize": lambda: apply(
             load_network(own_networks["colorize"]), image, precision="float32"
         ),

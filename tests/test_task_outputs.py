@@ -13,7 +13,7 @@ from PIL import Image
 from restorers import CARD
 from test_task_commands import FLOAT, written
 
-from pltutorial import LossNetwork, invert, read_image, reencode, write_image
+from pltutorial import invert, read_image, reencode, write_image
 from pltutorial.likeness_networks import InversionNet, brightness_of
 from pltutorial.networks import apply, load_network, save_network
 from pltutorial.restoration import denoise, read_mask
@@ -22,12 +22,6 @@ from pltutorial.restoration import denoise, read_mask
 @pytest.fixture
 def command(task_command):
     return task_command
-
-
-@pytest.fixture(scope="module")
-def phi():
-    """The loss network as the commands load it on their best device."""
-    return LossNetwork(precision="float32")
 
 
 # --- inpaint -----------------------------------------------------------------------
@@ -92,7 +86,7 @@ def test_masks_that_are_refused(command, photo, tmp_path):
 # --- invert ------------------------------------------------------------------------
 
 
-def test_rounds_are_those_of_reencode(command, photo, tmp_path, phi):
+def test_rounds_are_those_of_reencode(command, photo, tmp_path, encoder):
     made = {}
     for rounds in (1, 3):
         output = tmp_path / f"{rounds}.png"
@@ -100,13 +94,13 @@ def test_rounds_are_those_of_reencode(command, photo, tmp_path, phi):
         code, printed, _ = command("invert", photo, "-o", output, *options)
         assert code == 0
         assert json.loads(printed)["rounds"] == rounds
-        steps = reencode(read_image(photo), rounds, encoder=phi, precision="float32")
+        steps = reencode(read_image(photo), rounds, encoder=encoder, precision="float32")
         made[rounds] = steps[-1]
         written(output, made[rounds])
     assert float((made[1] - made[3]).abs().mean()) > 0.01
 
 
-def test_own_networks_invert_too(command, photo, tmp_path, phi):
+def test_own_networks_invert_too(command, photo, tmp_path, encoder):
     output = tmp_path / "out.png"
     image = read_image(photo)
     deep = save_network(tmp_path / "deep.safetensors", inverter("pool5", 3), CARD)
@@ -115,7 +109,7 @@ def test_own_networks_invert_too(command, photo, tmp_path, phi):
     assert code == 0
     facts = json.loads(printed)
     assert (facts["model"], facts["layer"]) == (str(deep), "pool5")
-    made = invert(image, load_network(deep), encoder=phi, precision="float32")
+    made = invert(image, load_network(deep), encoder=encoder, precision="float32")
     written(output, made)
     narrow = save_network(tmp_path / "narrow.safetensors", autoencoder(), CARD)
     code, printed, _ = command(*call, narrow)
@@ -126,7 +120,7 @@ def test_own_networks_invert_too(command, photo, tmp_path, phi):
 
 
 @pytest.mark.parametrize("layer", ["relu1_2", "relu3_3", "relu4_3", "pool4"])
-def test_tiles_leave_no_seam(command, tmp_path, monkeypatch, phi, layer):
+def test_tiles_leave_no_seam(command, tmp_path, monkeypatch, encoder, layer):
     """A large picture comes out as if it had gone through in one piece."""
     large = write_image(tmp_path / "large.png", picture(100, 330))
     own = save_network(tmp_path / "own.safetensors", inverter(layer, 4), CARD)
@@ -134,7 +128,7 @@ def test_tiles_leave_no_seam(command, tmp_path, monkeypatch, phi, layer):
     output = tmp_path / "out.png"
     assert command("invert", large, "-o", output, "--model", own, *FLOAT)[0] == 0
     network = load_network(own)
-    expected = invert(read_image(large), network, encoder=phi, precision="float32")
+    expected = invert(read_image(large), network, encoder=encoder, precision="float32")
     assert float(expected.std()) > 0.05
     written(output, expected)
 
