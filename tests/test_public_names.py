@@ -22,8 +22,10 @@ CONFIG = """[mypy]
 follow_imports = silent
 [mypy-accelerate.*,IPython.*,ipywidgets.*,matplotlib.*,numpy.*,PIL.*,safetensors.*]
 follow_imports = skip
+ignore_missing_imports = True
 [mypy-torch.*,torchvision.*,tqdm.*]
 follow_imports = skip
+ignore_missing_imports = True
 """
 
 RIGHT = """
@@ -83,19 +85,19 @@ def test_nothing_heavy_is_imported_before_it_is_used():
     assert run.stdout == "[]\n"
 
 
-def check(code: str, folder: Path) -> tuple[str, int]:
-    """What mypy says of a user's file, and its exit status."""
+def check(folder: Path, *paths: Path) -> tuple[str, int]:
+    """What mypy says of files, and its exit status."""
     (folder / "mypy.ini").write_text(CONFIG)
-    (folder / "user.py").write_text(code)
     options = ["--config-file", folder / "mypy.ini", "--cache-dir", folder / "cache"]
-    said, wrong, status = mypy.run([*map(str, options), str(folder / "user.py")])
+    said, wrong, status = mypy.run([*map(str, options), *map(str, paths)])
     assert not wrong
     return said, status
 
 
 def test_mypy_passes_what_is_right_and_finds_what_is_misspelt(tmp_path):
     assert (PACKAGE / "py.typed").exists()
-    said, status = check(RIGHT, tmp_path)
+    (tmp_path / "user.py").write_text(RIGHT)
+    said, status = check(tmp_path, tmp_path / "user.py")
     assert status == 0, said
     for word, instead in (
         ("max_pixels=", "max_pixel="),
@@ -104,11 +106,20 @@ def test_mypy_passes_what_is_right_and_finds_what_is_misspelt(tmp_path):
         ("folder=", "folder=1, pictures=2, crad="),
         ("trained.file", "trained.fiel"),
         ("import psnr", "import psrn"),
-        ('LossNetwork(pooling="average")', 'LossNetwork("embedded", "max", 3, 4, 5, 6, 7, 8)'),
+        (
+            'LossNetwork(pooling="average")',
+            'LossNetwork("embedded", "max", 3, 4, 5, 6, 7, 8)',
+        ),
     ):
         assert word in RIGHT
-        said, status = check(RIGHT.replace(word, instead), tmp_path)
+        (tmp_path / "user.py").write_text(RIGHT.replace(word, instead))
+        said, status = check(tmp_path, tmp_path / "user.py")
         assert status == 1, f"{instead}: {said}"
+
+
+def test_mypy_passes_the_trainer_and_its_settings(tmp_path):
+    said, status = check(tmp_path, PACKAGE / "training", PACKAGE / "settings.py")
+    assert status == 0, said
 
 
 def test_editors_complete_and_show_arguments():
