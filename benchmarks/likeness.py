@@ -10,7 +10,8 @@ the networks that ship, and those of --runs, where a recipe's run lies as NAME/n
 notebooks/records/likeness/ keeps small pictures. With --write record, pictures and the cards of what ships are
 written. The exit status is 1 if a bound does not hold.
 
-    python -m benchmarks.likeness [--runs runs] [--folder pltutorial/assets/likeness] [--write]
+    python -m benchmarks.likeness [--runs runs] [--write]
+                                  [--folder pltutorial/assets/likeness]
 """
 
 from __future__ import annotations

@@ -339,7 +339,7 @@ def check_image(
         >>> check_image(torch.full((1, 3, 8, 8), 255.0), "the photo")
         Traceback (most recent call last):
             ...
-        pltutorial.errors.InputError: the photo has values up to 255, ...; divide ... by 255
+        pltutorial.errors.InputError: the photo has values up to 255, but [0, 1] is...
     """
     if not isinstance(image, torch.Tensor):
         raise InputError(

@@ -239,8 +239,9 @@ def reconstruct_style(
 
     Example:
         >>> painting = torch.rand(1, 3, 32, 32)
-        >>> layers, size = ["relu1_2", "relu2_2"], {"height": 32, "width": 64}
-        >>> result = reconstruct_style(painting, layers, steps=2, progress=False, **size)
+        >>> layers = ["relu1_2", "relu2_2"]
+        >>> settings = {"steps": 2, "progress": False, "height": 32, "width": 64}
+        >>> result = reconstruct_style(painting, layers, **settings)
         >>> tuple(result.image.shape)
         (1, 3, 32, 64)
 
@@ -299,7 +300,8 @@ def transfer_style(
 
     Example:
         >>> photo, painting = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 40, 40)
-        >>> result = transfer_style(photo, painting, steps=2, sizes=(24, 48), progress=False)
+        >>> settings = {"steps": 2, "sizes": (24, 48), "progress": False}
+        >>> result = transfer_style(photo, painting, **settings)
         >>> tuple(result.image.shape), len(result.history)  # two sizes of two steps
         ((1, 3, 32, 48), 4)
         >>> list(result.history[0].terms)[:2]

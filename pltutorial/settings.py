@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import InputError, nearest
+
+Settings = TypeVar("Settings", bound="OptimizeSettings | TrainingSettings")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Bounds:
             and (self.below is None or number < self.below)
         )
 
-    def check(self, name: str, value: object) -> None:
+    def check(self, name: str, value: Any) -> None:
         """Refuse a value that is not within the bounds; None is within all.
 
         Raises:
@@ -77,7 +80,7 @@ class Bounds:
             need = self.need or f"give {self._number(value)}"
             raise InputError(f"{name}={value} was given; {need}")
 
-    def _check_choice(self, name: str, value: object) -> None:
+    def _check_choice(self, name: str, value: Any) -> None:
         if value in self.choices:
             return
         if isinstance(value, str):
@@ -126,7 +129,7 @@ def weight(default: float, help: str) -> Any:
     return setting(default, help, least=0, need=need)
 
 
-def check_bounds(settings: object) -> None:
+def check_bounds(settings: Any) -> None:
     """Refuse settings with a value that is not within its bounds.
 
     Raises:
@@ -540,8 +543,14 @@ class InpaintingSettings(RestorationTrainingSettings):
     )
 
 
-def changed(settings, kind: type, changes: dict):
-    """The settings with some of them changed by name; an unknown name is refused with the nearest known one."""
+def changed(
+    settings: Settings | None, kind: type[Settings], changes: Mapping[str, Any]
+) -> Settings:
+    """The settings with some of them changed by name.
+
+    Raises:
+        InputError: an unknown name, with the nearest known one.
+    """
     known = [setting.name for setting in fields(kind)]
     for name in changes:
         if name not in known:
@@ -549,7 +558,7 @@ def changed(settings, kind: type, changes: dict):
     return replace(kind() if settings is None else settings, **changes)
 
 
-def default_of(settings: object, name: str) -> object:
+def default_of(settings: Any, name: str) -> Any:
     """The default of one setting, None if there is no such setting.
 
     A file that is older than a setting was written when its default was all there was.

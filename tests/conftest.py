@@ -4,10 +4,26 @@ import os
 import random
 
 import pytest
+from drawers import encoder, mask, own_networks, random_zoo, task_command
 from helpers import command, device, network, photo
 from training_runs import phi, pictures, server, task, whole
 
-__all__ = ["command", "device", "network", "phi", "photo", "pictures", "server", "task", "whole"]
+__all__ = [
+    "command",
+    "device",
+    "encoder",
+    "mask",
+    "network",
+    "own_networks",
+    "phi",
+    "photo",
+    "pictures",
+    "random_zoo",
+    "server",
+    "task",
+    "task_command",
+    "whole",
+]
 
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("MPLBACKEND", "agg")

@@ -107,6 +107,23 @@ def process(*arguments, given: bytes = b"") -> subprocess.CompletedProcess:
     return subprocess.run(words, capture_output=True, input=given)
 
 
+@contextmanager
+def stopped_at(function: str, monkeypatch):
+    """The block ends where this function is called; gives what it was called with."""
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def spy(*given, **named):
+        seen.append((given, named))
+        raise Stop
+
+    monkeypatch.setattr(function, spy)
+    with pytest.raises(Stop):
+        yield seen
+
+
 class Operations(TorchDispatchMode):
     """Records every operation that runs, with where its input and its result are."""
 

@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from helpers import assert_refused, assert_sentence, process
+from helpers import assert_refused, assert_sentence, process, stopped_at
 from PIL import Image
 
 from pltutorial import bundled, optimize, read_image
@@ -51,24 +51,14 @@ def test_import_of_the_package_loads_nothing_heavy():
     ],
 )
 def test_defaults_are_those_of_the_functions(arguments, kind, command, monkeypatch, tmp_path):
-    seen = {}
-
-    class Stop(Exception):
-        pass
-
-    def spy(*given, settings, **rest):
-        seen["settings"] = settings
-        raise Stop
-
     name = {
         "transfer": "transfer_style",
         "reconstruct": "reconstruct_features",
         "texture": "reconstruct_style",
-    }
-    monkeypatch.setattr(f"pltutorial.optimize.{name[arguments[0]]}", spy)
-    with pytest.raises(Stop):
+    }[arguments[0]]
+    with stopped_at(f"pltutorial.optimize.{name}", monkeypatch) as seen:
         command(*arguments, "-o", tmp_path / "out.png")
-    assert seen["settings"] == kind()
+    assert seen[0][1]["settings"] == kind()
     options = command(arguments[0], "--help")[1]
     for setting in fields(kind):
         assert f"--{setting.name.replace('_', '-')}" in options

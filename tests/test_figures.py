@@ -425,8 +425,14 @@ def test_slider_follows_a_finger(opened):
 COUNT = """
 window.asked = []; window.faded = 0;
 const decode = HTMLImageElement.prototype.decode, animate = Element.prototype.animate;
-HTMLImageElement.prototype.decode = function () { asked.push(this.alt.split(", ").pop()); return decode.call(this); };
-Element.prototype.animate = function (...given) { faded += 1; return animate.apply(this, given); };
+HTMLImageElement.prototype.decode = function () {
+  asked.push(this.alt.split(", ").pop());
+  return decode.call(this);
+};
+Element.prototype.animate = function (...given) {
+  faded += 1;
+  return animate.apply(this, given);
+};
 """
 
 

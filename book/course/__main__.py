@@ -88,9 +88,9 @@ def _run(given: argparse.Namespace) -> int:
     else:
         from .offline import make_kit
 
-        print(
-            f"copy {make_kit(given.to or COURSE / 'offline-kit', given.platform, given.wheels, given.python)}"
-        )
+        folder = given.to or COURSE / "offline-kit"
+        kit = make_kit(folder, given.platform, given.wheels, given.python)
+        print(f"copy {kit}")
     return 0
 
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ..errors import InputError
-from ..likeness_settings import LikenessTrainingSettings
+from ..settings import TrainingSettings
 
 if TYPE_CHECKING:
     from ..losses import Record
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a discriminator learns, with what holds where a task's settings do not say it."""
+
+    discriminator_rate: float = 2e-4
+    pause_below: float = 0.1
+    give_up: int = 2000
+    gradient_clip: float = 0.0
+    betas: tuple[float, ...] = (0.9, 0.999)
+
+    @classmethod
+    def of(cls, settings: TrainingSettings) -> Rules:
+        """The rules in a training's settings."""
+        names = [rule.name for rule in fields(cls) if hasattr(settings, rule.name)]
+        return cls(**{name: getattr(settings, name) for name in names})
 
 
 class Adversary:
@@ -26,24 +45,19 @@ class Adversary:
     NAMES = ("discriminator", "paused")
 
     def __init__(
-        self, module: nn.Module, settings, accelerator, device: torch.device
+        self,
+        module: nn.Module,
+        settings: TrainingSettings,
+        accelerator: Any,
+        device: torch.device,
     ) -> None:
-        if not hasattr(
-            settings, "pause_below"
-        ):  # plain TrainingSettings and a task of one's own
-            settings = LikenessTrainingSettings(
-                gradient_clip=settings.gradient_clip, betas=settings.betas
-            )
-        self.settings, self.accelerator = settings, accelerator
-        self.module = (
-            module.to(device, memory_format=torch.channels_last)
-            .train()
-            .requires_grad_()
-        )
+        self.settings, self.accelerator = Rules.of(settings), accelerator
+        module = module.to(device, memory_format=torch.channels_last)
+        self.module = module.train().requires_grad_()
         self.fused = device.type in ("cpu", "cuda")
         optimizer = torch.optim.Adam(
             self.module.parameters(),
-            lr=settings.discriminator_rate,
+            lr=self.settings.discriminator_rate,
             fused=self.fused or None,
         )
         self.prepared, self.optimizer = accelerator.prepare(self.module, optimizer)
@@ -52,7 +66,9 @@ class Adversary:
         """Hold still while the generator takes its step through the discriminator."""
         self.module.requires_grad_(False)
 
-    def step(self, task, share: float, autocast) -> torch.Tensor:
+    def step(
+        self, task: Any, share: float, autocast: AbstractContextManager
+    ) -> torch.Tensor:
         """One move.
 
         Args:

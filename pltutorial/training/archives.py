@@ -135,15 +135,17 @@ def _expand(pattern: str) -> list[str]:
 
 def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
     """The pictures in tar and zip files, from their tables of members."""
-    names, places = [], []
+    names: list[str] = []
+    places: list[tuple[int, int, int, int]] = []
     for number, shard in enumerate(shards):
         zipped = shard.suffix.lower() == ".zip"
         try:
-            for name, *place in (_in_zip if zipped else _in_tar)(shard):
+            members = (_in_zip if zipped else _in_tar)(shard)
+            for name, offset, size, deflated in members:
                 base = name.rsplit("/", 1)[-1]
                 if not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
                     names.append(name)
-                    places.append((number, *place))
+                    places.append((number, offset, size, deflated))
         except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
             kind = (
                 "zip file with deflated or plain members"

@@ -23,24 +23,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tqdm.auto import tqdm
 
 from ..errors import InputError, nearest
 
-COCO_URL = (
-    "http://images.cocodataset.org/zips"  # its https certificate names another host
-)
+# its https certificate names another host
+COCO_URL = "http://images.cocodataset.org/zips"
 SHARD = 1000  # pictures in a tar, about 160 MB
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
-_PAUSES = (
-    1,
-    2,
-    4,
-    8,
-    16,
-)  # seconds before each further attempt; any progress starts them anew
+# seconds before each further attempt; any progress starts them anew
+_PAUSES = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -181,7 +176,9 @@ def fetch(
     return target
 
 
-def _receive(url: str, file: io.FileIO, have: int, size: int, digest, bar) -> None:
+def _receive(
+    url: str, file: io.FileIO, have: int, size: int, digest: Any, bar: tqdm
+) -> None:
     """Appends to the file what it lacks."""
     failures, reached = 0, False
     while have < size:
@@ -262,7 +259,7 @@ def _read(answer: http.client.HTTPResponse, wanted: int) -> bytes:
     return block
 
 
-def _measure(answer, have: int) -> tuple[int | None, int]:
+def _measure(answer: Any, have: int) -> tuple[int | None, int]:
     """The size of the whole file as the server states it, and how many bytes come that are there already."""
     if answer.status == 206:
         stated = re.match(
@@ -395,7 +392,7 @@ def _opened(part: Path) -> Iterator[io.FileIO]:
         yield file
 
 
-def _digest(file: io.FileIO, have: int, digest, progress: bool) -> None:
+def _digest(file: io.FileIO, have: int, digest: Any, progress: bool) -> None:
     """The bytes that are there already, for the checksum."""
     file.seek(0)
     with _bar("reading what is there", have, progress and have > 0) as bar:

@@ -165,8 +165,8 @@ def _follow(
     if first:
         torch._foreach_copy_(mine, theirs)
     else:
-        pairs = zip(mine, theirs, strict=True)
-        pairs = [pair for pair in pairs if pair[0].is_floating_point()]
+        both = zip(mine, theirs, strict=True)
+        pairs = [pair for pair in both if pair[0].is_floating_point()]
         torch._foreach_lerp_(*map(list, zip(*pairs, strict=True)), 1 - decay)
     average.n_averaged += 1
 

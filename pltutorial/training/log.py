@@ -78,6 +78,7 @@ class RunLog:
         Raises:
             NotFinite: a mean is no number.
         """
+        assert self.sums is not None, "a step was added before"
         count = (step - 1) % self.settings.log_every + 1
         means = self.accelerator.reduce(self.sums / count, "mean").tolist()
         self.sums = None
@@ -113,7 +114,8 @@ class RunLog:
     def rewrite(self) -> None:
         """The file with the lines of the history alone."""
         rows = ((r, learning_rate(self.settings, r.step - 1)) for r in self.history)
-        rewrite_log(self.folder / LOG, rows)
+        if self.folder is not None:
+            rewrite_log(self.folder / LOG, rows)
 
     def state_dict(self, *, shared: bool) -> dict:
         """What a checkpoint keeps.

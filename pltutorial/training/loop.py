@@ -129,7 +129,7 @@ class _Run:
     def run(self) -> Trained:
         """All steps that are left, and the network that comes of them."""
         if self.folder is not None:
-            self._resume()
+            self._resume(self.folder / CHECKPOINT)
         self.log.open(self.step)
         self.begin = time.perf_counter()
         silent = bool(os.environ.get("TQDM_DISABLE"))
@@ -308,8 +308,7 @@ class _Run:
         if self.learner.step_is_complete:  # else the last regular one is what there is
             self._checkpoint(alone=True)
 
-    def _resume(self) -> None:
-        path = self.folder / CHECKPOINT
+    def _resume(self, path: Path) -> None:
         if path.exists():
             state = read_checkpoint(path)
             check_same_run(path, state, self._identity(), self.settings)

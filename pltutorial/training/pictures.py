@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -116,7 +116,7 @@ class Pictures(Dataset):
             raise IndexError(f"crops are numbered from 0, not {n}")
         epoch, k = divmod(n, len(self))
         order = _order(self.seed, epoch, len(self))
-        broken = []
+        broken: list[str] = []
         for step in range(min(len(self), _IN_A_ROW)):
             i = int(order[(k + step) % len(self)])
             try:
@@ -298,7 +298,7 @@ def loader(
     world: int = 1,
     workers: int = 0,
     device: torch.device | str | None = None,
-) -> Iterator[tuple[torch.Tensor, list[str]]]:
+) -> Generator[tuple[torch.Tensor, list[str]], None, None]:
     """The batches of the steps ``start``, ``start + 1``, ... before ``stop``.
 
     Step s takes the ``batch_size * world`` crops from number ``s * batch_size * world`` on, and process
@@ -334,7 +334,9 @@ def loader(
     )
 
 
-def _batches(pictures, steps, workers, device):
+def _batches(
+    pictures: Dataset, steps: _Steps, workers: int, device: torch.device
+) -> Generator[tuple[torch.Tensor, list[str]], None, None]:
     more = {}
     if workers:
         # with fork a script needs no `if __name__ == "__main__":`; elsewhere the platform decides
