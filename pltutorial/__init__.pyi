@@ -75,12 +75,14 @@ from .metrics import (
     ssim as ssim,
     y_channel as y_channel,
 )
-from .networks import (
-    FastTransformNet as FastTransformNet,
-    TransformNet as TransformNet,
+from .networks.files import (
     blend_networks as blend_networks,
     load_network as load_network,
     save_network as save_network,
+)
+from .networks.transform import (
+    FastTransformNet as FastTransformNet,
+    TransformNet as TransformNet,
 )
 from .optimize import (
     optimize_image as optimize_image,

@@ -173,7 +173,7 @@ def test_files_that_are_no_network_of_ours(folder, tmp_path, monkeypatch):
     with refused("half.safetensors", "damaged"):
         zoo.load_style(tmp_path / "half.safetensors")
     network = shaken(FastTransformNet(width=4, blocks=1), 5)
-    monkeypatch.setattr("pltutorial.networks.VERSION", f"{VERSION}9")
+    monkeypatch.setattr("pltutorial.networks.files.VERSION", f"{VERSION}9")
     save_network(tmp_path / "later.safetensors", network, CARD)
     monkeypatch.undo()
     with refused("later.safetensors", f"version {VERSION}9"):
