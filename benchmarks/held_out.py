@@ -19,10 +19,10 @@ from pathlib import Path
 import torch
 
 from pltutorial import bundled, optimize_image
-from pltutorial.images import write_whole
+from pltutorial.images import middle_square, write_whole
 from pltutorial.networks import apply, load_network, save_network
 from pltutorial.settings import StyleTrainingSettings
-from pltutorial.style_training import StyleTask, middle_square
+from pltutorial.tasks.style import StyleTask
 
 RECORD = Path(__file__).with_suffix(".json")
 PHOTOS = ("test/kodim23", "test/monarch", "test/sail")

@@ -29,16 +29,14 @@ import torch
 
 from pltutorial import LossNetwork, Pictures, bundled, bundled_names, invert, keep_strongest, reencode
 from pltutorial import reconstruct_features as optimise
-from pltutorial.cards import processor
 from pltutorial.deepsim import kl_divergence
 from pltutorial.device import best_device
 from pltutorial.errors import InputError
-from pltutorial.images import to_picture, write_whole
-from pltutorial.inversion import encode
+from pltutorial.images import middle_square, to_picture, write_whole
 from pltutorial.metrics import diversity, feature_distance, perceptual_distance, psnr, sharpness
-from pltutorial.networks import load_network, save_network
+from pltutorial.networks import encode, load_network, save_network
 from pltutorial.networks.generators import brightness_of
-from pltutorial.style_training import middle_square
+from pltutorial.training.cards import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "likeness.json"

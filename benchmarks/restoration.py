@@ -32,14 +32,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from pltutorial import bundled, bundled_names, read_image
+from pltutorial import blend_networks, bundled, bundled_names, denoise, inpaint, read_image, upscale
 from pltutorial.degradations import add_noise, crop_to_multiple, downscale, random_holes, to_8_bits
 from pltutorial.errors import InputError
-from pltutorial.images import write_whole
+from pltutorial.images import middle_square, write_whole
 from pltutorial.metrics import perceptual_distance, psnr, ssim
 from pltutorial.networks import load_network, save_network
-from pltutorial.restoration import blend_networks, denoise, inpaint, upscale
-from pltutorial.style_training import middle_square
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "restoration.json"

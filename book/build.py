@@ -208,7 +208,7 @@ def note_seconds(chapter: str, seconds: float) -> None:
     """Keep how long a chapter took, for the teaching pages; `execute` is meant for a machine that does nothing else."""
     import torch
 
-    from pltutorial.cards import processor
+    from pltutorial.training.cards import processor
 
     known = json.loads(SECONDS.read_text(encoding="utf-8")) if SECONDS.exists() else {"seconds": {}}
     known["what"] = "seconds that `make execute` took for each chapter, the kernel's start included"

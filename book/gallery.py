@@ -48,9 +48,8 @@ def make() -> Path:
         return CACHE
     import torch
 
-    from pltutorial import bundled, read_image, resize
+    from pltutorial import bundled, read_image, resize, stylize
     from pltutorial.images import to_picture
-    from pltutorial.zoo import stylize
 
     print("the gallery's pictures are made ...", flush=True)
     shutil.rmtree(CACHE, ignore_errors=True)

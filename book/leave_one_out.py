@@ -20,17 +20,25 @@ import torch
 from PIL import Image
 
 import pltutorial
-from pltutorial import bundled, bundled_names, read_image, resize, train
-from pltutorial.cards import kept_settings
+from pltutorial import (
+    DenoisingTask,
+    InpaintingTask,
+    bundled,
+    bundled_names,
+    denoise,
+    inpaint,
+    read_image,
+    resize,
+    train,
+)
 from pltutorial.cli.options import read_config
 from pltutorial.degradations import add_noise, random_holes
+from pltutorial.images import middle_square
 from pltutorial.metrics import perceptual_distance, psnr
 from pltutorial.networks import load_network
-from pltutorial.restoration import denoise, inpaint
-from pltutorial.restoration_training import DenoisingTask, InpaintingTask
 from pltutorial.settings import DenoisingSettings, InpaintingSettings
-from pltutorial.style_training import middle_square
 from pltutorial.teaching.sheets import compose
+from pltutorial.training.cards import kept_settings
 from pltutorial.vgg import LossNetwork
 
 ROOT = Path(__file__).parents[1]

@@ -25,16 +25,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from pltutorial import InputError, bundled, bundled_names, read_image, train
+from pltutorial import InputError, SuperResolutionTask, bundled, bundled_names, read_image, train, upscale
 from pltutorial.datasets import Pictures
 from pltutorial.degradations import crop_to_multiple, downscale, to_8_bits
-from pltutorial.images import to_picture
+from pltutorial.images import middle_square, to_picture
 from pltutorial.metrics import perceptual_distance, psnr, ssim, y_channel
 from pltutorial.networks import load_network
-from pltutorial.restoration import upscale
-from pltutorial.restoration_training import SuperResolutionTask
 from pltutorial.settings import SuperResolutionSettings
-from pltutorial.style_training import middle_square
 from pltutorial.vgg import LossNetwork
 
 ROOT = Path(__file__).parents[1]

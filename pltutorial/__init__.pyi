@@ -28,12 +28,6 @@ from .images import (
     resize as resize,
     write_image as write_image,
 )
-from .inversion import (
-    encode as encode,
-    invert as invert,
-    keep_strongest as keep_strongest,
-    reencode as reencode,
-)
 from .deepsim import (
     DeepSimLoss as DeepSimLoss,
     kl_divergence as kl_divergence,
@@ -45,18 +39,6 @@ from .networks.generators import (
     Discriminator as Discriminator,
     InversionNet as InversionNet,
     code_shape as code_shape,
-)
-from .likeness_settings import (
-    AutoencoderSettings as AutoencoderSettings,
-    ColorizationSettings as ColorizationSettings,
-    InversionSettings as InversionSettings,
-    VAESettings as VAESettings,
-)
-from .likeness_training import (
-    AutoencoderTask as AutoencoderTask,
-    ColorizationTask as ColorizationTask,
-    InversionTask as InversionTask,
-    VAETask as VAETask,
 )
 from .losses import (
     PerceptualLoss as PerceptualLoss,
@@ -90,35 +72,18 @@ from .optimize import (
     reconstruct_style as reconstruct_style,
     transfer_style as transfer_style,
 )
-from .restoration import (
-    denoise as denoise,
-    inpaint as inpaint,
-    upscale as upscale,
-)
 from .networks.residual import (
     DenoisingNet as DenoisingNet,
     InpaintingNet as InpaintingNet,
     SubPixelNet as SubPixelNet,
     SuperResolutionNet as SuperResolutionNet,
 )
-from .restoration_training import (
-    DenoisingTask as DenoisingTask,
-    InpaintingTask as InpaintingTask,
-    SuperResolutionTask as SuperResolutionTask,
-)
 from .settings import (
-    DenoisingSettings as DenoisingSettings,
-    InpaintingSettings as InpaintingSettings,
     OptimizeSettings as OptimizeSettings,
     ReconstructionSettings as ReconstructionSettings,
-    StyleTrainingSettings as StyleTrainingSettings,
-    SuperResolutionSettings as SuperResolutionSettings,
     TextureSettings as TextureSettings,
     TrainingSettings as TrainingSettings,
     TransferSettings as TransferSettings,
-)
-from .style_training import (
-    StyleTask as StyleTask,
 )
 from .training.loop import (
     train as train,
@@ -137,7 +102,50 @@ from .zoo import (
     load_restorer as load_restorer,
     load_style as load_style,
     load_vae as load_vae,
+)
+from .networks.codes import (
+    encode as encode,
+    keep_strongest as keep_strongest,
+)
+from .tasks.autoencode import (
+    AutoencoderSettings as AutoencoderSettings,
+    AutoencoderTask as AutoencoderTask,
+)
+from .tasks.colorize import (
+    ColorizationSettings as ColorizationSettings,
+    ColorizationTask as ColorizationTask,
+    colorize as colorize,
+)
+from .tasks.denoise import (
+    DenoisingSettings as DenoisingSettings,
+    DenoisingTask as DenoisingTask,
+    denoise as denoise,
+)
+from .tasks.inpaint import (
+    InpaintingSettings as InpaintingSettings,
+    InpaintingTask as InpaintingTask,
+    inpaint as inpaint,
+)
+from .tasks.invert import (
+    InversionSettings as InversionSettings,
+    InversionTask as InversionTask,
+    invert as invert,
+    reencode as reencode,
+)
+from .tasks.style import (
+    StyleTask as StyleTask,
+    StyleTrainingSettings as StyleTrainingSettings,
     stylize as stylize,
+)
+from .tasks.super_resolution import (
+    SuperResolutionSettings as SuperResolutionSettings,
+    SuperResolutionTask as SuperResolutionTask,
+    upscale as upscale,
+)
+from .tasks.vae import (
+    VAESettings as VAESettings,
+    VAETask as VAETask,
+    sample as sample,
 )
 
 __version__: str
@@ -190,6 +198,7 @@ __all__ = [
     "bundled",
     "bundled_names",
     "code_shape",
+    "colorize",
     "crop_to_multiple",
     "curves",
     "denoise",
@@ -221,6 +230,7 @@ __all__ = [
     "reconstruct_style",
     "reencode",
     "resize",
+    "sample",
     "save_network",
     "sharpness",
     "show",

@@ -1,12 +1,88 @@
-"""Pictures of any size through a network in bounded memory: tile by tile, and no seam where tiles meet."""
+"""The one way of a picture of any size through a network: precision, bounded memory, tiles without seams."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import nn
 
+from . import memory
+from .device import best_precision, is_out_of_memory
 from .errors import InputError
+
+TILE = 512  # side of a tile where the network computes: some 0.5 GB for those that ship
+
+
+def through(
+    network: nn.Module,
+    images: tuple[torch.Tensor, ...],
+    *,
+    precision: str = "auto",
+    tile: int | None = None,
+    work: Callable[..., torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """What a network makes of pictures (and masks), in tiles and without gradients.
+
+    The network says how: ``reach``, how many pixels to each side decide one of the
+    output, ``fold``, the side of the squares that it lays together, and ``factor``, how
+    much larger the output is. It is in eval mode meanwhile.
+
+    Args:
+        network: one with ``reach`` and ``fold``; without ``factor`` it is 1.
+        images: tensors (N, ., H, W) that are cut at the same places, pictures first.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
+        work: what is done with a part of each of the images; the network if left out.
+
+    Returns:
+        (N, 3, factor H, factor W), float32, in [0, 1], on the device of the images.
+
+    Raises:
+        InputError: a result that does not fit into memory, or a tile below 1.
+    """
+    place, device = images[0].device, next(network.parameters()).device
+    dtype = best_precision(device, precision)
+    work = network if work is None else work
+    count, _, height, width = images[0].shape
+    factor = getattr(network, "factor", 1)
+    large = f"{width * factor}x{height * factor}"
+    _check_memory(3 * count * height * width * factor**2 * 4, place, large)
+    if device.type == "cpu":
+        memory.keep_freed_memory()
+
+    @torch.inference_mode()
+    def one(*parts: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            made = work(*(part.to(device) for part in parts))
+        return made.float().clamp(0, 1).to(place)
+
+    was_training = network.training
+    network.eval()  # batch normalisation would look at the tile, not at what it learned
+    try:
+        return in_tiles(
+            one,
+            images,
+            reach=network.reach,
+            tile=TILE * getattr(network, "tile_share", network.fold) if tile is None else tile,
+            fold=network.fold,
+            factor=factor,
+        )
+    except (MemoryError, RuntimeError) as problem:
+        if not is_out_of_memory(problem):
+            raise
+        raise InputError(
+            f"memory ran out on the way to {large} pixels; shrink the picture, stop other "
+            f"programs, or in Python give tile={TILE // 2} or less"
+        ) from problem
+    finally:
+        network.train(was_training)
+
+
+def _check_memory(needed: int, device: torch.device, large: str) -> None:
+    if needed > (room := memory.free(device)):
+        what = f"the {needed / 1e9:.1f} GB of a result of {large} pixels"
+        raise InputError(memory.does_not_fit(what, "shrink the picture", room))
 
 
 def in_tiles(

@@ -58,10 +58,10 @@ def downscale(
     Taught in chapter 6.
     """
     check_image(image, "the picture to shrink", slack=0.5)
-    return _downscaled(image, factor, kernel, round_values)
+    return downscaled(image, factor, kernel, round_values)
 
 
-def _downscaled(image: torch.Tensor, factor: int, kernel: str, round_values: bool = True) -> torch.Tensor:
+def downscaled(image: torch.Tensor, factor: int, kernel: str, round_values: bool = True) -> torch.Tensor:
     """Without a look at the values, for the training loop."""
     check_factor(factor)
     if kernel not in KERNELS:

@@ -375,3 +375,11 @@ def check_image(
             f"{what} has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; give plain pictures: "
             "the loss network subtracts its own mean"
         )
+
+
+def middle_square(path: Path, size: int) -> torch.Tensor:
+    """The largest square in the middle of a picture, at a size."""
+    image = read_image(path)
+    side = min(image.shape[-2:])
+    top, left = ((length - side) // 2 for length in image.shape[-2:])
+    return resize(image[..., top : top + side, left : left + side], (size, size))

@@ -1,6 +1,6 @@
 """What a task is, and the register of them all.
 
-A task is one file of this folder. It holds its settings, what is taken away from a
+A task is one file of ``tasks/``. It holds its settings, what is taken away from a
 picture, its network and its loss, its Python function, its limits and the names of the
 networks that ship. ``register(TaskSpec(...))`` at the end of the file makes the rest of
 it: ``pltutorial train NAME``, ``pltutorial NAME``, loading by name or from a file, the
@@ -19,7 +19,7 @@ the nearest name):
             card=lambda result: spec.card(result, task, settings, note or ""))
       f"use it: pltutorial {spec.usage} --model {network}{spec.usage_more(task)} -o OUT"
 
-- ``pltutorial NAME``: where ``spec.command`` is not None. PHOTO if ``takes_picture``, what
+- ``pltutorial NAME``: where ``spec.command`` is not None, under ``command.name``. PHOTO if ``takes_picture``, what
   all commands on pictures share (-o, --format, --device, --precision, --json,
   --max-pixels, --model), ``--loss`` with ``loss_help`` where that is not empty, and one
   option (or argument) for each :class:`Option`; an option left out is None or False and
@@ -36,11 +36,14 @@ the nearest name):
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError
+from .errors import InputError, nearest
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Command:
     """``pltutorial NAME``: what it says, what it asks for, and what it calls.
 
     Args:
-        help: of the command.
+        name: of the command; that of the task in most cases.
+        help: what it does.
         load: the network, ``load(loss=, model=, device=, **options)``; it refuses.
         run: ``run(network, image, *, precision, **options)``, the picture (1, 3, H, W).
         options: those that this command alone has.
@@ -102,6 +106,7 @@ class Command:
         facts: ``facts(network, **options)``, more for ``--json``.
     """
 
+    name: str
     help: str
     load: Callable
     run: Callable
@@ -127,7 +132,7 @@ class TaskSpec:
         training: the class that the trainer trains, ``training(settings)``.
         card: ``card(result, training, settings, pictures)``, a network's card.
         networks: the classes of its networks by their ``kind``.
-        limits: what each kind cannot do, for the card; by kind, or one for all.
+        limits: what its networks cannot do, for the card.
         usage: the command that uses its networks, such as ``"upscale PHOTO"``.
         usage_more: ``usage_more(training)``, what else that command needs.
         command: ``pltutorial NAME``; None where another command, or one written by hand,
@@ -145,7 +150,7 @@ class TaskSpec:
     training: type
     card: Callable
     networks: Mapping[str, Callable]
-    limits: str | Mapping[str, str]
+    limits: str
     usage: str
     usage_more: Callable[[object], str] = lambda training: ""
     command: Command | None = None
@@ -169,3 +174,45 @@ def register(spec: TaskSpec) -> TaskSpec:
     """Make a task known; a second one of the same name takes its place."""
     REGISTER[spec.name] = spec
     return spec
+
+
+@functools.cache
+def _read_tasks() -> None:
+    folder = Path(__file__).parent / "tasks"
+    for module in pkgutil.iter_modules([str(folder)]):
+        importlib.import_module(f"{__package__}.tasks.{module.name}")
+
+
+def all() -> dict[str, TaskSpec]:
+    """Every task by its name, sorted. PyTorch is not loaded."""
+    _read_tasks()
+    return dict(sorted(REGISTER.items()))
+
+
+def find(name: str) -> TaskSpec:
+    """One task.
+
+    Raises:
+        InputError: there is none of this name (with the nearest).
+    """
+    known = all()
+    if name not in known:
+        raise InputError(f"there is no task {name!r}; {nearest(str(name), known)}")
+    return known[name]
+
+
+def users(command: str) -> list[TaskSpec]:
+    """The tasks whose networks a command uses, that of its own name first."""
+    found = [spec for spec in all().values() if spec.used_by == command]
+    return sorted(found, key=lambda spec: spec.name != command)
+
+
+def of_kind(kind: str) -> TaskSpec | None:
+    """The task that a kind of networks is for; None for one that no task makes, such as a discriminator."""
+    return next((spec for spec in all().values() if kind in spec.networks), None)
+
+
+def limits_of(kind: str) -> str:
+    """What networks of a kind cannot do, for their cards."""
+    spec = of_kind(kind)
+    return "" if spec is None else spec.limits

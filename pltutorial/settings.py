@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -350,199 +351,6 @@ class TrainingSettings:
         check_bounds(self)
 
 
-@dataclass(frozen=True)
-class StyleTrainingSettings(TrainingSettings):
-    """Feed-forward style transfer (Johnson et al. 2016); weights are on the scale of its equations 2 to 5.
-
-    The loss network sees 0-255 pictures less its mean, Gram matrices are divided by C H W, and the style loss
-    is the squared Frobenius norm; the paper publishes no weights, so these are ours.
-
-    Taught in chapter 5.
-    """
-
-    styles: tuple[str, ...] = setting(
-        ("great_wave",),
-        "Pictures, or names of bundled ones; several make one conditional network.",
-    )
-    network: str = setting(
-        "fast",
-        "fast, or transform (the paper's full network).",
-        choices=("fast", "transform"),
-    )
-    width: int | None = setting(
-        None,
-        "Channels of the first layer; 16 for fast and 32 for transform if left out.",
-    )
-    blocks: int = setting(5, "Residual blocks.")
-    norm: str = setting("instance", "instance, or batch as in the paper.")
-    upsampling: str = setting(
-        "resize", "resize (no checkerboard) or transposed, as in the paper."
-    )
-    content_layers: tuple[str, ...] = setting(
-        ("relu3_3",), "Layers of the content term, each with the same weight."
-    )
-    style_layers: tuple[str, ...] = setting(
-        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
-        "Layers of the style term, each with the same weight.",
-    )
-    content_weight: float = weight(1.0, "Weight of the content term.")
-    style_weight: float = weight(1.5e-4, "Weight of the style term.")
-    style_weights: tuple[float, ...] = setting(
-        (), "A factor on it for each style, in their order; 1 for all if left out."
-    )
-    total_variation: float = weight(
-        1e-5,
-        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in the paper.",
-    )
-    style_size: int = setting(
-        384, "Longer side of the style pictures in pixels: larger makes larger strokes."
-    )
-    start: str | None = setting(
-        None,
-        "A network to start from: a .safetensors file, or the name of a shipped one.",
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with a sentence."""
-        super().__post_init__()
-        if not self.styles:
-            raise InputError(
-                "no style was given; give at least one picture, or the name of a "
-                "bundled one"
-            )
-        if self.style_weights and len(self.style_weights) != len(self.styles):
-            raise InputError(
-                f"{len(self.style_weights)} style_weights were given for "
-                f"{len(self.styles)} styles; give one for each"
-            )
-
-
-@dataclass(frozen=True)
-class RestorationTrainingSettings(TrainingSettings):
-    """What super-resolution, denoising and inpainting share: the loss, a sum of pixel, feature and style terms.
-
-    The weights are those of :class:`pltutorial.losses.PerceptualLoss`: the pixel term is on the [0, 1] scale, features
-    are of 0-255 pictures. The defaults train for accuracy alone.
-
-    Taught in chapter 6.
-    """
-
-    batch_size: int = setting(
-        16, "Pictures in a step, over all processes together.", least=1
-    )
-    size: int = setting(
-        128, "Height and width of the training crops in pixels.", least=1
-    )
-    zoom: tuple[float, ...] = setting(
-        (1.5, 2.5),
-        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
-        count=2,
-        example="1,1.5",
-    )
-    learning_rate: float = setting(5e-4, "Adam's step length.", above=0)
-    width: int = setting(48, "Channels of the residual blocks.", least=1)
-    blocks: int = setting(8, "Residual blocks.", least=1)
-    pixel_weight: float = weight(1.0, "Weight of the pixel term.")
-    pixel_kind: str = setting(
-        "l1",
-        "l1, l2 or charbonnier: which pixel term.",
-        choices=("l1", "l2", "charbonnier"),
-        called="pixel loss",
-    )
-    feature_weight: float = weight(0.0, "Weight of the feature term.")
-    feature_layers: tuple[str, ...] = setting(
-        ("relu2_2",), "Layers of the feature term, each with the same weight."
-    )
-    style_weight: float = weight(0.0, "Weight of the style term.")
-    style_layers: tuple[str, ...] = setting(
-        ("relu1_2", "relu2_2", "relu3_3"),
-        "Layers of the style term, each with the same weight.",
-    )
-    total_variation: float = weight(
-        0.0,
-        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016).",
-    )
-    start: str | None = setting(
-        None,
-        "A network to start from, a .safetensors file; of one for another factor the layers that fit are taken.",
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with a sentence."""
-        super().__post_init__()
-        if not (self.pixel_weight or self.feature_weight or self.style_weight):
-            raise InputError(
-                "all weights are 0; give pixel_weight, feature_weight or style_weight a "
-                "positive one"
-            )
-        for kind in ("feature", "style"):
-            if getattr(self, f"{kind}_weight") and not getattr(self, f"{kind}_layers"):
-                raise InputError(
-                    f"{kind}_weight was given without a layer; name at least one of "
-                    f"{kind}_layers"
-                )
-
-
-@dataclass(frozen=True)
-class SuperResolutionSettings(RestorationTrainingSettings):
-    """Training of super-resolution (Johnson et al. 2016, section 4.2).
-
-    Taught in chapter 6.
-    """
-
-    factor: int = setting(4, "How many times as large: 2, 4 or 8.", choices=(2, 4, 8))
-    kernel: str = setting(
-        "bicubic",
-        "How pictures are made small: bicubic (the benchmarks') or gaussian (the paper's).",
-        choices=("bicubic", "gaussian"),
-    )
-    network: str = setting(
-        "sub_pixel",
-        "sub_pixel, or super_resolution (the paper's).",
-        choices=("sub_pixel", "super_resolution"),
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with a sentence."""
-        super().__post_init__()
-        if self.size % self.factor:
-            raise InputError(
-                f"crops of {self.size} pixels cannot be shrunk by {self.factor}; give a "
-                "multiple of it"
-            )
-
-
-@dataclass(frozen=True)
-class DenoisingSettings(RestorationTrainingSettings):
-    """Training of denoising, blind in sigma: each crop has its own, drawn evenly.
-
-    Taught in chapter 7.
-    """
-
-    blocks: int = setting(6, "Residual blocks.", least=1)
-    sigma: tuple[float, ...] = setting(
-        (5.0, 55.0),
-        "Range of the noise's standard deviation, on the 0-255 scale.",
-        count=2,
-        least=0,
-        growing=True,
-        example="5,55",
-    )
-
-
-@dataclass(frozen=True)
-class InpaintingSettings(RestorationTrainingSettings):
-    """Training of inpainting: each crop has holes of its own.
-
-    Taught in chapter 7.
-    """
-
-    blocks: int = setting(6, "Residual blocks.", least=1)
-    holes: float = setting(
-        0.4, "The largest share of a crop that is missing.", above=0, most=0.9
-    )
-
-
 def changed(
     settings: Settings | None, kind: type[Settings], changes: Mapping[str, Any]
 ) -> Settings:
@@ -565,3 +373,19 @@ def default_of(settings: Any, name: str) -> Any:
     """
     known = {setting.name: setting.default for setting in fields(settings)}
     return known.get(name)
+
+
+_OF_TASKS = {
+    "StyleTrainingSettings": "style",
+    "RestorationTrainingSettings": "restoration",
+    "SuperResolutionSettings": "super_resolution",
+    "DenoisingSettings": "denoise",
+    "InpaintingSettings": "inpaint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The settings of tasks, which stood here first, from where they stand now."""
+    if name not in _OF_TASKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"pltutorial.tasks.{_OF_TASKS[name]}"), name)

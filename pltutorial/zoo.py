@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import register
 from .errors import InputError, nearest
 
 if TYPE_CHECKING:  # the names and the cards are read without torch
@@ -25,19 +26,6 @@ RESTORERS = FOLDER.parent / "restoration"
 LIKENESS = FOLDER.parent / "likeness"
 INVERTED, INVERTER_LOSSES = ("relu3_3", "relu4_3"), ("image", "deepsim")
 VAE_LOSSES = ("pixel", "deepsim", "gan")
-TASKS = {
-    "upscale": (("super_resolution", "sub_pixel"), ("pixel", "feature")),
-    "denoise": (("denoising",), ("pixel", "combined")),
-    "inpaint": (("inpainting",), ("pixel", "combined")),
-}
-"""What restores pictures: the kinds of networks that can, and the losses of those that ship."""
-LIKENESS_TASKS = {
-    "invert": (("inversion", "autoencoder"), "train invert"),
-    "sample": (("vae",), "train vae"),
-    "colorize": (("colorization",), "train colorize"),
-}
-"""What learned likeness is for: the kinds of networks, and the command that trains one."""
-PRESERVE_COLOR = ("luminance", "histogram")
 CARD = {
     "data": "trained on",
     "steps": "steps",
@@ -96,11 +84,13 @@ def _card(path: Path) -> dict:
         card, config = json.loads(facts.get("card", "{}")), json.loads(facts["config"])
         if "styles" in config:
             card["styles"] = config["styles"] or [path.stem]
-        elif (task := _task(config["kind"])) in TASKS:
-            card |= {"task": task, "factor": config.get("factor", 1)}
         else:
-            layer = {"layer": config["layer"]} if config["kind"] == "inversion" else {}
-            card |= {"task": task, **layer}
+            spec = register.of_kind(config["kind"])
+            card["task"] = _use_of(config["kind"])
+            if spec is not None and spec.folder == "restoration":
+                card["factor"] = config.get("factor", 1)
+            if config["kind"] == "inversion":
+                card["layer"] = config["layer"]
         return {**card, "bytes": path.stat().st_size}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(
@@ -109,10 +99,10 @@ def _card(path: Path) -> dict:
         ) from problem
 
 
-def _task(kind: str) -> str:
-    """What a network of this kind is for: a command, or the kind itself where none uses it."""
-    known = {kind: task for tasks in (TASKS, LIKENESS_TASKS) for task in tasks for kind in tasks[task][0]}
-    return known.get(kind, kind if kind == "discriminator" else "stylize")
+def _use_of(kind: str) -> str:
+    """The command that uses a kind of networks; the kind itself where none does."""
+    spec = register.of_kind(kind)
+    return kind if spec is None else spec.used_by
 
 
 def card_text(card: Mapping) -> str:
@@ -177,9 +167,8 @@ def load_style(
     wanted = [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
     if not isinstance(name, Mapping) and _is_path(wanted[0]):
         network = _load_file(wanted[0], device, "`pltutorial transfer` for the style of any picture")
-        task = _task(network.kind)
-        if task != "stylize":
-            use = "" if task == "discriminator" else f"use it with `pltutorial {task}`, or "
+        if (use := _use_of(network.kind)) != "stylize":
+            use = "" if use == network.kind else f"use it with `pltutorial {use}`, or "
             raise InputError(
                 f"the network {wanted[0]!r} has no style; {use}give one that `pltutorial train style` wrote"
             )
@@ -251,20 +240,23 @@ def load_restorer(
     """
     from .networks import load_network
 
-    if task not in TASKS:
-        raise InputError(f"there is no task {task!r}; {nearest(str(task), TASKS)}")
+    restorers = {name: s for name, s in register.all().items() if s.folder == "restoration"}
+    if task not in restorers:
+        raise InputError(f"there is no task {task!r}; {nearest(str(task), restorers)}")
     if model is not None:
         network = _load_file(
             str(model), device, f"leave the model out for the network of `{task}` that ships"
         )
         check_network(network, task, f"the network {str(model)!r}")
         return network
-    losses = TASKS[task][1]
-    loss = losses[1] if loss is None else loss
+    losses = restorers[task].losses
+    loss = losses[-1] if loss is None else loss
     share = _share(loss, losses)
     start = f"upscale_x{_shipped_factor(factor)}" if task == "upscale" else task
     ends = [
-        load_network(_shipped(f"{start}_{losses[end]}", task), device) for end in (0, 1) if share != 1 - end
+        load_network(_shipped(f"{start}_{losses[end]}", task), device)
+        for end in range(len(losses))
+        if share != 1 - end
     ]
     if len(ends) == 1:
         return ends[0]
@@ -341,7 +333,7 @@ def load_for(task: str, model: str | os.PathLike, device: str | torch.device | N
     Raises:
         InputError: the file is missing, damaged, or holds a network for something else.
     """
-    network = _load_file(str(model), device, f"train one with `pltutorial {LIKENESS_TASKS[task][1]}`")
+    network = _load_file(str(model), device, f"train one with `pltutorial train {register.users(task)[0].name}`")
     check_network(network, task, f"the network {str(model)!r}")
     return network
 
@@ -358,10 +350,12 @@ def _load_likeness(name: str, task: str, device: str | torch.device | None) -> n
     return load_network(path, device)
 
 
-def _share(loss: str | float, losses: tuple[str, str]) -> float:
+def _share(loss: str | float, losses: tuple[str, ...]) -> float:
     """Of the second loss: 0 or 1 for names, and a number as it is."""
     if loss in losses:
         return float(losses.index(loss))
+    if len(losses) == 1:
+        raise InputError(f"there is no loss {loss!r}; {nearest(str(loss), losses)}")
     try:
         share = float(loss)
     except (TypeError, ValueError):
@@ -399,129 +393,14 @@ def check_network(network: nn.Module, task: str, what: str = "the network that w
     Raises:
         InputError: it is for another, which the sentence names.
     """
-    kinds, train = LIKENESS_TASKS[task] if task in LIKENESS_TASKS else (TASKS[task][0], f"train {task}")
+    specs = register.users(task)
     kind = getattr(network, "kind", None)
-    if kind in kinds:
+    if any(kind in spec.networks for spec in specs):
         return
     if kind is None:
         use = f"a {type(network).__name__}"
     elif kind == "discriminator":
         use = "a discriminator, which judges pictures and makes none"
     else:
-        use = f"of the kind {kind!r}, for `{_task(kind)}`"
-    raise InputError(f"{what} is {use}; give one that `pltutorial {train}` wrote")
-
-
-def stylize(
-    image: torch.Tensor,
-    style: str | Mapping[str, float] | None = None,
-    *,
-    network: TransformNet | None = None,
-    strength: float = 1.0,
-    preserve_color: str | None = None,
-    size: int | tuple[int, int] | None = None,
-    precision: str = "auto",
-    device: str | torch.device | None = None,
-) -> torch.Tensor:
-    """Give pictures a style that a network has learned: one forward pass, no optimisation.
-
-    Johnson et al. (2016), section 3.1; several styles at once by conditional instance normalisation, Dumoulin et al.
-    (2017), section 2.2: the scales and shifts of the styles are averaged, not the pictures.
-
-    Args:
-        image: (N, 3, H, W) in [0, 1], at least 16 pixels along each side.
-        style: the name of a style, or the weights of several, ``{"great_wave": 0.7, "poppies": 0.3}``; left out
-            for a ``network`` of one style.
-        network: a network to use, and to reuse: left out, the zoo's network for the style is loaded in each call.
-        strength: from 0, the picture itself, to 1, the network's output; between them pixels are mixed. No
-            network has a style that leaves pictures as they are, so nothing inside it could be turned down to
-            end at the photograph exactly; the mixture does, and costs nothing.
-        preserve_color: ``"luminance"`` keeps the picture's chrominance, and takes brightness alone from the output
-            (Gatys et al. 2017, section 5.2); ``"histogram"`` gives the output the picture's mean colour and covariance
-            (section 5.1, there done to the style, which here is learned already).
-        size: longer side in pixels, or (height, width), to which the picture is resized first; None keeps its size.
-        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        device: where to load the network; None takes the best there is.
-
-    Returns:
-        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
-
-    Raises:
-        InputError: no image, an unknown style, a strength outside [0, 1], or a picture that does not fit into memory.
-
-    Taught in chapter 5.
-    """
-    import torch
-
-    from .color import match_color, with_colors_of
-    from .device import is_out_of_memory
-    from .images import check_image, resize
-    from .networks import apply
-
-    check_options(strength, preserve_color)
-    check_image(image, "the picture", slack=0.5)
-    if network is None:
-        if style is None:
-            known = ", ".join(styles()) or "those you trained"
-            raise InputError(f"no style was given; name one of {known}, or give a network")
-        network = load_style(style, device)
-        if not network.style_names:
-            style = None  # it paints that one style
-    elif style is not None and not network.style_names:
-        raise InputError(f"the style {style!r} was given for a network of one style; leave the style out")
-    source = image.clamp(0, 1) if size is None else resize(image, size)
-    shares = None if style is None else network.blend(style)
-    check_memory(source.shape, network)
-    try:
-        output = apply(network, source, shares, precision=precision).to(image.device)
-    except (MemoryError, RuntimeError) as problem:
-        if not is_out_of_memory(problem):
-            raise
-        raise InputError(_too_large(source.shape)) from problem
-    if preserve_color == "luminance":
-        output = with_colors_of(output, source)
-    elif preserve_color == "histogram":
-        pairs = zip(output.split(1), source.split(1), strict=True)
-        output = torch.cat([match_color(one, other) for one, other in pairs])
-    return output if strength == 1 else torch.lerp(source, output, strength)
-
-
-def check_options(strength: float = 1.0, preserve_color: str | None = None) -> None:
-    """Refuse a strength outside [0, 1] and an unknown way to keep colours."""
-    if not 0 <= strength <= 1:
-        raise InputError(
-            f"strength={strength} was given; give a number from 0 (the picture) to 1 (the style)"
-        )
-    if preserve_color not in (None, *PRESERVE_COLOR):
-        raise InputError(
-            f"preserve_color={preserve_color!r} is unknown; {nearest(str(preserve_color), PRESERVE_COLOR)}"
-        )
-
-
-def memory_needed(shape: tuple[int, ...], network: TransformNet) -> int:
-    """Bytes that a forward pass takes at its peak: measured at 22 to 28 a pixel and channel of the first layer."""
-    count, _, height, width = shape
-    return count * height * width * (30 * network.config["width"] + 100)
-
-
-def check_memory(shape: tuple[int, ...], network: TransformNet) -> None:
-    """Refuse a picture that will not fit into the memory that is free, and say which size would.
-
-    Raises:
-        InputError: it will not fit.
-    """
-    from . import memory
-
-    room, needed = memory.free(next(network.parameters()).device), memory_needed(shape, network)
-    if needed > room:
-        raise InputError(_too_large(shape, room, needed))
-
-
-def _too_large(shape: tuple[int, ...], room: int | None = None, needed: int | None = None) -> str:
-    from .memory import does_not_fit
-
-    count, _, height, width = shape
-    factor = 0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
-    what = f"{count} pictures of " if count > 1 else ""
-    advice = f"give size={max(16, int(max(height, width) * factor))}"
-    return does_not_fit(f"{what}{width}x{height} pixels", advice, room)
+        use = f"of the kind {kind!r}, for `{_use_of(kind)}`"
+    raise InputError(f"{what} is {use}; give one that `pltutorial train {specs[0].name}` wrote")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from test_site import browser
 
-from pltutorial import zoo
+from pltutorial import stylize, zoo
 from pltutorial.images import read_image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -204,7 +204,7 @@ def package(data: bytes, tmp_path: Path, style, **options) -> torch.Tensor:
     path = tmp_path / "given.png"
     path.write_bytes(data)
     network = zoo.load_style("eight_styles", "cpu")
-    return zoo.stylize(read_image(path), style, network=network, precision="float32", **options)
+    return stylize(read_image(path), style, network=network, precision="float32", **options)
 
 
 def largest(one: torch.Tensor, other: torch.Tensor) -> float:

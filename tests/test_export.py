@@ -14,7 +14,7 @@ import torch
 from helpers import assert_sentence, picture
 from restorers import livened
 
-from pltutorial import InputError, networks, restoration, zoo
+from pltutorial import InputError, networks, restoration, stylize, zoo
 from pltutorial.onnx.export import LIMITS, check_onnx, export_onnx, to_onnx
 
 SHIPPED = {
@@ -90,7 +90,7 @@ def test_random_networks_agree_with_torch(config):
 def test_style_is_that_of_the_package(size, exported):
     network, path = exported["great_wave"]
     image = picture(*size)
-    wanted = zoo.stylize(image, network=network, precision="float32")
+    wanted = stylize(image, network=network, precision="float32")
     assert difference(run(path, image=image), wanted) < LIMITS["float"]
 
 
@@ -98,7 +98,7 @@ def test_style_is_that_of_the_package(size, exported):
 def test_styles_and_blends_are_those_of_the_package(style, exported):
     network, path = exported["eight_styles"]
     image = picture(39, 50)
-    wanted = zoo.stylize(image, style, network=network, precision="float32")
+    wanted = stylize(image, style, network=network, precision="float32")
     found = run(path, image=image, weights=network.blend(style)[0])
     assert difference(found, wanted) < LIMITS["float"]
     other = run(path, image=image, weights=network.blend("cafe_terrace")[0])

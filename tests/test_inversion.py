@@ -109,7 +109,7 @@ class TestInvert:
         assert torch.allclose(found[0], drawn(torch.zeros(1, 128, 8, 8, device=device)).detach(), atol=5e-3)
 
     def test_an_autoencoder_has_its_own_encoder(self, monkeypatch):
-        monkeypatch.setattr("pltutorial.inversion.LossNetwork", None)
+        monkeypatch.setattr("pltutorial.vgg.LossNetwork", None)
         torch.manual_seed(0)
         network, image = ConvAutoencoder(4, 5, 1).eval(), picture(21, 30)
         with torch.no_grad():

@@ -12,15 +12,13 @@ from torch import nn
 from training_runs import FULL, likened, rows, state
 
 from pltutorial.datasets import Pictures
-from pltutorial.images import bundled, bundled_names
-from pltutorial.inversion import encode
-from pltutorial.likeness_training import code_scale, likeness_card
+from pltutorial.images import bundled, bundled_names, middle_square
 from pltutorial.losses import LossTerms
-from pltutorial.networks import load_network, save_network
+from pltutorial.networks import encode, load_network, save_network
 from pltutorial.networks.generators import Discriminator, InversionNet
 from pltutorial.optimize import Record
 from pltutorial.settings import TrainingSettings
-from pltutorial.style_training import middle_square
+from pltutorial.tasks.likeness import code_scale, likeness_card
 from pltutorial.training import loop, train
 from pltutorial.training.adversary import Adversary
 from pltutorial.vgg import LossNetwork
@@ -34,7 +32,7 @@ GAN = {"comparator": "discriminator", "feature_layers": ("conv1", "conv2")}
 @pytest.fixture(autouse=True)
 def quick_scale(monkeypatch):
     """A code's scale is measured once for all tests."""
-    monkeypatch.setattr("pltutorial.likeness_training.code_scale", MAKE_SCALE)
+    monkeypatch.setattr("pltutorial.tasks.likeness.code_scale", MAKE_SCALE)
 
 
 class TestLearning:
@@ -339,7 +337,7 @@ class TestScaleAndStart:
         expected = expected.clamp_min(float(expected.mean()) / 100)
         assert (scale / expected - 1).abs().max() < 1e-4
         monkeypatch.setattr(
-            "pltutorial.likeness_training.code_scale", lambda *given: {given: scale}["relu3_2", phi]
+            "pltutorial.tasks.likeness.code_scale", lambda *given: {given: scale}["relu3_2", phi]
         )
         for kind, how in (("invert", {"layer": "relu3_2"}), ("vae", {"encoder": "relu3_2"})):
             assert torch.equal(likened(kind, phi, **how).network.scale, scale)
@@ -358,7 +356,7 @@ class TestScaleAndStart:
         given = InversionNet("relu2_1", 4, 1)
         given.scale.copy_(torch.linspace(1, 9, 128))
         start = str(save_network(tmp_path / "given.safetensors", given))
-        monkeypatch.setattr("pltutorial.likeness_training.code_scale", None)
+        monkeypatch.setattr("pltutorial.tasks.likeness.code_scale", None)
         task = likened("invert", phi, start=start, **FULL)
         for name, value in load_network(start, "cpu").state_dict().items():
             assert torch.equal(task.network.state_dict()[name], value), name

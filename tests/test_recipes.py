@@ -12,8 +12,8 @@ import pytest
 
 import pltutorial
 from pltutorial import zoo
-from pltutorial.cards import kept_settings
 from pltutorial.settings import default_of
+from pltutorial.training.cards import kept_settings
 
 FOLDER = Path(pltutorial.__file__).parent / "assets" / "recipes"
 COMMANDS = [

@@ -18,7 +18,7 @@ from pltutorial.degradations import add_noise, downscale, random_holes
 from pltutorial.losses import PerceptualLoss, gram_matrix
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
-from pltutorial.restoration_training import restoration_card
+from pltutorial.tasks.restoration import restoration_card
 from pltutorial.training import loop, train
 
 KINDS = ("upscale", "denoise", "inpaint")

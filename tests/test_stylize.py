@@ -16,7 +16,7 @@ from PIL import Image
 from test_video import film, frames_of, gif, seen, sound_of, still
 from test_zoo import CARD, shaken
 
-from pltutorial import bundled, read_image, write_image, zoo
+from pltutorial import bundled, read_image, stylize, write_image, zoo
 from pltutorial.images import open_picture, to_image
 from pltutorial.networks import FastTransformNet, save_network
 
@@ -60,7 +60,7 @@ def test_a_picture_becomes_what_the_function_computes(command, photo, tmp_path, 
     output = tmp_path / "out.png"
     code, printed, errors = command("stylize", photo, "-o", output, *options)
     assert (code, errors) == (0, "")
-    expected = zoo.stylize(read_image(photo), style, **how).cpu()
+    expected = stylize(read_image(photo), style, **how).cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
     height, width = expected.shape[-2:]
     assert printed.startswith(f"{output}: {width}x{height}, ")
@@ -105,10 +105,10 @@ def test_a_network_of_ones_own(command, photo, tmp_path):
     code, printed, _ = command("stylize", photo, "-o", output, "--model", one, "--json")
     assert code == 0
     assert json.loads(printed)["style"] == "mine"
-    expected = zoo.stylize(read_image(photo), network=zoo.load_style(one)).cpu()
+    expected = stylize(read_image(photo), network=zoo.load_style(one)).cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
     assert command("stylize", photo, "-o", output, "--model", two, "--style", "south")[0] == 0
-    expected = zoo.stylize(read_image(photo), "south", network=zoo.load_style(two)).cpu()
+    expected = stylize(read_image(photo), "south", network=zoo.load_style(two)).cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
     output.unlink()
     assert_refused(command("stylize", photo, "-o", output, "--model", two), "north, south")
@@ -225,7 +225,7 @@ def test_a_folder_becomes_a_folder(command, album, tmp_path):
     assert (code, errors) == (0, "")
     assert sorted(path.name for path in target.iterdir()) == ["a.png", "b.jpg", "c.gif", "d.mp4"]
     assert len(printed.splitlines()) == 4
-    expected = zoo.stylize(read_image(album / "a.png"), "great_wave").cpu()
+    expected = stylize(read_image(album / "a.png"), "great_wave").cpu()
     torch.testing.assert_close(read_image(target / "a.png"), expected, atol=HALF, rtol=0)
     assert len(frames_of(target / "c.gif")[0]) == 4
     assert len(seen(target / "d.mp4")[0]) == 8
@@ -345,7 +345,7 @@ def test_pipes(networks, photo):
     assert done.stdout.startswith(b"\x89PNG")
     made = to_image(open_picture(io.BytesIO(done.stdout), "made"), "made")
     network = zoo.load_style(networks / "great_wave.safetensors", "cpu")
-    expected = zoo.stylize(read_image(photo), network=network, precision="float32")
+    expected = stylize(read_image(photo), network=network, precision="float32")
     torch.testing.assert_close(made, expected, atol=1.1 / 255, rtol=0)
     done = process("stylize", photo, "-o", "-", *model, "--format", "jpg", "--json")
     assert done.returncode == 0
@@ -374,7 +374,7 @@ def test_a_picture_from_a_pipe_into_a_file(command, photo, tmp_path, monkeypatch
     output = tmp_path / "out.png"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
     assert command("stylize", "-", "-o", output, "--style", "great_wave")[0] == 0
-    expected = zoo.stylize(read_image(photo), "great_wave").cpu()
+    expected = stylize(read_image(photo), "great_wave").cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
     assert_refused(command("stylize", photo, "-o", "-", "--style", "great_wave", "--format", "pgn"), "'png'")
 

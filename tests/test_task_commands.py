@@ -266,8 +266,8 @@ def test_inputs_and_outputs_that_are_refused(task, command, whole, photo, tmp_pa
 @pytest.mark.parametrize(
     ("task", "innermost"),
     [
-        ("denoise", "pltutorial.restoration.in_tiles"),
-        ("invert", "pltutorial.inversion.invert"),
+        ("denoise", "pltutorial.apply.in_tiles"),
+        ("invert", "pltutorial.tasks.invert.reencode"),
     ],
 )
 def test_an_output_that_exists_is_replaced_only_when_the_work_is_done(

@@ -9,9 +9,9 @@ from helpers import picture, refused
 from restorers import livened
 
 from pltutorial import restoration
+from pltutorial.apply import in_tiles
 from pltutorial.degradations import random_holes
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
-from pltutorial.tiling import in_tiles
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 8), (33, 64), (40, 41)])

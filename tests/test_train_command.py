@@ -60,7 +60,7 @@ class TestCommand:
         assert rows(folder) == rows(tmp_path / "function")
 
     def test_defaults_are_those_of_the_function(self, command, monkeypatch, tmp_path):
-        with stopped_at("pltutorial.style_training.StyleTask", monkeypatch) as seen:
+        with stopped_at("pltutorial.tasks.style.StyleTask", monkeypatch) as seen:
             command("-o", tmp_path)
         assert seen == [((StyleTrainingSettings(),), {})]
 
@@ -71,7 +71,7 @@ class TestCommand:
             f"progress: false\nwidth: 24\nstart: null\noutput: {tmp_path / 'run'}\n"
         )
 
-        with stopped_at("pltutorial.style_training.StyleTask", monkeypatch) as seen:
+        with stopped_at("pltutorial.tasks.style.StyleTask", monkeypatch) as seen:
             command("--config", path, "--steps", "90", "--width", "16")
         changed = {
             "styles": ("great_wave", "poppies"),

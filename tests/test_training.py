@@ -25,7 +25,7 @@ from pltutorial.datasets import Pictures
 from pltutorial.losses import LossTerms
 from pltutorial.networks import FastTransformNet, TransformNet, load_network, save_network
 from pltutorial.settings import TrainingSettings, setting
-from pltutorial.style_training import StyleTask, style_card
+from pltutorial.tasks.style import StyleTask, style_card
 from pltutorial.training import loop, train
 from pltutorial.zoo import CARD, card_text
 

@@ -16,6 +16,7 @@ from pltutorial import (
     invert,
     read_image,
     resize,
+    stylize,
     write_image,
     zoo,
 )
@@ -119,7 +120,7 @@ def test_an_empty_zoo_says_how_to_get_a_network(tmp_path, monkeypatch):
     with refused("no trained network", "pltutorial train"):
         zoo.load_style("great_wave")
     with refused("no style was given"):
-        zoo.stylize(picture(32, 32))
+        stylize(picture(32, 32))
 
 
 # --- finding a network ------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ def test_names_that_are_not_there(folder, tmp_path):
     with refused("'great_wav'", "'great_wave'"):
         zoo.load_style("great_wav")
     with refused("'popies'", "'poppies'"):
-        zoo.stylize(picture(32, 32), {"great_wave": 0.5, "popies": 0.5})
+        stylize(picture(32, 32), {"great_wave": 0.5, "popies": 0.5})
     with refused("gone.safetensors", "does not exist"):
         zoo.load_style(tmp_path / "gone.safetensors")
     alone = shaken(FastTransformNet(width=4, blocks=1), 4)
@@ -191,77 +192,77 @@ def test_stylize_is_one_pass_through_the_network(folder):
     image = picture(33, 46)
     alone, three = zoo.load_style("great_wave"), zoo.load_style("three_styles")
     how = {"precision": "float32"}
-    close(zoo.stylize(image, "great_wave", **how), apply(alone, image, **how))
-    close(zoo.stylize(image, network=alone, **how), apply(alone, image, **how))
-    close(zoo.stylize(image, "poppies", **how), apply(three, image, three.blend("poppies"), **how))
+    close(stylize(image, "great_wave", **how), apply(alone, image, **how))
+    close(stylize(image, network=alone, **how), apply(alone, image, **how))
+    close(stylize(image, "poppies", **how), apply(three, image, three.blend("poppies"), **how))
     weights = {"great_wave": 3, "poppies": 1}
     expected = apply(three, image, three.blend(weights), **how)
-    close(zoo.stylize(image, weights, **how), expected)
-    close(zoo.stylize(image, weights, network=three, **how), expected)
-    different = zoo.stylize(image, {"great_wave": 1, "poppies": 3}, **how)
+    close(stylize(image, weights, **how), expected)
+    close(stylize(image, weights, network=three, **how), expected)
+    different = stylize(image, {"great_wave": 1, "poppies": 3}, **how)
     assert float((different - expected).abs().max()) > 0.01
 
 
 def test_strength_goes_from_the_picture_to_the_style(folder):
     image = picture(32, 48)
-    whole = zoo.stylize(image, "great_wave")
-    torch.testing.assert_close(zoo.stylize(image, "great_wave", strength=0.0), image)
-    torch.testing.assert_close(zoo.stylize(image, "great_wave", strength=0.25), 0.75 * image + 0.25 * whole)
+    whole = stylize(image, "great_wave")
+    torch.testing.assert_close(stylize(image, "great_wave", strength=0.0), image)
+    torch.testing.assert_close(stylize(image, "great_wave", strength=0.25), 0.75 * image + 0.25 * whole)
     for strength in (-0.1, 1.1, float("nan")):
         with refused(f"strength={strength}"):
-            zoo.stylize(image, "great_wave", strength=strength)
+            stylize(image, "great_wave", strength=strength)
 
 
 def test_colours_can_be_kept(folder):
     image = picture(40, 32, count=2)
-    plain = zoo.stylize(image, "great_wave")
-    kept = zoo.stylize(image, "great_wave", preserve_color="luminance")
+    plain = stylize(image, "great_wave")
+    kept = stylize(image, "great_wave", preserve_color="luminance")
     close(kept, with_colors_of(plain, image))
     assert float((luminance(kept) - luminance(plain)).abs().mean()) < 0.02  # where colours are clipped
-    matched = zoo.stylize(image, "great_wave", preserve_color="histogram")
+    matched = stylize(image, "great_wave", preserve_color="histogram")
     close(matched[1:], match_color(plain[1:], image[1:]))
     assert float((matched - image).mean((2, 3)).abs().max()) < 0.02
     with refused("'lumi'", "'luminance'"):
-        zoo.stylize(image, "great_wave", preserve_color="lumi")
+        stylize(image, "great_wave", preserve_color="lumi")
 
 
 def test_size_is_that_of_the_picture_or_the_one_given(folder):
     image = picture(30, 51)
-    assert zoo.stylize(image, "great_wave").shape == image.shape
-    assert zoo.stylize(image, "great_wave", size=34).shape == (1, 3, 20, 34)
-    assert zoo.stylize(image, "great_wave", size=(17, 19)).shape == (1, 3, 17, 19)
+    assert stylize(image, "great_wave").shape == image.shape
+    assert stylize(image, "great_wave", size=34).shape == (1, 3, 20, 34)
+    assert stylize(image, "great_wave", size=(17, 19)).shape == (1, 3, 17, 19)
 
 
 def test_what_stylize_refuses(folder, monkeypatch):
     image = picture(32, 32)
     alone, three = zoo.load_style("great_wave"), zoo.load_style("three_styles")
     with refused("255"):
-        zoo.stylize(image * 255, "great_wave")
+        stylize(image * 255, "great_wave")
     with refused("16"):
-        zoo.stylize(picture(32, 12), "great_wave")
+        stylize(picture(32, 12), "great_wave")
     with refused("no style"):
-        zoo.stylize(image)
+        stylize(image)
     with refused("great_wave", "none was chosen"):
-        zoo.stylize(image, network=three)
+        stylize(image, network=three)
     with refused("'poppies'", "leave the style out"):
-        zoo.stylize(image, "poppies", network=alone)
+        stylize(image, "poppies", network=alone)
     with refused("'popies'", "'poppies'"):
-        zoo.stylize(image, "popies", network=three)
+        stylize(image, "popies", network=three)
     with refused("at least 0"):
-        zoo.stylize(image, {"poppies": -1.0}, network=three)
+        stylize(image, {"poppies": -1.0}, network=three)
 
 
 def test_a_picture_too_large_for_the_memory_is_refused_first(folder, monkeypatch):
     network = zoo.load_style("great_wave")
-    needed = zoo.memory_needed((1, 3, 100, 200), network)
+    needed = memory_needed((1, 3, 100, 200), network)
     monkeypatch.setattr("pltutorial.memory.free", lambda device: needed // 4)
     with refused("200x100", "size="):
-        zoo.stylize(picture(100, 200), network=network)
+        stylize(picture(100, 200), network=network)
     with pytest.raises(InputError) as caught:
-        zoo.stylize(picture(100, 200), network=network)
+        stylize(picture(100, 200), network=network)
     size = int(str(caught.value).rpartition("size=")[2])
     assert 70 < size < 100
-    assert zoo.stylize(picture(100, 200), network=network, size=size).shape[-1] == size  # the advice is good
+    assert stylize(picture(100, 200), network=network, size=size).shape[-1] == size  # the advice is good
 
 
 def test_running_out_of_memory_is_one_sentence(folder, monkeypatch):
@@ -270,7 +271,7 @@ def test_running_out_of_memory_is_one_sentence(folder, monkeypatch):
 
     monkeypatch.setattr("pltutorial.networks.apply", full)
     with refused("48x32", "size="):
-        zoo.stylize(picture(32, 48), "great_wave")
+        stylize(picture(32, 48), "great_wave")
 
 
 # --- what ships -------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def test_everything_shipped_is_whole_and_has_a_full_card():
         assert all(len(point) == 4 for point in card["curve"]), name
         network = zoo.load_style(name)
         for style in network.style_names or (None,):
-            output = zoo.stylize(image, style, network=network)
+            output = stylize(image, style, network=network)
             assert output.shape == image.shape
             assert float(output.std()) > 0.05, (name, style)
             assert float((output - image).abs().mean()) > 0.02, (name, style)

@@ -266,6 +266,6 @@ def phi():
 @pytest.fixture
 def task(phi):
     """Makes a task that shares the loss network."""
-    from pltutorial.style_training import StyleTask
+    from pltutorial.tasks.style import StyleTask
 
     return lambda **changes: StyleTask(tiny(**changes), network=phi)

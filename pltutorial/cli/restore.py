@@ -125,6 +125,6 @@ def _load(
 
 
 def _loss(task: str, loss: str | None) -> str:
-    from ..zoo import TASKS
+    from ..tasks import find
 
-    return loss or TASKS[task][1][1]
+    return loss or find(task).losses[-1]

@@ -62,8 +62,9 @@ def stylize(
     progress: Annotated[bool, typer.Option(help="Show a progress bar for GIFs and videos.")] = True,
 ) -> None:
     """Give pictures a style that a network has learned, in one pass (Johnson et al. 2016)."""
+    from ..tasks.style import check_options
+    from ..tasks.style import stylize as paint
     from ..video import temporal_smoothing as check_smoothing
-    from ..zoo import check_options
 
     check_options(strength, preserve_color)
     check_smoothing(temporal_smoothing)
@@ -75,10 +76,9 @@ def stylize(
     jobs = _jobs(source, output, job.ending) if folder else [checked(source, output)]
 
     network, chosen = _network(style, styles, job.model, job.device)
-    from .. import zoo
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        return zoo.stylize(
+        return paint(
             image,
             chosen,
             network=network,

@@ -1,8 +1,10 @@
 """The network is the parameter: the networks of all tasks, how they are run, and the files that keep them."""
 
+from .codes import encode as encode
+from .codes import keep_strongest as keep_strongest
 from .files import FORMAT as FORMAT
-from .files import KINDS as KINDS
 from .files import VERSION as VERSION
+from .files import architecture as architecture
 from .files import blend_networks as blend_networks
 from .files import build as build
 from .files import load_network as load_network
@@ -15,6 +17,7 @@ from .generators import Discriminator as Discriminator
 from .generators import InversionNet as InversionNet
 from .generators import code_shape as code_shape
 from .inference import apply as apply
+from .kinds import network_kind as network_kind
 from .residual import DenoisingNet as DenoisingNet
 from .residual import InpaintingNet as InpaintingNet
 from .residual import SubPixelNet as SubPixelNet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,29 +13,15 @@ from torch import nn
 from ..device import best_device
 from ..errors import InputError, nearest
 from ..files import write_whole
+from .kinds import known_kinds, maker_of
 
 FORMAT, VERSION = "pltutorial-network", "1"
-KINDS = {
-    "transform": "transform.TransformNet",
-    "fast": "transform.FastTransformNet",
-    "super_resolution": "residual.SuperResolutionNet",
-    "sub_pixel": "residual.SubPixelNet",
-    "denoising": "residual.DenoisingNet",
-    "inpainting": "residual.InpaintingNet",
-    "inversion": "generators.InversionNet",
-    "autoencoder": "generators.ConvAutoencoder",
-    "vae": "generators.VAE",
-    "colorization": "generators.ColorizationNet",
-    "discriminator": "generators.Discriminator",
-}
-"""Where the class of each kind of network is; a class has ``kind``, ``smallest``, ``config`` and ``card``."""
 
 
 def build(config: Mapping) -> nn.Module:
     """A network from its ``config``, with fresh weights."""
     arguments = dict(config)
-    module, name = KINDS[arguments.pop("kind")].split(".")
-    return getattr(importlib.import_module(f".{module}", __package__), name)(**arguments)
+    return maker_of(arguments.pop("kind"))(**arguments)
 
 
 def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
@@ -171,12 +156,17 @@ def read_header(path: str | Path) -> tuple[dict, dict]:
         config, card = json.loads(facts["config"]), json.loads(facts.get("card", "{}"))
     except (KeyError, ValueError):
         raise InputError(_not_a_network(path, "its facts are damaged")) from None
-    if config.get("kind") not in KINDS:
-        raise InputError(
-            f"the network {str(path)!r} is of kind {config.get('kind')!r}; {nearest(str(config.get('kind')), KINDS)}"
-        )
+    kind = str(config.get("kind"))
+    if maker_of(kind) is None:
+        near = nearest(kind, known_kinds())
+        raise InputError(f"the network {str(path)!r} is of kind {config.get('kind')!r}; {near}")
     return config, card
 
 
 def _not_a_network(path: Path, why: str) -> str:
     return f"the network {str(path)!r} cannot be read ({why}); give a .safetensors file that `pltutorial train` wrote"
+
+
+def architecture(config: Mapping, but: tuple[str, ...] = ()) -> str:
+    """A network's architecture in words, some of them left out."""
+    return " ".join(f"{name}={value}" for name, value in config.items() if name not in but)

@@ -16,6 +16,7 @@ from ..color import brightness_of, from_chroma
 from ..errors import InputError, nearest
 from ..vgg import RELU_LAYERS
 from ._kernels import upsampled_conv
+from .kinds import network_kind
 
 SLOPE = 0.3  # of the leaky ReLUs, as in both papers of Dosovitskiy and Brox
 NORMS = ("none", "batch")
@@ -81,6 +82,7 @@ def _picture(x: torch.Tensor) -> torch.Tensor:
     return (x.float().tanh() + 1) / 2
 
 
+@network_kind
 class InversionNet(nn.Module):
     """Generator that draws the picture of a code: an up-convolutional network, for codes of any height and width.
 
@@ -140,6 +142,17 @@ class InversionNet(nn.Module):
         self.up = _upwards(widths, norm)
         self.to(memory_format=torch.channels_last)
 
+    fold = property(lambda self: self.stride)
+    tile_share = 1  # VGG-16 computes at full size
+
+    @property
+    def reach(self) -> int:
+        """How many pixels of a picture, to each side, decide one pixel that is drawn of its code.
+
+        Ten positions of a code are more than VGG-16 sees, and each block sees one further.
+        """
+        return (10 + self.config["blocks"]) * self.stride
+
     def forward(self, code: torch.Tensor) -> torch.Tensor:
         """Draw the pictures of a batch of codes.
 
@@ -164,6 +177,7 @@ class InversionNet(nn.Module):
         return _picture(self.up(x))
 
 
+@network_kind
 class ConvAutoencoder(nn.Module):
     """Convolutional autoencoder: a picture through a narrow code and back, for pictures of any size.
 
@@ -204,6 +218,10 @@ class ConvAutoencoder(nn.Module):
         self.generator = InversionNet("code", width, blocks, norm=norm, channels=channels, stride=8)
         self.to(memory_format=torch.channels_last)
 
+    fold = property(lambda self: self.stride)
+    reach = property(lambda self: self.generator.reach)
+    tile_share = 1
+
     def encode(self, image: torch.Tensor) -> torch.Tensor:
         """The code (N, channels, ceil(H / 8), ceil(W / 8)) of pictures (N, 3, H, W) in [0, 1]."""
         height, width = image.shape[-2:]
@@ -226,6 +244,7 @@ def _downwards(widths: Sequence[int], norm: str, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, 3, padding=1))
 
 
+@network_kind
 class VAE(nn.Module):
     """Variational autoencoder for pictures of one size: q(z | x) is a Gaussian of ``latent`` independent numbers.
 
@@ -349,6 +368,7 @@ class VAE(nn.Module):
             return self.decode(z)
 
 
+@network_kind
 class ColorizationNet(nn.Module):
     """Colours for a grey picture: two numbers of chrominance for each pixel; the brightness stays as it is.
 
@@ -366,6 +386,17 @@ class ColorizationNet(nn.Module):
 
     kind = "colorization"
     smallest = 8
+    fold = 8
+    tile_share = 1
+
+    @property
+    def reach(self) -> int:
+        """How many pixels of the input, to each side, decide one pixel of the output.
+
+        Three layers of stride 2 and the way back see four positions of 8x8 pixels, and
+        each block one further.
+        """
+        return self.fold * (4 + self.config["blocks"])
 
     def __init__(self, width: int = 32, blocks: int = 4) -> None:
         super().__init__()
@@ -413,6 +444,7 @@ class ColorizationNet(nn.Module):
         return from_chroma(brightness, chroma)
 
 
+@network_kind
 class Discriminator(nn.Module):
     """Says for each square of a picture whether it was photographed or made, knowing the code it was made from.
 

@@ -14,9 +14,11 @@ from torch import nn
 
 from ..degradations import check_factor
 from ..errors import InputError
+from .kinds import network_kind
 from .transform import UPSAMPLINGS, ConvLayer, ResidualBlock, check_choice
 
 
+@network_kind
 class SuperResolutionNet(nn.Module):
     """Super-resolution as in Johnson et al. (2016): residual blocks at low resolution, then log2(factor) upsamplings.
 
@@ -146,6 +148,7 @@ class _ResidualNet(nn.Module):
         return self.fold * (sum(m.dilation[0] for m in convolutions) + 1)
 
 
+@network_kind
 class SubPixelNet(_ResidualNet):
     """Super-resolution with today's means: it learns only what bicubic interpolation lacks.
 
@@ -185,6 +188,7 @@ class SubPixelNet(_ResidualNet):
         return large + self._residual(image - 0.5)
 
 
+@network_kind
 class DenoisingNet(_ResidualNet):
     """Denoising, blind in the strength of the noise: it learns the noise and takes it away (Zhang et al. 2017).
 
@@ -193,6 +197,7 @@ class DenoisingNet(_ResidualNet):
     Args:
         width: channels of the blocks.
         blocks: residual blocks.
+        kind: what its files call it; another task may have the same network under a kind of its own.
 
     Raises:
         InputError: numbers below 1.
@@ -203,7 +208,8 @@ class DenoisingNet(_ResidualNet):
     kind = "denoising"
     factor = 1
 
-    def __init__(self, width: int = 48, blocks: int = 6) -> None:
+    def __init__(self, width: int = 48, blocks: int = 6, *, kind: str = "denoising") -> None:
+        self.kind = kind
         super().__init__(3, 2, 2, width, blocks)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -218,6 +224,7 @@ class DenoisingNet(_ResidualNet):
         return image.float() + self._residual(image - 0.5)
 
 
+@network_kind
 class InpaintingNet(_ResidualNet):
     """Inpainting: what is missing is drawn from what is around it; what is there stays as it is.
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError, nearest
 from ._kernels import EPSILON, instance_norm, stack, stacked_conv, upsampled_conv
+from .kinds import network_kind
 
 NORMS, UPSAMPLINGS = ("instance", "batch"), ("resize", "transposed")
 SMALLEST = 16  # pixels along a side: two reflections by stride-2 layers and the 9x9 kernel must find room
@@ -107,6 +108,7 @@ def _reflect(x: torch.Tensor, by: int) -> torch.Tensor:
     return F.pad(x, (by, by, by, by), mode="reflect")
 
 
+@network_kind
 class TransformNet(nn.Module):
     """Image transformation network f_W: one forward pass does what an optimisation does in hundreds of steps.
 
@@ -277,6 +279,7 @@ class TransformNet(nn.Module):
         return style
 
 
+@network_kind
 class FastTransformNet(TransformNet):
     """The fast variant of :class:`TransformNet`: half the width, and no 9x9 kernels at full size.
 

@@ -12,6 +12,18 @@ from torch import nn
 
 from ..color import LUMA, from_chroma
 from ..errors import InputError
+from ..networks import (
+    VAE,
+    ColorizationNet,
+    ConvAutoencoder,
+    DenoisingNet,
+    Discriminator,
+    InpaintingNet,
+    InversionNet,
+    SubPixelNet,
+    SuperResolutionNet,
+    TransformNet,
+)
 from ..networks._kernels import EPSILON
 from ..networks.generators import SLOPE
 from .graph import WORTH, Graph, refolded, values_of
@@ -187,7 +199,7 @@ def _leaky(graph: Graph, x: str) -> str:
 
 
 def _drawn(graph: Graph, layer: nn.Module, x: str) -> str:
-    """``likeness_networks._Conv``."""
+    """``generators._Conv``."""
     conv = layer.conv
     weight, bias = graph.weight(values_of(conv.weight)), values_of(conv.bias)
     if layer.norm is not None:
@@ -270,17 +282,16 @@ def _colorization(graph: Graph, network: nn.Module) -> str:
 
 # --- what a network is written by -----------------------------------------------------------------------------
 
-_WRITERS: dict[str, Callable[[Graph, nn.Module], str]] = {
-    "transform": _transform,
-    "fast": _transform,
-    "super_resolution": _super_resolution,
-    "sub_pixel": _sub_pixel,
-    "denoising": _denoising,
-    "inpainting": _inpainting,
-    "inversion": _inversion,
-    "autoencoder": _autoencoder,
-    "vae": _vae,
-    "colorization": _colorization,
+_WRITERS: dict[type[nn.Module], Callable[[Graph, nn.Module], str]] = {
+    TransformNet: _transform,  # and the fast one, which is a kind of it
+    SuperResolutionNet: _super_resolution,
+    SubPixelNet: _sub_pixel,
+    DenoisingNet: _denoising,
+    InpaintingNet: _inpainting,
+    InversionNet: _inversion,
+    ConvAutoencoder: _autoencoder,
+    VAE: _vae,
+    ColorizationNet: _colorization,
 }
 
 
@@ -290,13 +301,11 @@ def written(network: nn.Module, storage: str, facts: dict[str, str]) -> onnx.Mod
     Raises:
         InputError: a network that makes no pictures, or weights that the storage cannot hold.
     """
-    writer = _WRITERS.get(getattr(network, "kind", None))
+    writers = (_WRITERS.get(kind) for kind in type(network).mro())
+    writer = next((one for one in writers if one is not None), None)
     if writer is None:
-        what = (
-            "a discriminator"
-            if getattr(network, "kind", "") == "discriminator"
-            else f"a {type(network).__name__}"
-        )
+        judges = isinstance(network, Discriminator)
+        what = "a discriminator" if judges else f"a {type(network).__name__}"
         raise InputError(
             f"{what} was given, which cannot be exported; give a network that makes pictures, of those that "
             "`pltutorial models` lists or `pltutorial train` wrote"

@@ -1,113 +1,78 @@
-"""What networks for restoration do to pictures of any size: enlarge, denoise and inpaint them."""
+"""Inpainting: what is taken away are whole parts; free-form holes are cut."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy
-import torch
-from PIL import Image
-from torch import nn
+from ..deferred import deferred_imports
+from ..errors import InputError
+from ..register import Option, TaskSpec, register
+from ..settings import setting
+from .restoration import (
+    RestorationTask,
+    RestorationTrainingSettings,
+    restoration_card,
+    restoring,
+)
 
-from . import memory
-from .device import best_precision, is_out_of_memory
-from .errors import InputError
-from .images import check_image, open_file, to_image
-from .memory import keep_freed_memory
-from .networks import blend_networks as blend_networks
-from .tiling import in_tiles
-from .zoo import check_network, load_restorer
+with deferred_imports():
+    import numpy
+    import torch
+    from torch import nn
 
-TILE = 512  # side of a tile where the network computes: some 0.5 GB for the networks that ship
-NEAR, BETWEEN = (
-    0.25,
-    0.05,
-)  # of a mask in a file: how far from black or white, and the share that may be farther
+    from ..apply import through
+    from ..degradations import random_holes
+    from ..images import check_image, open_file, to_image
+    from ..networks import InpaintingNet
+    from ..seeds import seed_of
+    from ..zoo import check_network, load_restorer
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-def upscale(
-    image: torch.Tensor,
-    factor: int | None = None,
-    loss: str | float = "feature",
-    *,
-    network: nn.Module | None = None,
-    match_histogram: bool = False,
-    precision: str = "auto",
-    device: str | torch.device | None = None,
-    tile: int | None = None,
-) -> torch.Tensor:
-    """Enlarge pictures with a network that has learned how small pictures become large ones.
-
-    Johnson et al. (2016), section 4.2. Large pictures go through in tiles that overlap, so the memory for the
-    network's features is bounded and no seam shows.
-
-    Args:
-        image: (N, 3, H, W) in [0, 1], of any size.
-        factor: how much larger each side becomes, 4 or 8; 4 if left out, or that of the ``network``.
-        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"feature"`` for likeness, or a number
-            between 0 (pixel) and 1 (feature) that mixes both networks' weights (:func:`blend_networks`).
-        network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
-        match_histogram: give the output the histogram of its input, as the paper does to its own results.
-        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        device: where to load the network; None takes the best there is.
-        tile: side of the tiles in pixels of the input; None takes one that needs some 0.5 GB.
-
-    Returns:
-        (N, 3, factor H, factor W), float32, in [0, 1], on the device of ``image``.
-
-    Raises:
-        InputError: no image, another factor or loss, a network for something else, or a result that does not fit
-            into memory.
-
-    Taught in chapter 6.
-    """
-    check_image(image, "the picture", slack=0.5)
-    if network is None:
-        network = load_restorer("upscale", loss, factor=4 if factor is None else factor, device=device)
-    check_network(network, "upscale")
-    if factor not in (None, network.factor):
-        raise InputError(
-            f"the factor {factor} was given for a network that enlarges by {network.factor}; leave the factor out, "
-            "or give another network"
-        )
-    check_image(image, "the picture", slack=0.5, smallest=network.smallest)
-    large = _through(network, (image.clamp(0, 1),), precision, tile)
-    return with_histogram_of(large, image) if match_histogram else large
+LIMITS = (
+    "holes up to two fifths of the picture, narrower than about 60 pixels; it continues "
+    "textures and edges, and knows no objects"
+)
+NEAR = 0.25  # how far from black or white a mask in a file may be
+BETWEEN = 0.05  # the share of it that may be farther
 
 
-def denoise(
-    image: torch.Tensor,
-    loss: str | float = "combined",
-    *,
-    network: nn.Module | None = None,
-    precision: str = "auto",
-    device: str | torch.device | None = None,
-    tile: int | None = None,
-) -> torch.Tensor:
-    """Take Gaussian noise of unknown strength out of pictures.
-
-    Args:
-        image: (N, 3, H, W), of any size; noise may reach out of [0, 1].
-        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"combined"`` (pixel, feature and style)
-            for likeness, or a number between 0 (pixel) and 1 (combined) that mixes both networks' weights.
-        network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
-        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        device: where to load the network; None takes the best there is.
-        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
-
-    Returns:
-        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
-
-    Raises:
-        InputError: no image, an unknown loss, a network for something else, or a picture that does not fit into memory.
+@dataclass(frozen=True)
+class InpaintingSettings(RestorationTrainingSettings):
+    """Training of inpainting: each crop has holes of its own.
 
     Taught in chapter 7.
     """
-    check_image(image, "the noisy picture", slack=2)
-    network = load_restorer("denoise", loss, device=device) if network is None else network
-    check_network(network, "denoise")
-    return _through(network, (image,), precision, tile)
+
+    blocks: int = setting(6, "Residual blocks.", least=1)
+    holes: float = setting(
+        0.4, "The largest share of a crop that is missing.", above=0, most=0.9
+    )
+
+
+class InpaintingTask(RestorationTask):
+    """Inpainting: free-form holes, of at most ``settings.holes`` of each crop.
+
+    Args and errors are those of :class:`RestorationTask`.
+
+    Taught in chapter 7.
+    """
+
+    settings: InpaintingSettings
+
+    def _fresh(self) -> nn.Module:
+        return InpaintingNet(self.settings.width, self.settings.blocks)
+
+    def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
+        """The crops and their masks, (N, 3, H, W) and (N, 1, H, W)."""
+        count, _, height, width = images.shape
+        seeds = [seed_of(self.settings.seed, first + number) for number in range(count)]
+        masks = random_holes(count, height, width, self.settings.holes, seeds)
+        return images, masks.to(images.device, non_blocking=True)
 
 
 def inpaint(
@@ -152,54 +117,12 @@ def inpaint(
     def work(part: torch.Tensor, holes: torch.Tensor) -> torch.Tensor:
         return network(part, holes, mean) if holes.any() else part
 
-    return _through(network, (image, mask), precision, tile, work)
+    return through(
+        network, (image, mask), precision=precision, tile=tile, work=work
+    )
 
 
-def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """The image with each channel's values changed, by one rising curve, so that its histogram is the reference's.
-
-    Histograms are of 256 values; between them the curve is straight.
-
-    Args:
-        image: (N, 3, H, W) in [0, 1].
-        reference: (N, 3, H', W') in [0, 1], of any size.
-
-    Returns:
-        (N, 3, H, W), float32, in [0, 1].
-
-    Raises:
-        InputError: no images, or not as many of the one as of the other.
-
-    Source: Johnson et al. (2016), section 4.2: "we post-process our results by matching histograms".
-
-    Taught in chapter 6.
-    """
-    check_image(image, "the picture", slack=0.5)
-    check_image(reference, "the reference", slack=0.5)
-    if len(image) != len(reference):
-        raise InputError(
-            f"{len(reference)} references were given for {len(image)} pictures; give one for each"
-        )
-    output = torch.empty_like(image, dtype=torch.float32)
-    for number in range(len(image)):
-        for channel in range(3):
-            own, wanted = (_shares_below(given[number, channel]) for given in (image, reference))
-            present = numpy.flatnonzero(numpy.diff(wanted, prepend=0))
-            curve = numpy.interp(own, wanted[present], present / 255).astype(numpy.float32)
-            levels = image[number, channel].float().clamp(0, 1) * 255
-            below = levels.long().clamp_(max=254)
-            table = torch.from_numpy(curve).to(image.device)
-            output[number, channel] = torch.lerp(table[below], table[below + 1], levels - below)
-    return output
-
-
-def _shares_below(values: torch.Tensor) -> numpy.ndarray:
-    """For each of 256 values the share of pixels that are not above it."""
-    counts = torch.bincount(values.float().mul(255).round().clamp(0, 255).long().flatten(), minlength=256)
-    return counts.cumsum(0).cpu().numpy() / values.numel()
-
-
-# --- masks in files ---------------------------------------------------------------------------------------
+# --- masks in files -----------------------------------------------------------------------
 
 
 def read_mask(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> torch.Tensor:
@@ -281,53 +204,45 @@ def _check_mask(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return mask.expand(count, -1, -1, -1)
 
 
-# --- the network ------------------------------------------------------------------------------------------
-
-
-def _through(
-    network: nn.Module,
-    images: tuple[torch.Tensor, ...],
-    precision: str,
-    tile: int | None,
-    work: Callable[..., torch.Tensor] | None = None,
-) -> torch.Tensor:
-    """The network's output for pictures (and masks), clamped to [0, 1], in tiles and without gradients."""
-    place, device = images[0].device, next(network.parameters()).device
-    dtype = best_precision(device, precision)
-    work = network if work is None else work
-    count, _, height, width = images[0].shape
-    large = f"{width * network.factor}x{height * network.factor}"
-    _check_memory(3 * count * height * width * network.factor**2 * 4, place, large)
-    if device.type == "cpu":
-        keep_freed_memory()
-
-    @torch.inference_mode()
-    def one(*parts: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return work(*(part.to(device) for part in parts)).float().clamp(0, 1).to(place)
-
-    was_training = network.training
-    network.eval()  # batch normalisation would look at the tile instead of what it has learned
-    try:
-        return in_tiles(
-            one,
-            images,
-            reach=network.reach,
-            tile=TILE * network.fold if tile is None else tile,
-            fold=network.fold,
-            factor=network.factor,
-        )
-    except (MemoryError, RuntimeError) as problem:
-        if not is_out_of_memory(problem):
-            raise
+def _with_mask(picture, source, max_pixels: int, options: dict) -> dict:
+    """The command's options with the mask itself: of its file, or PHOTO's transparent pixels."""
+    mask = options["mask"]
+    if mask is not None:
+        return options | {"mask": read_mask(mask, max_pixels=max_pixels)}
+    if (holes := transparency(picture)) is None:
         raise InputError(
-            f"memory ran out on the way to {large} pixels; give tile={TILE // 2} or less, or a smaller picture"
-        ) from problem
-    finally:
-        network.train(was_training)
+            f"{str(source)!r} has no transparent pixels and no mask was given; give MASK, "
+            "a picture of the same size that is white where something is missing"
+        )
+    return options | {"mask": holes}
 
 
-def _check_memory(needed: int, device: torch.device, large: str) -> None:
-    if needed > (room := memory.free(device)):
-        what = f"the {needed / 1e9:.1f} GB of a result of {large} pixels"
-        raise InputError(memory.does_not_fit(what, "shrink the picture", room))
+register(
+    TaskSpec(
+        name="inpaint",
+        train_help="Teach a network to fill the holes of pictures.",
+        settings=InpaintingSettings,
+        training=InpaintingTask,
+        card=restoration_card,
+        networks={"inpainting": InpaintingNet},
+        limits=LIMITS,
+        usage="inpaint PHOTO MASK",
+        command=restoring(
+            "inpaint",
+            "Fill the holes of a picture; what is there stays as it is.",
+            inpaint,
+            (
+                Option(
+                    "mask",
+                    Path,
+                    "A picture of the same size, white where PHOTO is missing and black "
+                    "elsewhere; left out, PHOTO's own transparent pixels are missing.",
+                    argument=True,
+                ),
+            ),
+            read=_with_mask,
+        ),
+        function=inpaint,
+        losses=("pixel", "combined"),
+    )
+)

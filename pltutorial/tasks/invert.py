@@ -1,59 +1,76 @@
-"""What is in a code: pictures drawn from it by a trained network, round after round, or from a part of it alone."""
+"""Inversion: the picture back from a code of VGG-16, round after round, or from a part of the code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import nn
+from ..deferred import deferred_imports
+from ..errors import InputError
+from ..register import Command, Option, TaskSpec, register
+from ..settings import setting
+from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
-from .device import best_precision
-from .errors import InputError, nearest
-from .images import check_image
-from .networks import ConvAutoencoder, InversionNet, code_shape
-from .vgg import Encoder, LossNetwork
+with deferred_imports():
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
 
-PLACES = ("position", "code")
+    from ..apply import through
+    from ..images import check_image, resize
+    from ..losses import LossTerms
+    from ..networks import ConvAutoencoder, InversionNet, code_shape, encode
+    from ..vgg import Encoder, LossNetwork
+    from ..zoo import load_inverter
+
+LIMITS = (
+    "draws what the code has lost as it was in the training pictures; letters, faces and "
+    "straight lines suffer first"
+)
 
 
-def encode(
-    image: torch.Tensor,
-    layer: str,
-    network: LossNetwork | Encoder,
-    more: Sequence[str] | None = None,
-):
-    """The code of pictures at a layer of VGG-16, or of another encoder.
-
-    Args:
-        image: (N, 3, H, W) in [0, 1].
-        layer: such as ``"relu4_3"``, or ``"pool4"``, the 2x2 maxima of the last layer of stage 4.
-        network: a :class:`LossNetwork`, or an :class:`Encoder` with its own names of layers.
-        more: further layers; their features come from the same pass.
-
-    Returns:
-        (N, C, h, w), in the precision computed in; with ``more`` also ``{layer: (N, C', h', w')}``.
-
-    Raises:
-        InputError: an unknown layer, or a picture smaller than it needs.
+@dataclass(frozen=True)
+class InversionSettings(LikenessTrainingSettings):
+    """Training of a network that inverts a layer of VGG-16 (Dosovitskiy and Brox 2016, both papers).
 
     Taught in chapter 8.
     """
-    tap = layer
-    if isinstance(network, LossNetwork):
-        code_shape(layer)
-        stage = layer[4]
-        tap = layer if layer.startswith("relu") else f"relu{stage}_{2 if stage in '12' else 3}"
-    features = network(image, tuple(dict.fromkeys((tap, *(more or ())))))
-    code = features[tap]
-    if tap != layer:
-        if min(code.shape[-2:]) < 2:
+
+    layer: str = setting(
+        "relu4_3", "The code that is inverted, such as relu4_3 or pool5."
+    )
+    blocks: int = setting(2, "3x3 convolutions at the code's resolution.")
+
+
+class InversionTask(LikenessTask):
+    """The picture back from a code of VGG-16: squared error alone (the first paper) or DeePSiM (the second).
+
+    Args and errors are those of :class:`LikenessTask`.
+
+    Taught in chapter 8.
+    """
+
+    settings: InversionSettings
+
+    @property
+    def code_layer(self) -> str:
+        """The layer of VGG-16 that is inverted."""
+        return self.settings.layer
+
+    def _fresh(self) -> nn.Module:
+        settings = self.settings
+        stride = code_shape(settings.layer)[1]
+        if settings.size % stride:
             raise InputError(
-                f"the picture has {image.shape[-1]}x{image.shape[-2]} pixels, but {layer} needs at least "
-                f"{code_shape(layer)[1]} along each side; use a larger picture or a shallower layer"
+                f"crops of {settings.size} pixels do not end where {settings.layer} does; give a multiple of {stride}"
             )
-        code = F.max_pool2d(code, 2) if network.pooling == "max" else F.avg_pool2d(code, 2)
-    return code if more is None else (code, {name: features[name] for name in more})
+        return InversionNet(settings.layer, settings.width, settings.blocks, norm=settings.norm)
+
+    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
+        """The generator's terms for a batch (N, 3, H, W)."""
+        code, wanted = self._seen(images)
+        told = None if self.adversary is None else code.float() / self.network.scale.view(1, -1, 1, 1)
+        return self._terms(network(code), images, told, wanted)
 
 
 def invert(
@@ -65,6 +82,7 @@ def invert(
     encoder: LossNetwork | Encoder | None = None,
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     precision: str = "auto",
+    tile: int | None = None,
 ) -> torch.Tensor:
     """What a trained network draws of the code of a picture: one pass to the code, one pass back.
 
@@ -79,6 +97,8 @@ def invert(
         change: is given the code (N, C, h, w) and returns what is to be drawn in its place, see
             :func:`keep_strongest`.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB. With ``change``, which may look at a
+            code as a whole, the picture goes through as one.
 
     Returns:
         (N, 3, H, W), float32, in [0, 1], on the network's device.
@@ -99,6 +119,7 @@ def invert(
         encoder=encoder,
         change=change,
         precision=precision,
+        tile=tile,
     )[0]
 
 
@@ -112,6 +133,7 @@ def reencode(
     encoder: LossNetwork | Encoder | None = None,
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     precision: str = "auto",
+    tile: int | None = None,
 ) -> list[torch.Tensor]:
     """Iterative re-encoding: picture, code, picture, code, ... Each round starts from what the round before has drawn.
 
@@ -120,7 +142,7 @@ def reencode(
     Args:
         image: see :func:`invert`.
         rounds: how often, at least 1.
-        network, layer, loss, encoder, change, precision: see :func:`invert`.
+        network, layer, loss, encoder, change, precision, tile: see :func:`invert`.
 
     Returns:
         the pictures of all rounds, the first one being that of :func:`invert`.
@@ -136,15 +158,12 @@ def reencode(
     if rounds < 1:
         raise InputError(f"rounds={rounds} was given; give at least 1")
     if network is None:
-        from .zoo import load_inverter
-
         network = load_inverter(layer, loss)
     if not isinstance(network, InversionNet | ConvAutoencoder):
         raise InputError(
             f"a {type(network).__name__} was given to draw pictures of codes; give an InversionNet or a ConvAutoencoder"
         )
     device = next(network.parameters()).device
-    dtype = best_precision(device, precision)
     own = isinstance(network, ConvAutoencoder)
     if not own and encoder is None and "channels" in network.config:
         raise InputError(
@@ -153,49 +172,98 @@ def reencode(
     if not own and encoder is None:
         encoder = LossNetwork(device=device, precision=precision)
     drawer = network.generator if own else network
+
+    def redrawn(part: torch.Tensor) -> torch.Tensor:
+        height, width = part.shape[-2:]
+        by = (0, -width % drawer.stride, 0, -height % drawer.stride)
+        whole = F.pad(part, by, mode="replicate") if any(by) else part
+        code = network.encode(whole) if own else encode(whole, network.layer, encoder)
+        code = code if change is None else change(code)
+        return drawer(code)[..., :height, :width]
+
+    tile = max(image.shape[-2:]) if change is not None else tile
     images, image = [], image.to(device)
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        for _ in range(rounds):
-            height, width = image.shape[-2:]
-            by = (0, -width % drawer.stride, 0, -height % drawer.stride)
-            whole = F.pad(image, by, mode="replicate") if any(by) else image
-            code = network.encode(whole) if own else encode(whole, network.layer, encoder)
-            code = code if change is None else change(code)
-            image = drawer(code)[..., :height, :width].float().clamp(0, 1)
-            images.append(image)
-    return [image.clone() for image in images]  # outside of inference mode they are plain tensors
+    for _ in range(rounds):
+        image = through(network, (image,), precision=precision, tile=tile, work=redrawn)
+        images.append(image)
+    return images
 
 
-def keep_strongest(
-    code: torch.Tensor, count: int, *, of: str = "position", complement: bool = False
-) -> torch.Tensor:
-    """A code with its largest activations alone, all others 0; or with all but these.
-
-    Args:
-        code: (N, C, h, w).
-        count: how many are kept.
-        of: ``"position"``: so many channels at each position; ``"code"``: so many activations of the whole code.
-        complement: keep the others instead.
-
-    Returns:
-        (N, C, h, w).
-
-    Raises:
-        InputError: no code, or a count that is none of 0 ... the activations there are.
-
-    The paper keeps the top five activations of a layer without positions; these are two answers for one that has them.
-    Source: Dosovitskiy and Brox (2016), Inverting Visual Representations with Convolutional Networks, section 5.
-
-    Taught in chapter 8.
-    """
-    if of not in PLACES:
-        raise InputError(f"there is no {of!r} to choose from; {nearest(str(of), PLACES)}")
-    if code.ndim != 4:
-        raise InputError(f"a code of shape {tuple(code.shape)} was given; give (N, C, h, w)")
-    rows = code.flatten(1) if of == "code" else code
-    if not 0 <= count <= rows.shape[1]:
+def _load(*, layer=None, loss=None, model=None, device=None, **options) -> nn.Module:
+    network = load_inverter(
+        layer or "relu4_3", loss or "deepsim", device, model=model
+    )
+    if network.kind == "inversion" and "channels" in network.config:
         raise InputError(
-            f"count={count} was given; give a number from 0 to {rows.shape[1]}, the activations there are"
+            f"the network {str(model)!r} draws codes of {network.layer!r} of another "
+            "encoder than VGG-16; call pltutorial.invert in Python with that encoder, or "
+            "give one that `pltutorial train invert` wrote"
         )
-    kept = torch.zeros_like(rows, dtype=torch.bool).scatter(1, rows.topk(count, dim=1).indices, True)
-    return torch.where(kept ^ complement, rows, 0).view_as(code)
+    return network
+
+
+def _run(network, image, *, precision, rounds=1, size=None, **options) -> torch.Tensor:
+    image = image if size is None else resize(image, size)
+    return reencode(image, rounds or 1, network, precision=precision)[-1]
+
+
+def _size(network, image, *, size=None, **options) -> tuple[int, int]:
+    width, height = image.shape[-1], image.shape[-2]
+    if size is None:
+        return width, height
+    longer = max(width, height)
+    return max(1, round(width * size / longer)), max(1, round(height * size / longer))
+
+
+def _facts(network, *, rounds=1, **options) -> dict:
+    layer = {} if network.kind == "autoencoder" else {"layer": network.layer}
+    return {**layer, "rounds": rounds or 1}
+
+
+register(
+    TaskSpec(
+        name="invert",
+        train_help="Teach a network to draw the picture of a code of VGG-16 "
+        "(Dosovitskiy and Brox 2016).",
+        settings=InversionSettings,
+        training=InversionTask,
+        card=likeness_card,
+        networks={"inversion": InversionNet},
+        limits=LIMITS,
+        usage="invert PHOTO",
+        command=Command(
+            name="invert",
+            help="Draw what a code of VGG-16 still holds of a picture "
+            "(Dosovitskiy and Brox 2016).",
+            load=_load,
+            run=_run,
+            options=(
+                Option(
+                    "layer",
+                    str,
+                    "The code of VGG-16 that is inverted: relu4_3 (the default) or relu3_3.",
+                ),
+                Option(
+                    "rounds",
+                    int,
+                    "Re-encode: draw, take the code of what was drawn, draw again.",
+                    default=1,
+                    least=1,
+                ),
+                Option(
+                    "size", int, "Longer side in pixels that PHOTO is resized to first."
+                ),
+            ),
+            loss_help="deepsim (all three terms; the default) or image (squared error of "
+            "pixels).",
+            default_loss="deepsim",
+            excludes_model=("layer",),
+            size=_size,
+            advice="give a smaller --size",
+            facts=_facts,
+        ),
+        function=invert,
+        losses=("image", "deepsim"),
+        folder="likeness",
+    )
+)

@@ -1,42 +1,112 @@
-"""Inversion, autoencoder, VAE and colourisation as tasks for the trainer, with the game against a discriminator."""
+"""What the tasks with a learned likeness share: DeePSiM's loss, and the game against a discriminator."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from ..deferred import deferred_imports
+from ..errors import InputError
+from ..register import limits_of
+from ..settings import TrainingSettings, setting, weight
 
-from .color import brightness_of
-from .deepsim import DeepSimLoss, kl_divergence
-from .device import best_device
-from .errors import InputError
-from .images import bundled, bundled_names
-from .inversion import encode
-from .likeness_settings import (
-    AutoencoderSettings,
-    ColorizationSettings,
-    InversionSettings,
-    LikenessTrainingSettings,
-    VAESettings,
-)
-from .losses import LossTerms
-from .networks import (
-    VAE,
-    ColorizationNet,
-    ConvAutoencoder,
-    Discriminator,
-    InversionNet,
-    code_shape,
-    load_network,
-)
-from .restoration_training import _seed
-from .style_training import middle_square
-from .training.cards import training_card
-from .vgg import LossNetwork
+with deferred_imports():
+    import torch
+    from torch import nn
+
+    from ..deepsim import DeepSimLoss
+    from ..device import best_device
+    from ..images import bundled, bundled_names, middle_square
+    from ..losses import LossTerms
+    from ..networks import Discriminator, code_shape, encode, load_network
+    from ..training.cards import training_card
+    from ..vgg import LossNetwork
 
 if TYPE_CHECKING:
-    from .training import Trained
+    from ..training.task import Trained
+
+
+@dataclass(frozen=True)
+class LikenessTrainingSettings(TrainingSettings):
+    """What inversion, autoencoder, VAE and colourisation share: the three terms of DeePSiM, and the game's rules.
+
+    The weights are those of :class:`pltutorial.deepsim.DeepSimLoss`. The defaults train on pixels alone.
+
+    Taught in chapter 8.
+    """
+
+    batch_size: int = setting(
+        16, "Pictures in a step, over all processes together.", least=1
+    )
+    size: int = setting(
+        64, "Height and width of the training crops in pixels.", least=1
+    )
+    learning_rate: float = setting(1e-3, "Adam's step length.", above=0)
+    gradient_clip: float = setting(
+        1.0, "Largest norm of the gradient; 0 turns clipping off.", least=0
+    )
+    width: int = setting(32, "Channels of the generator at full size.", least=1)
+    norm: str = setting(
+        "none", "none, or batch: batch normalisation.", choices=("none", "batch")
+    )
+    feature_weight: float = weight(0.0, "Weight of the feature term.")
+    feature_layers: tuple[str, ...] = setting(
+        ("relu2_2", "relu3_3"), "Layers of the comparator, each with the same weight."
+    )
+    comparator: str = setting(
+        "vgg",
+        "vgg, or discriminator: its own hidden layers (VAE/GAN).",
+        choices=("vgg", "discriminator"),
+    )
+    adversarial_weight: float = weight(0.0, "Weight of the adversarial term.")
+    image_weight: float = weight(
+        1.0, "Weight of the image term, squared error of pixels in [0, 1]."
+    )
+    discriminator_width: int = setting(
+        32, "Channels of the discriminator's first layer.", least=1
+    )
+    discriminator_rate: float = setting(
+        2e-4, "Adam's step length for the discriminator.", above=0
+    )
+    spectral: bool = setting(True, "Spectral normalisation of the discriminator.")
+    pause_below: float = setting(
+        0.1,
+        "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses.",
+        least=0,
+    )
+    give_up: int = setting(
+        2000,
+        "Stop when the discriminator has won for so many steps on end; 0 never does.",
+        least=0,
+    )
+    start: str | None = setting(
+        None, "A network of the same architecture to start from, a .safetensors file."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if not (self.feature_weight or self.adversarial_weight or self.image_weight):
+            raise InputError(
+                "all weights are 0; give feature_weight, adversarial_weight or image_weight a positive one"
+            )
+        if self.feature_weight and not self.feature_layers:
+            raise InputError(
+                "feature_weight was given without a layer; name at least one of feature_layers"
+            )
+        if (
+            self.comparator == "discriminator"
+            and self.feature_weight
+            and not self.adversarial_weight
+        ):
+            raise InputError(
+                "the discriminator is to compare but nothing trains it; give adversarial_weight a positive value"
+            )
+        if self.norm == "batch" and self.batch_size == 1:
+            raise InputError(
+                "a batch of 1 was given with norm='batch', which compares the pictures of a batch; give at least 2, or "
+                "norm='none'"
+            )
 
 
 class LikenessTask:
@@ -146,141 +216,6 @@ class LikenessTask:
         self.network.load_state_dict(given.state_dict())
 
 
-class InversionTask(LikenessTask):
-    """The picture back from a code of VGG-16: squared error alone (the first paper) or DeePSiM (the second).
-
-    Args and errors are those of :class:`LikenessTask`.
-
-    Taught in chapter 8.
-    """
-
-    settings: InversionSettings
-
-    @property
-    def code_layer(self) -> str:
-        """The layer of VGG-16 that is inverted."""
-        return self.settings.layer
-
-    def _fresh(self) -> nn.Module:
-        settings = self.settings
-        stride = code_shape(settings.layer)[1]
-        if settings.size % stride:
-            raise InputError(
-                f"crops of {settings.size} pixels do not end where {settings.layer} does; give a multiple of {stride}"
-            )
-        return InversionNet(settings.layer, settings.width, settings.blocks, norm=settings.norm)
-
-    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """The generator's terms for a batch (N, 3, H, W)."""
-        code, wanted = self._seen(images)
-        told = None if self.adversary is None else code.float() / self.network.scale.view(1, -1, 1, 1)
-        return self._terms(network(code), images, told, wanted)
-
-
-class AutoencoderTask(LikenessTask):
-    """A picture through a narrow code and back; encoder and generator learn together.
-
-    Args and errors are those of :class:`LikenessTask`.
-
-    Taught in chapter 8.
-    """
-
-    settings: AutoencoderSettings
-
-    def _fresh(self) -> nn.Module:
-        settings = self.settings
-        return ConvAutoencoder(settings.width, settings.code_channels, settings.blocks, norm=settings.norm)
-
-    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """The terms for a batch (N, 3, H, W); the discriminator is told nothing."""
-        _, wanted = self._seen(images)
-        return self._terms(network(images), images, None, wanted)
-
-
-class VAETask(LikenessTask):
-    """A variational autoencoder whose likeness is any mixture of DeePSiM's terms, or the discriminator's features.
-
-    The discriminator judges reconstructions and as many samples from the prior, and its verdict does not reach the
-    encoder (Larsen et al. 2016, algorithm 1). What is random, the noise on z, is drawn from the number of the crop.
-
-    Args and errors are those of :class:`LikenessTask`.
-
-    Taught in chapter 9.
-    """
-
-    settings: VAESettings
-    tells = False
-
-    @property
-    def code_layer(self) -> str | None:
-        """The fixed encoder, if there is one."""
-        return None if self.settings.encoder == "learned" else self.settings.encoder
-
-    def _fresh(self) -> nn.Module:
-        settings = self.settings
-        how = {"size": settings.size, "encoder": settings.encoder, "norm": settings.norm}
-        self._shown: torch.Tensor | None = None
-        return VAE(settings.width, settings.latent, **how)
-
-    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """The terms for a batch (N, 3, size, size); ``kl`` is the divergence for each number of the picture, weighted."""
-        if self._shown is None:
-            self._shown = images[:8].float()
-        given, wanted = self._seen(images)
-        noise = self._noise(len(images), first).to(images.device, non_blocking=True)
-        noise, prior = noise.chunk(2, 1)
-        output, mean, log_variance, *judged = network(given, noise, prior if self.adversary else None)
-        terms = self._terms(output, images, None, wanted, judged[0] if judged else None)
-        divergence = kl_divergence(mean, log_variance).mean()
-        terms["kl"] = self.settings.kl_weight * divergence / images[0].numel()
-        return terms
-
-    def samples(self, network: nn.Module) -> torch.Tensor:
-        """Pictures of the first batch, their reconstructions, and samples from the prior."""
-        shown = self._shown
-        if shown is None:
-            made = network.sample(24)
-            return torch.cat([torch.cat(list(row), 2) for row in made.float().split(8)], 1)[None]
-        output = network(self.given(shown))[0].float()
-        made = network.sample(2 * len(shown)).float().split(len(shown))
-        return torch.cat([torch.cat(list(row), 2) for row in (shown, output, *made)], 1)[None]
-
-    def _noise(self, count: int, first: int) -> torch.Tensor:
-        """Two normal vectors for each crop, (N, 2 latent)."""
-        length = 2 * self.settings.latent
-        generator = torch.Generator()
-        rows = []
-        for number in range(first, first + count):
-            generator.manual_seed(_seed(self.settings.seed, number))
-            rows.append(torch.randn(1, length, generator=generator))
-        return torch.cat(rows)
-
-
-class ColorizationTask(LikenessTask):
-    """Colours for grey pictures: a conditional GAN with a feature content loss, any part of which can be left out.
-
-    The output's brightness is the input's, so the discriminator sees what it is conditioned on.
-
-    Args and errors are those of :class:`LikenessTask`.
-
-    Taught in chapter 9.
-    """
-
-    settings: ColorizationSettings
-
-    def _fresh(self) -> nn.Module:
-        return ColorizationNet(self.settings.width, self.settings.blocks)
-
-    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """The terms for a batch (N, 3, H, W)."""
-        _, wanted = self._seen(images)
-        return self._terms(network(images), images, None, wanted)
-
-    def given(self, images: torch.Tensor) -> torch.Tensor:
-        """The pictures without their colours."""
-        return brightness_of(images).expand(-1, 3, -1, -1)
-
-
 def code_scale(layer: str, encoder: LossNetwork) -> torch.Tensor:
     """Root mean square of each channel of a code over the bundled training photographs, (C,).
 
@@ -306,25 +241,16 @@ def likeness_card(
         pictures: what the pictures are, whose, and under which licence.
 
     Returns:
-        JSON-able, see :func:`pltutorial.cards.training_card`, with ``task``, ``terms`` (the columns of the curve),
+        JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``, ``terms`` (the columns of the curve),
         ``limits`` and ``licence``.
 
     Taught in chapter 8.
     """
     terms = [name for name, weight in task.objective.weights.items() if weight]
-    terms += ["kl"] if isinstance(task, VAETask) and settings.kl_weight else []
+    terms += ["kl"] if getattr(settings, "kl_weight", 0) else []
     return training_card(result, settings, pictures, terms) | {
         "task": task.network.kind,
         "terms": ["step", *terms, "total"],
-        "limits": LIMITS[task.network.kind],
+        "limits": limits_of(task.network.kind),
         "licence": "the weights: MIT",
     }
-
-
-LIMITS = {
-    "inversion": "draws what the code has lost as it was in the training pictures; letters, faces and straight lines suffer "
-    "first",
-    "autoencoder": "trained on small crops; letters, faces and fine texture suffer first",
-    "vae": "pictures like those it was trained on, of that size alone",
-    "colorization": "guesses the commonest colours of grass, sky and skin; the rest stays grey",
-}

@@ -1,32 +1,104 @@
-"""Super-resolution, denoising and inpainting as tasks for the trainer: only what is taken away differs."""
+"""What the tasks of restoration share: only what is taken away from a picture differs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy
-import torch
-import torch.nn.functional as F
-from torch import nn
+from ..deferred import deferred_imports
+from ..errors import InputError
+from ..register import Command, Option, limits_of
+from ..settings import TrainingSettings, setting, weight
 
-from .degradations import _downscaled, add_noise, random_holes
-from .device import best_device
-from .errors import InputError
-from .images import bundled, bundled_names
-from .losses import ContentTarget, LossTerms, PerceptualLoss, StyleTarget, gram_matrix
-from .networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet, load_network
-from .settings import (
-    DenoisingSettings,
-    InpaintingSettings,
-    RestorationTrainingSettings,
-    SuperResolutionSettings,
-)
-from .style_training import architecture, middle_square
-from .training.cards import training_card
-from .vgg import LossNetwork
+with deferred_imports():
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    from ..apply import through
+    from ..device import best_device
+    from ..images import bundled, bundled_names, check_image, middle_square
+    from ..losses import (
+        ContentTarget,
+        LossTerms,
+        PerceptualLoss,
+        StyleTarget,
+        gram_matrix,
+    )
+    from ..networks import architecture, load_network
+    from ..training.cards import training_card
+    from ..vgg import LossNetwork
+    from ..zoo import check_network, load_restorer
 
 if TYPE_CHECKING:
-    from .training import Trained
+    from ..training.task import Trained
+
+
+@dataclass(frozen=True)
+class RestorationTrainingSettings(TrainingSettings):
+    """What super-resolution, denoising and inpainting share: the loss, a sum of pixel, feature and style terms.
+
+    The weights are those of :class:`pltutorial.losses.PerceptualLoss`: the pixel term is on the [0, 1] scale, features
+    are of 0-255 pictures. The defaults train for accuracy alone.
+
+    Taught in chapter 6.
+    """
+
+    batch_size: int = setting(
+        16, "Pictures in a step, over all processes together.", least=1
+    )
+    size: int = setting(
+        128, "Height and width of the training crops in pixels.", least=1
+    )
+    zoom: tuple[float, ...] = setting(
+        (1.5, 2.5),
+        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        count=2,
+        example="1,1.5",
+    )
+    learning_rate: float = setting(5e-4, "Adam's step length.", above=0)
+    width: int = setting(48, "Channels of the residual blocks.", least=1)
+    blocks: int = setting(8, "Residual blocks.", least=1)
+    pixel_weight: float = weight(1.0, "Weight of the pixel term.")
+    pixel_kind: str = setting(
+        "l1",
+        "l1, l2 or charbonnier: which pixel term.",
+        choices=("l1", "l2", "charbonnier"),
+        called="pixel loss",
+    )
+    feature_weight: float = weight(0.0, "Weight of the feature term.")
+    feature_layers: tuple[str, ...] = setting(
+        ("relu2_2",), "Layers of the feature term, each with the same weight."
+    )
+    style_weight: float = weight(0.0, "Weight of the style term.")
+    style_layers: tuple[str, ...] = setting(
+        ("relu1_2", "relu2_2", "relu3_3"),
+        "Layers of the style term, each with the same weight.",
+    )
+    total_variation: float = weight(
+        0.0,
+        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016).",
+    )
+    start: str | None = setting(
+        None,
+        "A network to start from, a .safetensors file; of one for another factor the layers that fit are taken.",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if not (self.pixel_weight or self.feature_weight or self.style_weight):
+            raise InputError(
+                "all weights are 0; give pixel_weight, feature_weight or style_weight a "
+                "positive one"
+            )
+        for kind in ("feature", "style"):
+            if getattr(self, f"{kind}_weight") and not getattr(self, f"{kind}_layers"):
+                raise InputError(
+                    f"{kind}_weight was given without a layer; name at least one of "
+                    f"{kind}_layers"
+                )
 
 
 class RestorationTask:
@@ -122,71 +194,6 @@ class RestorationTask:
         self.network.load_state_dict(own | fits)
 
 
-class SuperResolutionTask(RestorationTask):
-    """Super-resolution: the crops are made small by ``settings.factor`` with ``settings.kernel``, in 8 bits.
-
-    Args and errors are those of :class:`RestorationTask`.
-
-    Taught in chapter 6.
-    """
-
-    settings: SuperResolutionSettings
-
-    def _fresh(self) -> nn.Module:
-        settings = self.settings
-        kind = SubPixelNet if settings.network == "sub_pixel" else SuperResolutionNet
-        return kind(settings.factor, settings.width, settings.blocks)
-
-    def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
-        """The crops made small, (N, 3, H / factor, W / factor)."""
-        with torch.autocast(images.device.type, enabled=False):
-            return (_downscaled(images, self.settings.factor, self.settings.kernel),)
-
-
-class DenoisingTask(RestorationTask):
-    """Denoising: Gaussian noise, of a strength drawn from ``settings.sigma`` for each crop.
-
-    Args and errors are those of :class:`RestorationTask`.
-
-    Taught in chapter 7.
-    """
-
-    settings: DenoisingSettings
-
-    def _fresh(self) -> nn.Module:
-        return DenoisingNet(self.settings.width, self.settings.blocks)
-
-    def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
-        """The crops with noise, (N, 3, H, W)."""
-        low, high = self.settings.sigma
-        seeds = [_seed(self.settings.seed, first + number) for number in range(len(images))]
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        draws = torch.cat([torch.rand(1, generator=generator) for generator in generators])
-        sigma = (low + (high - low) * draws.double()).float()
-        return (add_noise(images, sigma, generators),)
-
-
-class InpaintingTask(RestorationTask):
-    """Inpainting: free-form holes, of at most ``settings.holes`` of each crop.
-
-    Args and errors are those of :class:`RestorationTask`.
-
-    Taught in chapter 7.
-    """
-
-    settings: InpaintingSettings
-
-    def _fresh(self) -> nn.Module:
-        return InpaintingNet(self.settings.width, self.settings.blocks)
-
-    def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
-        """The crops and their masks, (N, 3, H, W) and (N, 1, H, W)."""
-        count, _, height, width = images.shape
-        seeds = [_seed(self.settings.seed, first + number) for number in range(count)]
-        masks = random_holes(count, height, width, self.settings.holes, seeds)
-        return images, masks.to(images.device, non_blocking=True)
-
-
 def restoration_card(
     result: Trained, task: RestorationTask, settings: RestorationTrainingSettings, pictures: str = ""
 ) -> dict:
@@ -199,7 +206,7 @@ def restoration_card(
         pictures: what the pictures are, whose, and under which licence.
 
     Returns:
-        JSON-able, see :func:`pltutorial.cards.training_card`, with ``task``, ``terms`` (the columns of the curve),
+        JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``, ``terms`` (the columns of the curve),
         ``limits`` and ``licence``.
 
     Taught in chapter 6.
@@ -215,22 +222,58 @@ def restoration_card(
     return training_card(result, settings, pictures, terms) | {
         "task": task.network.kind,
         "terms": ["step", *terms, "total"],
-        "limits": LIMITS[task.network.kind],
+        "limits": limits_of(task.network.kind),
         "licence": "the weights: MIT",
     }
 
 
-LIMITS = {
-    "super_resolution": "pictures that were shrunk as in training and are otherwise clean; letters and faces suffer first",
-    "sub_pixel": "pictures that were shrunk as in training and are otherwise clean; letters and faces suffer first",
-    "denoising": "Gaussian noise, independent in each pixel; the noise of cameras and of JPEG files is of another kind",
-    "inpainting": "holes up to two fifths of the picture, narrower than about 60 pixels; it continues textures and edges, "
-    "and knows no objects",
-}
+def restored(
+    task: str,
+    image: torch.Tensor,
+    what: str,
+    loss: str | float | None,
+    *,
+    network: nn.Module | None,
+    precision: str,
+    device: str | torch.device | None,
+    tile: int | None,
+    slack: float = 0.5,
+) -> torch.Tensor:
+    """Pictures through the network of a task that makes pictures of the same size."""
+    check_image(image, what, slack=slack)
+    network = load_restorer(task, loss, device=device) if network is None else network
+    check_network(network, task)
+    return through(network, (image,), precision=precision, tile=tile)
 
 
-def _seed(*numbers: int) -> int:
-    return int(numpy.random.SeedSequence(numbers).generate_state(1, numpy.uint64)[0] >> 1)
+def restoring(
+    name: str,
+    help: str,
+    function: Callable,
+    options: Sequence[Option] = (),
+    default_loss: str = "combined",
+    **more,
+) -> Command:
+    """The command of a task of restoration: a network by its loss, or from a file."""
+    also = "pixel (accuracy); a number from 0 (pixel) to 1 blends."
+
+    def load(*, loss=None, model=None, device=None, factor=None, **options) -> nn.Module:
+        factor = 4 if factor is None else factor
+        return load_restorer(name, loss, factor=factor, model=model, device=device)
+
+    def run(network, image, *, precision, **options) -> torch.Tensor:
+        return function(image, network=network, precision=precision, **options)
+
+    return Command(
+        name=name,
+        help=help,
+        load=load,
+        run=run,
+        options=tuple(options),
+        loss_help=f"{default_loss} (likeness; the default) or {also}",
+        default_loss=default_loss,
+        **more,
+    )
 
 
 def _no_network(image: torch.Tensor, layers: tuple[str, ...]) -> dict:

@@ -1,27 +1,110 @@
-"""Feed-forward style transfer as a task for the trainer, and the card of the network that it yields."""
+"""Feed-forward style transfer: a network that paints in one pass what an optimisation paints in hundreds of steps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from ..deferred import deferred_imports
+from ..errors import InputError, nearest
+from ..register import TaskSpec, register
+from ..settings import TrainingSettings, setting, weight
 
-from .device import best_device
-from .errors import InputError, nearest
-from .images import bundled, bundled_names, read_image, resize
-from .losses import LossTerms, PerceptualLoss, StyleTarget
-from .networks import FastTransformNet, TransformNet
-from .settings import StyleTrainingSettings
-from .training.cards import kept_settings, training_card
-from .vgg import LossNetwork
+with deferred_imports():
+    import torch
+    from torch import nn
+
+    from .. import memory
+    from ..color import match_color, with_colors_of
+    from ..device import best_device, is_out_of_memory
+    from ..images import (
+        bundled,
+        bundled_names,
+        check_image,
+        middle_square,
+        read_image,
+        resize,
+    )
+    from ..losses import LossTerms, PerceptualLoss, StyleTarget
+    from ..networks import FastTransformNet, TransformNet, apply, architecture
+    from ..training.cards import kept_settings, training_card
+    from ..vgg import LossNetwork
+    from ..zoo import load_style, styles
 
 if TYPE_CHECKING:
-    from .training import Trained
+    from ..training.task import Trained
 
 LIMITS = "paints textures and colours, not shapes; large even areas and faces suffer first"
+PRESERVE_COLOR = ("luminance", "histogram")
+
+
+@dataclass(frozen=True)
+class StyleTrainingSettings(TrainingSettings):
+    """Feed-forward style transfer (Johnson et al. 2016); weights are on the scale of its equations 2 to 5.
+
+    The loss network sees 0-255 pictures less its mean, Gram matrices are divided by C H W, and the style loss
+    is the squared Frobenius norm; the paper publishes no weights, so these are ours.
+
+    Taught in chapter 5.
+    """
+
+    styles: tuple[str, ...] = setting(
+        ("great_wave",),
+        "Pictures, or names of bundled ones; several make one conditional network.",
+    )
+    network: str = setting(
+        "fast",
+        "fast, or transform (the paper's full network).",
+        choices=("fast", "transform"),
+    )
+    width: int | None = setting(
+        None,
+        "Channels of the first layer; 16 for fast and 32 for transform if left out.",
+    )
+    blocks: int = setting(5, "Residual blocks.")
+    norm: str = setting("instance", "instance, or batch as in the paper.")
+    upsampling: str = setting(
+        "resize", "resize (no checkerboard) or transposed, as in the paper."
+    )
+    content_layers: tuple[str, ...] = setting(
+        ("relu3_3",), "Layers of the content term, each with the same weight."
+    )
+    style_layers: tuple[str, ...] = setting(
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "Layers of the style term, each with the same weight.",
+    )
+    content_weight: float = weight(1.0, "Weight of the content term.")
+    style_weight: float = weight(1.5e-4, "Weight of the style term.")
+    style_weights: tuple[float, ...] = setting(
+        (), "A factor on it for each style, in their order; 1 for all if left out."
+    )
+    total_variation: float = weight(
+        1e-5,
+        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in the paper.",
+    )
+    style_size: int = setting(
+        384, "Longer side of the style pictures in pixels: larger makes larger strokes."
+    )
+    start: str | None = setting(
+        None,
+        "A network to start from: a .safetensors file, or the name of a shipped one.",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with a sentence."""
+        super().__post_init__()
+        if not self.styles:
+            raise InputError(
+                "no style was given; give at least one picture, or the name of a "
+                "bundled one"
+            )
+        if self.style_weights and len(self.style_weights) != len(self.styles):
+            raise InputError(
+                f"{len(self.style_weights)} style_weights were given for "
+                f"{len(self.styles)} styles; give one for each"
+            )
 
 
 class StyleTask:
@@ -100,8 +183,6 @@ class StyleTask:
 
     def _start_from(self, start: str) -> None:
         """Takes the weights of another network of the same sizes; a style's own row where it has one."""
-        from .zoo import load_style
-
         given = load_style(start, "cpu")
         own = self.network.state_dict()
         mine, theirs = (architecture(n.config, but=("styles",)) for n in (self.network, given))
@@ -144,11 +225,6 @@ def style_card(result: Trained, task: StyleTask, settings: StyleTrainingSettings
     }
 
 
-def architecture(config: Mapping, but: tuple[str, ...] = ()) -> str:
-    """A network's architecture in words, some of them left out."""
-    return " ".join(f"{name}={value}" for name, value in config.items() if name not in but)
-
-
 def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
     known = bundled_names("style")
     path = bundled(f"style/{name}") if name in known else Path(name)
@@ -158,9 +234,132 @@ def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
     return path.stem, resize(image, min(size, max(image.shape[-2:])))
 
 
-def middle_square(path: Path, size: int) -> torch.Tensor:
-    """The largest square in the middle of a picture, at a size."""
-    image = read_image(path)
-    side = min(image.shape[-2:])
-    top, left = ((length - side) // 2 for length in image.shape[-2:])
-    return resize(image[..., top : top + side, left : left + side], (size, size))
+def stylize(
+    image: torch.Tensor,
+    style: str | Mapping[str, float] | None = None,
+    *,
+    network: TransformNet | None = None,
+    strength: float = 1.0,
+    preserve_color: str | None = None,
+    size: int | tuple[int, int] | None = None,
+    precision: str = "auto",
+    device: str | torch.device | None = None,
+) -> torch.Tensor:
+    """Give pictures a style that a network has learned: one forward pass, no optimisation.
+
+    Johnson et al. (2016), section 3.1; several styles at once by conditional instance normalisation, Dumoulin et al.
+    (2017), section 2.2: the scales and shifts of the styles are averaged, not the pictures.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1], at least 16 pixels along each side.
+        style: the name of a style, or the weights of several, ``{"great_wave": 0.7, "poppies": 0.3}``; left out
+            for a ``network`` of one style.
+        network: a network to use, and to reuse: left out, the zoo's network for the style is loaded in each call.
+        strength: from 0, the picture itself, to 1, the network's output; between them pixels are mixed. No
+            network has a style that leaves pictures as they are, so nothing inside it could be turned down to
+            end at the photograph exactly; the mixture does, and costs nothing.
+        preserve_color: ``"luminance"`` keeps the picture's chrominance, and takes brightness alone from the output
+            (Gatys et al. 2017, section 5.2); ``"histogram"`` gives the output the picture's mean colour and covariance
+            (section 5.1, there done to the style, which here is learned already).
+        size: longer side in pixels, or (height, width), to which the picture is resized first; None keeps its size.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        device: where to load the network; None takes the best there is.
+
+    Returns:
+        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
+
+    Raises:
+        InputError: no image, an unknown style, a strength outside [0, 1], or a picture that does not fit into memory.
+
+    Taught in chapter 5.
+    """
+    check_options(strength, preserve_color)
+    check_image(image, "the picture", slack=0.5)
+    if network is None:
+        if style is None:
+            known = ", ".join(styles()) or "those you trained"
+            raise InputError(f"no style was given; name one of {known}, or give a network")
+        network = load_style(style, device)
+        if not network.style_names:
+            style = None  # it paints that one style
+    elif style is not None and not network.style_names:
+        raise InputError(f"the style {style!r} was given for a network of one style; leave the style out")
+    source = image.clamp(0, 1) if size is None else resize(image, size)
+    shares = None if style is None else network.blend(style)
+    check_memory(source.shape, network)
+    try:
+        output = apply(network, source, shares, precision=precision).to(image.device)
+    except (MemoryError, RuntimeError) as problem:
+        if not is_out_of_memory(problem):
+            raise
+        raise InputError(_too_large(source.shape)) from problem
+    if preserve_color == "luminance":
+        output = with_colors_of(output, source)
+    elif preserve_color == "histogram":
+        pairs = zip(output.split(1), source.split(1), strict=True)
+        output = torch.cat([match_color(one, other) for one, other in pairs])
+    return output if strength == 1 else torch.lerp(source, output, strength)
+
+
+def check_options(strength: float = 1.0, preserve_color: str | None = None) -> None:
+    """Refuse a strength outside [0, 1] and an unknown way to keep colours."""
+    if not 0 <= strength <= 1:
+        raise InputError(
+            f"strength={strength} was given; give a number from 0 (the picture) to 1 (the style)"
+        )
+    if preserve_color not in (None, *PRESERVE_COLOR):
+        raise InputError(
+            f"preserve_color={preserve_color!r} is unknown; {nearest(str(preserve_color), PRESERVE_COLOR)}"
+        )
+
+
+def memory_needed(shape: tuple[int, ...], network: TransformNet) -> int:
+    """Bytes that a forward pass takes at its peak: measured at 22 to 28 a pixel and channel of the first layer."""
+    count, _, height, width = shape
+    return count * height * width * (30 * network.config["width"] + 100)
+
+
+def check_memory(shape: tuple[int, ...], network: TransformNet) -> None:
+    """Refuse a picture that will not fit into the memory that is free, and say which size would.
+
+    Raises:
+        InputError: it will not fit.
+    """
+    room, needed = memory.free(next(network.parameters()).device), memory_needed(shape, network)
+    if needed > room:
+        raise InputError(_too_large(shape, room, needed))
+
+
+def _too_large(shape: tuple[int, ...], room: int | None = None, needed: int | None = None) -> str:
+    count, _, height, width = shape
+    factor = 0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
+    what = f"{count} pictures of " if count > 1 else ""
+    advice = f"give size={max(16, int(max(height, width) * factor))}"
+    return memory.does_not_fit(f"{what}{width}x{height} pixels", advice, room)
+
+
+def _blend(training: StyleTask) -> str:
+    """How the network's use shows a blend of its styles."""
+    if len(training.names) < 2:
+        return ""
+    one, other = training.names[:2]
+    return f" --styles {one}:0.7,{other}:0.3"
+
+
+register(
+    TaskSpec(
+        name="style",
+        train_help="Teach a network one style or several: feed-forward style transfer "
+        "(Johnson et al. 2016).\n\nUnder torchrun or accelerate launch the processes share "
+        "the batch.",
+        settings=StyleTrainingSettings,
+        training=StyleTask,
+        card=style_card,
+        networks={"transform": TransformNet, "fast": FastTransformNet},
+        limits=LIMITS,
+        usage="stylize PHOTO",
+        usage_more=_blend,
+        function=stylize,
+        folder="styles",
+    )
+)

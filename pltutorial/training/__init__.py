@@ -12,9 +12,9 @@ _MODULE_OF = {
     "Trained": ".loop",
     "train": ".loop",
     "TrainingSettings": "..settings",
-    "StyleTrainingSettings": "..settings",
-    "StyleTask": "..style_training",
-    "style_card": "..style_training",
+    "StyleTrainingSettings": "..tasks.style",
+    "StyleTask": "..tasks.style",
+    "style_card": "..tasks.style",
 }
 
 __all__ = sorted(_MODULE_OF)

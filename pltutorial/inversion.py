@@ -1,0 +1,6 @@
+"""Inversion: the code is in :mod:`pltutorial.tasks.invert` and :mod:`pltutorial.networks.codes`."""
+
+from .networks.codes import encode
+from .tasks.invert import invert, reencode
+
+__all__ = ['encode', 'invert', 'reencode']

@@ -1,0 +1,66 @@
+"""Autoencoder: a picture through a narrow code and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..deferred import deferred_imports
+from ..register import TaskSpec, register
+from ..settings import setting
+from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
+
+with deferred_imports():
+    import torch
+    from torch import nn
+
+    from ..losses import LossTerms
+    from ..networks import ConvAutoencoder
+
+LIMITS = "trained on small crops; letters, faces and fine texture suffer first"
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings(LikenessTrainingSettings):
+    """Training of a convolutional autoencoder (Dosovitskiy and Brox 2016, section 4.1).
+
+    Taught in chapter 8.
+    """
+
+    code_channels: int = setting(8, "Numbers for each square of 8x8 pixels.")
+    blocks: int = setting(2, "3x3 convolutions at the code's resolution.")
+
+
+class AutoencoderTask(LikenessTask):
+    """A picture through a narrow code and back; encoder and generator learn together.
+
+    Args and errors are those of :class:`LikenessTask`.
+
+    Taught in chapter 8.
+    """
+
+    settings: AutoencoderSettings
+
+    def _fresh(self) -> nn.Module:
+        settings = self.settings
+        return ConvAutoencoder(settings.width, settings.code_channels, settings.blocks, norm=settings.norm)
+
+    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
+        """The terms for a batch (N, 3, H, W); the discriminator is told nothing."""
+        _, wanted = self._seen(images)
+        return self._terms(network(images), images, None, wanted)
+
+
+register(
+    TaskSpec(
+        name="autoencode",
+        train_help="Teach a network to pass pictures through a narrow code "
+        "(Dosovitskiy and Brox 2016, section 4.1).",
+        settings=AutoencoderSettings,
+        training=AutoencoderTask,
+        card=likeness_card,
+        networks={"autoencoder": ConvAutoencoder},
+        limits=LIMITS,
+        usage="invert PHOTO",
+        folder="likeness",
+    )
+)

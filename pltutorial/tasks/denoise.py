@@ -1,0 +1,133 @@
+"""Denoising: what is taken away is cleanness; Gaussian noise of unknown strength is added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..deferred import deferred_imports
+from ..register import TaskSpec, register
+from ..settings import setting
+from .restoration import (
+    RestorationTask,
+    RestorationTrainingSettings,
+    restoration_card,
+    restored,
+    restoring,
+)
+
+with deferred_imports():
+    import torch
+    from torch import nn
+
+    from ..degradations import add_noise
+    from ..networks import DenoisingNet
+    from ..seeds import seed_of
+
+LIMITS = (
+    "Gaussian noise, independent in each pixel; the noise of cameras and of JPEG files is "
+    "of another kind"
+)
+
+
+@dataclass(frozen=True)
+class DenoisingSettings(RestorationTrainingSettings):
+    """Training of denoising, blind in sigma: each crop has its own, drawn evenly.
+
+    Taught in chapter 7.
+    """
+
+    blocks: int = setting(6, "Residual blocks.", least=1)
+    sigma: tuple[float, ...] = setting(
+        (5.0, 55.0),
+        "Range of the noise's standard deviation, on the 0-255 scale.",
+        count=2,
+        least=0,
+        growing=True,
+        example="5,55",
+    )
+
+
+class DenoisingTask(RestorationTask):
+    """Denoising: Gaussian noise, of a strength drawn from ``settings.sigma`` for each crop.
+
+    Args and errors are those of :class:`RestorationTask`.
+
+    Taught in chapter 7.
+    """
+
+    settings: DenoisingSettings
+
+    def _fresh(self) -> nn.Module:
+        return DenoisingNet(self.settings.width, self.settings.blocks)
+
+    def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
+        """The crops with noise, (N, 3, H, W)."""
+        low, high = self.settings.sigma
+        seeds = [seed_of(self.settings.seed, first + number) for number in range(len(images))]
+        generators = [torch.Generator().manualseed_of(seed) for seed in seeds]
+        draws = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        sigma = (low + (high - low) * draws.double()).float()
+        return (add_noise(images, sigma, generators),)
+
+
+def denoise(
+    image: torch.Tensor,
+    loss: str | float = "combined",
+    *,
+    network: nn.Module | None = None,
+    precision: str = "auto",
+    device: str | torch.device | None = None,
+    tile: int | None = None,
+) -> torch.Tensor:
+    """Take Gaussian noise of unknown strength out of pictures.
+
+    Args:
+        image: (N, 3, H, W), of any size; noise may reach out of [0, 1].
+        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"combined"`` (pixel, feature and style)
+            for likeness, or a number between 0 (pixel) and 1 (combined) that mixes both networks' weights.
+        network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
+        precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        device: where to load the network; None takes the best there is.
+        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
+
+    Returns:
+        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
+
+    Raises:
+        InputError: no image, an unknown loss, a network for something else, or a picture that does not fit into memory.
+
+    Taught in chapter 7.
+    """
+    return restored(
+        "denoise",
+        image,
+        "the noisy picture",
+        loss,
+        network=network,
+        precision=precision,
+        device=device,
+        tile=tile,
+        slack=2,
+    )
+
+
+register(
+    TaskSpec(
+        name="denoise",
+        train_help="Teach a network to take Gaussian noise of any strength out of "
+        "pictures.",
+        settings=DenoisingSettings,
+        training=DenoisingTask,
+        card=restoration_card,
+        networks={"denoising": DenoisingNet},
+        limits=LIMITS,
+        usage="denoise PHOTO",
+        command=restoring(
+            "denoise",
+            "Take Gaussian noise of any strength out of a picture.",
+            denoise,
+        ),
+        function=denoise,
+        losses=("pixel", "combined"),
+    )
+)
