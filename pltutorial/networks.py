@@ -107,6 +107,35 @@ class _Block(nn.Module):
         return x + self.two(self.one(x, style), style)
 
 
+def _without_noise(x: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
+    return x
+
+
+class Noise(nn.Module):
+    """One map of noise times a learned strength for each channel, and for each style where there are several.
+
+    A network that is given a photograph alone must repeat itself where the photograph is even (Ulyanov et al. 2016,
+    section 4.1, Karras et al. 2019, section 3.2). Training draws new noise in every pass; in eval mode it comes from
+    ``seed``, so that a print can be repeated.
+    """
+
+    def __init__(self, channels: int, styles: int = 0, *, strength: float = 0.1, number: int = 0) -> None:
+        super().__init__()
+        shape = (styles, channels) if styles else (channels,)
+        self.strength = nn.Parameter(torch.full(shape, strength))
+        self.seed, self.number = 0, number
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        height, width = x.shape[-2:]
+        if self.training:
+            noise = torch.randn(len(x), 1, height, width, device=x.device)
+        else:
+            generator = torch.Generator().manual_seed(1000 * self.seed + self.number)
+            noise = torch.randn(1, 1, height, width, generator=generator).to(x.device)
+        strength = self.strength[None] if self.strength.ndim == 1 else style.float() @ self.strength.float()
+        return x + (strength[..., None, None] * noise).to(x.dtype)
+
+
 def _reflect(x: torch.Tensor, by: int) -> torch.Tensor:
     return F.pad(x, (by, by, by, by), mode="reflect")
 
@@ -132,6 +161,7 @@ class TransformNet(nn.Module):
         styles: names of the styles of a conditional network: a scale and a shift in every normalisation for each
             of them (conditional instance normalisation, Dumoulin et al. 2017, equation 5); none for a network
             of one style.
+        noise: noise before each block and each upsampling, see :class:`Noise`.
 
     Raises:
         InputError: an unknown norm or upsampling, numbers below 1, or styles with batch normalisation.
@@ -153,6 +183,7 @@ class TransformNet(nn.Module):
         norm: str = "instance",
         upsampling: str = "resize",
         styles: Sequence[str] = (),
+        noise: bool = False,
     ) -> None:
         super().__init__()
         _check_choice("norm", norm, NORMS)
@@ -171,6 +202,8 @@ class TransformNet(nn.Module):
             "upsampling": upsampling,
             "styles": list(styles),
         }
+        if noise:
+            self.config["noise"] = True
         self.style_names = tuple(styles)
         self.card: dict = {}
         self.margin = 8  # at most SMALLEST less 4
@@ -180,6 +213,10 @@ class TransformNet(nn.Module):
         self.up = nn.ModuleList(
             _Layer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
             for inputs, outputs in ((4, 2), (2, 1))
+        )
+        channels = [4 * width] * (blocks + 1) + [2 * width]  # before each block and each upsampling
+        self.noise = nn.ModuleList(
+            Noise(count, len(styles), number=number) for number, count in enumerate(channels if noise else ())
         )
         self.last = _Layer(width, 3, self._last_kernel, relu=False)
         self.to(memory_format=torch.channels_last)
@@ -221,9 +258,10 @@ class TransformNet(nn.Module):
         around = (margin, margin + -width % 4, margin, margin + -height % 4)
         image = F.pad(image, around, mode="reflect") if any(around) else image
         x = self._downscaled(image, style)
-        for layer in (*self.blocks, self.up[0]):
-            x = layer(x, style)
-        x = self.up[1](x, style, stacked=True)
+        noise = [*self.noise] or [_without_noise] * (len(self.blocks) + 2)
+        for layer, disturbed in zip((*self.blocks, self.up[0]), noise[:-1], strict=True):
+            x = layer(disturbed(x, style), style)
+        x = self.up[1](noise[-1](x, style), style, stacked=True)
         # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
         x = (self.last(x, stacked=True).float().tanh() + 1) / 2
         return x[..., margin : margin + height, margin : margin + width]
@@ -303,8 +341,9 @@ class FastTransformNet(TransformNet):
         norm: str = "instance",
         upsampling: str = "resize",
         styles: Sequence[str] = (),
+        noise: bool = False,
     ) -> None:
-        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles)
+        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise)
 
     def _downward(self, width: int, how: dict) -> list[nn.Module]:
         return [_Layer(12, 2 * width, 3, **how), _Layer(2 * width, 4 * width, 3, 2, **how)]

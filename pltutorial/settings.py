@@ -98,7 +98,7 @@ class TransferSettings(OptimizeSettings):
     style_scale: float = _setting(
         1.0, "Longer side of the style over that of the output: less makes finer strokes."
     )
-    normalization: str = _setting("johnson", "johnson, gatys or mean: how the terms are normalised.")
+    normalization: str = _setting("johnson", "johnson, gatys, mean or relative (no layer is mute): how the terms are normalised.")
     preserve_color: str | None = _setting(
         None, "luminance (keep the content's colours) or histogram (recolour the style first)."
     )
@@ -205,6 +205,10 @@ class StyleTrainingSettings(TrainingSettings):
     )
     content_weight: float = _setting(1.0, "Weight of the content term.")
     style_weight: float = _setting(1.5e-4, "Weight of the style term.")
+    normalization: str = _setting(
+        "johnson", "johnson, gatys, mean or relative (no layer is mute; a style_weight of about 1 to 20 then)."
+    )
+    noise: bool = _setting(False, "Noise in the residual blocks, so that even areas need not repeat themselves.")
     style_weights: tuple[float, ...] = _setting(
         (), "A factor on it for each style, in their order; 1 for all if left out."
     )
@@ -257,6 +261,18 @@ class RestorationTrainingSettings(TrainingSettings):
     feature_layers: tuple[str, ...] = _setting(
         ("relu2_2",), "Layers of the feature term, each with the same weight."
     )
+    normalization: str = _setting("johnson", "johnson, gatys, mean or relative: how features and styles are normalised.")
+    grid_weight: float = _setting(
+        0.0, "Weight of the grid term: patterns that repeat every two or four pixels and are not in the target."
+    )
+    adversarial_weight: float = _setting(0.0, "Weight of the adversarial term (Ledig et al. 2017).")
+    discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
+    discriminator_rate: float = _setting(2e-4, "Adam's step length for the discriminator.")
+    pause_below: float = _setting(
+        0.1, "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses."
+    )
+    give_up: int = _setting(2000, "Stop when the discriminator has won for so many steps on end; 0 never does.")
+    noise: bool = _setting(False, "A noise channel beside the picture, for texture that the input does not decide.")
     style_weight: float = _setting(0.0, "Weight of the style term.")
     style_layers: tuple[str, ...] = _setting(
         ("relu1_2", "relu2_2", "relu3_3"), "Layers of the style term, each with the same weight."
