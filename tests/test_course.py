@@ -125,8 +125,8 @@ def test_the_books_chapters_for_students_and_instructors(tmp_path):
     written = notebooks.write_all(tmp_path / "a")
     notebooks.write_all(tmp_path / "b")
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    assert len(written) == 2 * len(list(notebooks.CHAPTERS.glob("[0-9][0-9]_*.ipynb")))
-    for path in sorted(notebooks.CHAPTERS.glob("[0-9][0-9]_*.ipynb")):
+    assert len(written) == 2 * len(list(notebooks.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+    for path in sorted(notebooks.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         source = nbformat.read(path, as_version=4)
         inside, hidden, shown = False, set(), set()
         for cell in source.cells:
