@@ -182,6 +182,16 @@ def test_old_python_is_refused_in_one_sentence(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+LARGEST_TREE = 100_000_000  # bytes, of all files that a clone brings
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+def test_tracked_files_are_small_enough():
+    run = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in run.stdout.split("\0") if name]
+    assert sum(path.stat().st_size for path in files if path.is_file()) <= LARGEST_TREE
+
+
 def test_ci_script_is_sound():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
