@@ -11,7 +11,7 @@ SEED ?=
 SUBMITTED ?=
 PLATFORM ?=
 
-.PHONY: help setup pdf slides book site lab test execute times bench wall clean lock lint portable notebooks assignments grade offline-kit
+.PHONY: help setup pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
 
 help:
 	@echo "make site      set up, build the site from the stored, verified outputs: a minute, no chapter is run"
@@ -29,6 +29,7 @@ help:
 	@echo "make wall      make the large pictures of the front page and chapter 4"
 	@echo "make lint      let ruff format and repair what it can"
 	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"
+	@echo "make slow      check two chapters as a processor without bfloat16 computes them"
 	@echo "make portable  check the stored outputs as another processor would compute them (before a release)"
 	@echo "make clean     remove build/ and caches; .venv stays"
 
@@ -78,6 +79,9 @@ test: $(STAMP)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest
+
+slow: $(STAMP)
+	@$(BIN)/python book/build.py slow
 
 portable: $(STAMP)
 	$(BIN)/python book/build.py portable

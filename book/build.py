@@ -4,6 +4,7 @@ book      run every chapter into build/executed/ (only what changed), then build
 site      build the site from the outputs stored in notebooks/, without running anything; `--answers no`: for students
 execute   run every chapter and refresh the outputs stored in notebooks/
 times     run every chapter and note its seconds in notebooks/records/seconds.json; outputs stay as they are
+slow      compare the stored outputs of the two quickest chapters with what a slow processor computes
 portable  compare the stored outputs under other processors' instructions, threads and precisions
 lock      resolve pyproject.toml into requirements.lock for Linux, macOS and Windows
 """
@@ -21,17 +22,19 @@ from pathlib import Path
 import chapters
 import front
 import gallery
-from execution import CELL_TIMEOUT, ChapterFailed, Stopped, files_under, run_chapters
+from execution import CELL_TIMEOUT, ChapterFailed, Stopped, files_under, processor_kind, run_chapters
 from web import PACKAGES, SOURCE, BuildError, fingerprint, stage_live
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, BUILD, LOCK = ROOT / "notebooks", ROOT / "build", ROOT / "requirements.lock"
+# How most laptops compute: no instructions beyond AVX2, so no bfloat16.
+SLOW = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 PORTABLE_RUNS = (
     {"OMP_NUM_THREADS": "1"},
     {"OMP_NUM_THREADS": "2"},
     {"PLTUTORIAL_PRECISION": "float32"},
-    {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "1"},
-    {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "2"},
+    {**SLOW, "OMP_NUM_THREADS": "1"},
+    {**SLOW, "OMP_NUM_THREADS": "2"},
 )
 
 
@@ -138,10 +141,24 @@ def mark(notebook: dict, failure: ChapterFailed) -> None:
 def check_portability() -> None:
     """Compare the stored outputs with what other processors, threads and precisions compute."""
     for settings in PORTABLE_RUNS:
-        print(" ".join(f"{name}={value}" for name, value in settings.items()), flush=True)
-        command = [sys.executable, "-m", "pytest", "tests/test_notebooks.py", "-q", "-k", "nbval"]
-        if subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}).returncode:
-            raise BuildError(f"the stored outputs do not hold under {settings}")
+        _compare(settings, "nbval")
+
+
+def check_slow() -> None:
+    """Compare two chapters with what a processor without bfloat16 computes; on such a one the tests do it for all."""
+    if processor_kind() == "float32":
+        print("this processor has no bfloat16 of its own, so that the tests compare every chapter that way")
+        return
+    names = [chapter.name for chapter in chapters.CHAPTERS]
+    quickest = sorted(names, key=lambda name: chapters.expected_seconds([name], "float32") or 0)[:2]
+    _compare(SLOW, f"nbval and ({' or '.join(sorted(quickest))})")
+
+
+def _compare(settings: dict[str, str], which: str) -> None:
+    print(" ".join(f"{name}={value}" for name, value in settings.items()), flush=True)
+    command = [sys.executable, "-m", "pytest", "tests/test_notebooks.py", "-q", "-k", which]
+    if subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}).returncode:
+        raise BuildError(f"the stored outputs do not hold under {settings}")
 
 
 def resolve_lock() -> None:
@@ -196,7 +213,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("book", "site", "execute", "times", "portable", "lock"))
+    parser.add_argument("what", choices=("book", "site", "execute", "times", "slow", "portable", "lock"))
     parser.add_argument(
         "chapter", nargs="?", default="", help="execute, times: only notebooks with this in their name"
     )
@@ -221,6 +238,8 @@ def main() -> int:
             print("open", build_site(NOTEBOOKS, target, answers=answers))
         elif what in ("execute", "times"):
             refresh(chapter, what == "times")
+        elif what == "slow":
+            check_slow()
         elif what == "portable":
             check_portability()
         else:

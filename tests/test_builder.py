@@ -148,6 +148,20 @@ def test_the_stored_record_knows_the_chapters_and_kinds():
     assert set(measured["bfloat16"]["seconds"]) == names
 
 
+def test_two_quick_chapters_are_compared_the_slow_way(record, monkeypatch):
+    names = [chapter.name for chapter in chapters.CHAPTERS]
+    record(bfloat16={name: 100 - 10 * number for number, name in enumerate(names)})
+    asked = []
+    monkeypatch.setattr(build, "_compare", lambda *given: asked.append(given))
+    monkeypatch.setattr(build, "processor_kind", lambda: "float32")
+    build.check_slow()
+    assert asked == []  # there every test is such a comparison
+    monkeypatch.setattr(build, "processor_kind", lambda: "bfloat16")
+    build.check_slow()
+    slow = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    assert asked == [(slow, f"nbval and ({names[-2]} or {names[-1]})")]
+
+
 # --- one notebook -----------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ TARGETS = [
     "clean",
     "lock",
     "lint",
+    "slow",
     "portable",
 ]
 PYTHONS = [(python, system) for python in ("3.11", "3.12", "3.13") for system in ("linux", "darwin", "win32")]
@@ -197,6 +198,12 @@ def test_ci_script_is_sound():
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
     assert "PLTUTORIAL_REQUIRE_BROWSER=1" in script.read_text()
+    assert [line for line in script.read_text().splitlines() if line.startswith("make ")] == [
+        "make setup",
+        "make site",
+        "make test",
+        "make slow",
+    ]
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
 
 
