@@ -49,7 +49,7 @@ class Chapter:
     @property
     def exercises(self) -> str:
         """The module with the checks of its exercises."""
-        return f"pltutorial.exercises.chapter{self.number}"
+        return f"pltutorial.teaching.exercises.chapter{self.number}"
 
     @property
     def course(self) -> str:
