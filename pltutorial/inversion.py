@@ -37,6 +37,11 @@ def encode(
     Raises:
         InputError: an unknown layer, or a picture smaller than it needs.
 
+    Example:
+        >>> phi = LossNetwork(device="cpu")
+        >>> encode(torch.rand(1, 3, 32, 48), "relu3_3", phi).shape
+        torch.Size([1, 256, 8, 12])
+
     Taught in chapter 8.
     """
     tap = layer
@@ -87,6 +92,10 @@ def invert(
         InputError: no image, a network of another kind, or no network that ships for the layer or loss.
 
     Source: Dosovitskiy and Brox (2016), both papers.
+
+    Example:
+        >>> invert(torch.rand(1, 3, 32, 32), layer="relu3_3").shape
+        torch.Size([1, 3, 32, 32])
 
     Taught in chapter 8.
     """

@@ -60,6 +60,10 @@ def upscale(
         InputError: no image, another factor or loss, a network for something else, or a result that does not fit
             into memory.
 
+    Example:
+        >>> upscale(torch.rand(1, 3, 16, 24), loss="pixel", device="cpu").shape
+        torch.Size([1, 3, 64, 96])
+
     Taught in chapter 6.
     """
     check_image(image, "the picture", slack=0.5)
@@ -102,6 +106,13 @@ def denoise(
     Raises:
         InputError: no image, an unknown loss, a network for something else, or a picture that does not fit into memory.
 
+    Example:
+        >>> image = read_image(bundled("content/pagoda"), 96)
+        >>> noisy = add_noise(image, sigma=25)
+        >>> clean = denoise(noisy, "pixel", device="cpu")
+        >>> bool((clean - image).square().mean() < 0.5 * (noisy - image).square().mean())
+        True
+
     Taught in chapter 7.
     """
     check_image(image, "the noisy picture", slack=2)
@@ -139,6 +150,14 @@ def inpaint(
         InputError: no image, a mask of another size or with other values than 0 and 1, nothing masked, a picture
             that is masked as a whole, an unknown loss, a network for something else, or a picture that does
             not fit into memory.
+
+    Example:
+        >>> image, mask = torch.rand(1, 3, 48, 48), torch.zeros(1, 1, 48, 48)
+        >>> mask[..., 20:28, 20:28] = 1  # this is missing
+        >>> whole = inpaint(image, mask, "pixel", device="cpu")
+        >>> known = (mask == 0).expand_as(image)
+        >>> torch.equal(whole[known], image[known])
+        True
 
     Taught in chapter 7.
     """

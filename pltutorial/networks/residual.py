@@ -160,6 +160,10 @@ class SubPixelNet(_ResidualNet):
     Raises:
         InputError: another factor, or numbers below 1.
 
+    Example:
+        >>> SubPixelNet(factor=4).eval()(torch.rand(1, 3, 16, 24)).shape
+        torch.Size([1, 3, 64, 96])
+
     Taught in chapter 6.
     """
 
@@ -196,6 +200,11 @@ class DenoisingNet(_ResidualNet):
 
     Raises:
         InputError: numbers below 1.
+
+    Example:
+        >>> network = DenoisingNet().eval()
+        >>> network(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
 
     Taught in chapter 7.
     """

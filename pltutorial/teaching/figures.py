@@ -61,6 +61,11 @@ def show(
     Raises:
         InputError: for NaN, values outside [0, 1], other shapes, or a zoom that does not fit.
 
+    Example:
+        >>> black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+        >>> show(torch.cat([black, white]), ["black", "white"])
+        show: 2 pictures 3x8x8, means 0.00 1.00
+
     Taught in chapter 1.
     """
     panels = panels_of(image, scale)
@@ -172,6 +177,10 @@ def curves(
     Raises:
         InputError: for NaN or infinite values, unequal lengths, no line, or values of 0 or less on a
             logarithmic axis.
+
+    Example:
+        >>> curves({"loss": [4.0, 2.0, 1.0]}, "step", "loss")
+        curves: loss 3 points from 4 to 1
 
     Taught in chapter 1.
     """

@@ -82,6 +82,19 @@ def train(
             written, a checkpoint that is damaged or of another run, a loss that is no
             number, a process of the run that died.
 
+    Example:
+        >>> from pltutorial.losses import LossTerms, pixel_loss
+        >>> class Brighter:
+        ...     def __init__(self):
+        ...         self.network = torch.nn.Conv2d(3, 3, 1)
+        ...     def loss(self, network, images, first):
+        ...         return LossTerms(pixel=pixel_loss(network(images), 0.5 + 0.5 * images))
+        ...     def samples(self, network):
+        ...         return network(torch.zeros(1, 3, 8, 8))
+        >>> trained = train(Brighter(), steps=2, batch_size=2, size=8, progress=False)
+        >>> trained.steps, trained.stopped
+        (2, 'done')
+
     Taught in chapter 5.
     """
     given = settings if settings is not None else getattr(task, "settings", None)
