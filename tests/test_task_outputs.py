@@ -7,10 +7,9 @@ import json
 import numpy
 import pytest
 import torch
-from drawers import autoencoder, inverter
 from helpers import assert_refused, picture
 from PIL import Image
-from restorers import CARD
+from random_networks import CARD, autoencoder, inverter
 from test_task_commands import FLOAT, written
 
 from pltutorial import invert, read_image, reencode, write_image

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import picture, refused
-from restorers import livened
+from random_networks import livened
 
 from pltutorial import restoration
 from pltutorial.degradations import random_holes
