@@ -1,6 +1,8 @@
 """A class of forty, made by script, graded end to end: given against expected points, and seconds per student.
 
-python -m benchmarks.course [--chapters 1,5,9] [--students 40] [--jobs 2]      writes benchmarks/course.json
+    python -m benchmarks.course [--chapters 1,5,9] [--students 40] [--jobs 2]
+
+writes benchmarks/course.json.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from white noise, the comparison of Johnson et al. (2016), section 4.1, and from
 Its curves do not depend on the networks: they are computed once for a set of weights and kept in held_out.json, so
 that an interrupted run goes on. With --write the numbers go into the cards of the networks.
 
-    python -m benchmarks.held_out [NETWORK ...] [--write] [--folder pltutorial/assets/styles]
+    python -m benchmarks.held_out [NETWORK ...] [--write]
+                                  [--folder pltutorial/assets/styles]
 """
 
 from __future__ import annotations

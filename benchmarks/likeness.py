@@ -10,7 +10,8 @@ the networks that ship, and those of --runs, where a recipe's run lies as NAME/n
 notebooks/records/likeness/ keeps small pictures. With --write record, pictures and the cards of what ships are
 written. The exit status is 1 if a bound does not hold.
 
-    python -m benchmarks.likeness [--runs runs] [--folder pltutorial/assets/likeness] [--write]
+    python -m benchmarks.likeness [--runs runs] [--write]
+                                  [--folder pltutorial/assets/likeness]
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ import torch
 from pltutorial import LossNetwork, Pictures, bundled, bundled_names, invert, keep_strongest, reencode
 from pltutorial import reconstruct_features as optimise
 from pltutorial.cards import processor
+from pltutorial.deepsim import kl_divergence
 from pltutorial.device import best_device
 from pltutorial.errors import InputError
 from pltutorial.images import to_picture, write_whole
 from pltutorial.inversion import encode
-from pltutorial.likeness import kl_divergence
-from pltutorial.likeness_networks import brightness_of
 from pltutorial.metrics import diversity, feature_distance, perceptual_distance, psnr, sharpness
 from pltutorial.networks import load_network, save_network
+from pltutorial.networks.generators import brightness_of
 from pltutorial.style_training import middle_square
 
 ROOT = Path(__file__).resolve().parent.parent

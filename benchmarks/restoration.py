@@ -11,7 +11,8 @@ Inpainting: squares of 256 pixels from the middle of the pictures, PSNR of the R
 The perceptual distance is the shift-tolerant LPIPS (alex) of whole pictures; outside the holes, inpainted ones are equal
 to the truth, so there it is a distance of what fills the holes. Networks run as they do for users, in the default precision.
 
-    python -m benchmarks.restoration [--set5 FOLDER] [--only NAME ...] [--folder FOLDER] [--write]
+    python -m benchmarks.restoration [--set5 FOLDER] [--only NAME ...]
+                                     [--folder FOLDER] [--write]
 
 `--only upscale_x4_pixel` judges this network and what it is compared with, and leaves the record as it is.
 """

@@ -13,8 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # What comes before OWNER/NAME where an address is a copy of ours; other projects' addresses look otherwise.
 PLACES = re.compile(
-    r"((?:git\+https://github\.com|raw\.githubusercontent\.com|mybinder\.org/v2/gh"
-    r"|colab\.research\.google\.com/github|repository-code: https://github\.com|git clone https://github\.com)/)"
+    r"((?:git\+https://github\.com"
+    r"|raw\.githubusercontent\.com"
+    r"|mybinder\.org/v2/gh"
+    r"|colab\.research\.google\.com/github"
+    r"|repository-code: https://github\.com"
+    r"|git clone https://github\.com)/)"
     r"([\w-]+/[\w-]+)"
 )
 

@@ -166,7 +166,7 @@ def archive(path: Path, members: dict[str, bytes]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write both archives."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--font", type=Path, default=FONT)
     parser.add_argument("--to", type=Path, default=FOLDER, help="the folder to write to")
     given = parser.parse_args(arguments)

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from pltutorial import StyleTask, StyleTrainingSettings, bundled, load_style, read_image, stylize, train
-from pltutorial._sheets import compose
 from pltutorial.networks import apply
+from pltutorial.teaching.sheets import compose
 
 FOLDER = Path(__file__).parent / "images"
 BUILD = Path(__file__).parents[1] / "build" / "feed_forward"

@@ -21,16 +21,16 @@ from PIL import Image
 
 import pltutorial
 from pltutorial import bundled, bundled_names, read_image, resize, train
-from pltutorial._sheets import compose
 from pltutorial.cards import kept_settings
+from pltutorial.cli.options import read_config
 from pltutorial.degradations import add_noise, random_holes
 from pltutorial.metrics import perceptual_distance, psnr
 from pltutorial.networks import load_network
-from pltutorial.options import _read_config
 from pltutorial.restoration import denoise, inpaint
 from pltutorial.restoration_training import DenoisingTask, InpaintingTask
 from pltutorial.settings import DenoisingSettings, InpaintingSettings
 from pltutorial.style_training import middle_square
+from pltutorial.teaching.sheets import compose
 from pltutorial.vgg import LossNetwork
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +135,7 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
     kind, settings_kind = TASKS[task]
     start = options.networks / f"{task}_pixel.safetensors"
     known = typing.get_type_hints(settings_kind) | {"data_note": str}
-    recipe = _read_config(options.recipes / f"{task}_combined.yaml", known)
+    recipe = read_config(options.recipes / f"{task}_combined.yaml", known)
     del recipe["data_note"]
     combined = settings_kind(
         **recipe | SHORT | {"zoom": ZOOMS[task], "steps": options.steps, "start": str(start)}

@@ -14,12 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from chapters import CHAPTERS
 from front import outside_solutions
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from web import BuildError, install_packages
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS, TARGET = ROOT / "notebooks", ROOT / "build" / "slides"
+TARGET = ROOT / "build" / "slides"
 SENTENCES, ITEMS, CODE_LINES, TEXT_LINES = 3, 5, 16, 12
 WIDTH, HEIGHT = 1280, 720
 SKIPPED = ("Exercises", "Further reading")
@@ -32,22 +33,30 @@ TEMPLATE = """{%- extends 'index.html.j2' -%}
 """
 STYLE = """
 .reveal .slides { text-align: left; } .reveal h1, .reveal h2 { text-transform: none; }
-.reveal { font-size: 28px; } .reveal h1 { font-size: 1.9em; } .reveal h2 { font-size: 1.45em; }
-.reveal .jp-Cell, .reveal .jp-OutputArea-child { display: block; padding: 0; margin: 0; } .jp-Notebook { background: none; }
-.reveal .jp-OutputPrompt, .reveal .jp-InputPrompt, .reveal .jp-OutputArea-prompt { display: none; }
+.reveal { font-size: 28px; }
+.reveal h1 { font-size: 1.9em; } .reveal h2 { font-size: 1.45em; }
+.reveal .jp-Cell, .reveal .jp-OutputArea-child { display: block; padding: 0; margin: 0; }
+.jp-Notebook { background: none; }
+.reveal .jp-OutputPrompt, .reveal .jp-InputPrompt,
+.reveal .jp-OutputArea-prompt { display: none; }
 .reveal .jp-RenderedImage img {
-  height: 450px; width: 1216px; max-width: none; object-fit: contain; object-position: left top;
+  height: 450px; width: 1216px; max-width: none;
+  object-fit: contain; object-position: left top;
 }
-.reveal .frame-slider { max-width: 640px !important; } .reveal .frame-slider img { margin: 0; max-height: 470px; }
-.reveal pre, .reveal .highlight pre { font-size: 22px; width: 100%; box-shadow: none; } .reveal p { margin: .5em 0; }
-.reveal .jp-RenderedHTMLCommon { font-size: 28px; } .reveal .jp-RenderedText pre { font-size: 22px; }
+.reveal .frame-slider { max-width: 640px !important; }
+.reveal .frame-slider img { margin: 0; max-height: 470px; }
+.reveal pre, .reveal .highlight pre { font-size: 22px; width: 100%; box-shadow: none; }
+.reveal p { margin: .5em 0; }
+.reveal .jp-RenderedHTMLCommon { font-size: 28px; }
+.reveal .jp-RenderedText pre { font-size: 22px; }
 .reveal pre code { font-size: 22px; line-height: 1.35; max-height: none; }
 .reveal mjx-container { font-size: 95%; }
 """
 START = """
 const quick = matchMedia("(prefers-reduced-motion: reduce)").matches;
-Reveal.initialize({width: %d, height: %d, margin: 0.03, center: false, hash: true, slideNumber: "c/t",
-  transition: quick ? "none" : "slide", plugins: [RevealNotes], keyboardCondition: null});
+Reveal.initialize({width: %d, height: %d, margin: 0.03, center: false, hash: true,
+  slideNumber: "c/t", transition: quick ? "none" : "slide", plugins: [RevealNotes],
+  keyboardCondition: null});
 """
 MATHJAX = (
     'window.MathJax = {tex: {inlineMath: [["$", "$"]], displayMath: [["$$", "$$"]], tags: "none"}, '
@@ -238,11 +247,11 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("chapter", nargs="?", default="", help="only notebooks with this in their name")
     parser.add_argument("--to", type=Path, default=TARGET)
     given = parser.parse_args()
-    paths = [path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) if given.chapter in path.name]
+    paths = [chapter.path for chapter in CHAPTERS if given.chapter in chapter.file]
     if not paths:
         print(f"error: there is no chapter {given.chapter!r} in notebooks/", file=sys.stderr)
         return 2

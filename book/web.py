@@ -142,15 +142,15 @@ def networks() -> dict[str, Path]:
 def export_networks() -> Path:
     """Write the networks as ONNX with models.json, unless they are there of this very package. Returns the folder."""
     files = networks()
-    code = [path for path in (ROOT / "pltutorial").glob("*.py") if not path.name.startswith("commands_")]
+    code = [path for path in (ROOT / "pltutorial").rglob("*.py") if path.parent.name != "cli"]
     versions = [f"{name} {version(name)}" for name in ("torch", "onnx")]
     wanted = fingerprint([*code, *files.values(), DATA / "SOURCES.csv", Path(__file__)], *versions)
     target, stamp = NETWORKS / "models", NETWORKS / "exported"
     if stamp.is_file() and stamp.read_text() == wanted:
         return target
     from pltutorial.errors import InputError
-    from pltutorial.export import export_onnx
     from pltutorial.networks import load_network
+    from pltutorial.onnx.export import export_onnx
 
     print("the networks of the live page are exported ...", flush=True)
     shutil.rmtree(NETWORKS, ignore_errors=True)

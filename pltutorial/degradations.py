@@ -21,6 +21,10 @@ KERNELS = ("bicubic", "gaussian")
 def to_8_bits(image: torch.Tensor) -> torch.Tensor:
     """Values rounded to the 256 that a file can hold, and clamped to [0, 1].
 
+    Example:
+        >>> 255 * to_8_bits(torch.tensor([-0.2, 0.5, 1.2]))
+        tensor([  0., 128., 255.])
+
     Taught in chapter 6.
     """
     return image.mul(255).round().clamp(0, 255) / 255
@@ -46,6 +50,10 @@ def downscale(
 
     Raises:
         InputError: another factor or kernel, sides that are no multiples of the factor, or no image.
+
+    Example:
+        >>> downscale(torch.rand(1, 3, 64, 96), 4).shape
+        torch.Size([1, 3, 16, 24])
 
     Taught in chapter 6.
     """
@@ -87,6 +95,10 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
     Raises:
         InputError: nothing would be left.
 
+    Example:
+        >>> crop_to_multiple(torch.rand(1, 3, 67, 97), 4).shape
+        torch.Size([1, 3, 64, 96])
+
     Taught in chapter 6.
     """
     height, width = (side - side % factor for side in image.shape[-2:])
@@ -112,6 +124,14 @@ def add_noise(
 
     Raises:
         InputError: a negative or infinite sigma, or a number of them that is not the number of pictures.
+
+    Example:
+        >>> grey = torch.full((1, 3, 64, 64), 0.5)
+        >>> noisy = add_noise(grey, sigma=25, generator=7)
+        >>> round(255 * float((noisy - grey).std()))
+        25
+        >>> torch.equal(noisy, add_noise(grey, sigma=25, generator=7))
+        True
 
     Taught in chapter 7.
     """
@@ -155,6 +175,13 @@ def random_holes(
         InputError: a share outside its range, fewer than two pixels, or not one seed for each mask.
 
     Source: strokes as in Yu et al. (2019), Free-form image inpainting with gated convolution, algorithm 1.
+
+    Example:
+        >>> masks = random_holes(3, 32, 48, share=0.4)
+        >>> masks.shape, masks.unique()
+        (torch.Size([3, 1, 32, 48]), tensor([0., 1.]))
+        >>> bool((masks.mean((1, 2, 3)) <= 0.4).all())
+        True
 
     Taught in chapter 7.
     """

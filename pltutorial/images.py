@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import operator
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -18,9 +17,9 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .errors import InputError, nearest
+from .files import PICTURE_ENDINGS, check_output, write_whole
 
 MAX_PIXELS = 100_000_000  # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def bundled_names(folder: str) -> list[str]:
@@ -30,6 +29,10 @@ def bundled_names(folder: str) -> list[str]:
 
     Raises:
         InputError: there is no such folder; the sentence suggests the nearest.
+
+    Example:
+        >>> "pagoda" in bundled_names("content"), "great_wave" in bundled_names("style")
+        (True, True)
 
     Taught in chapter 1.
     """
@@ -51,6 +54,14 @@ def bundled(name: str) -> Path:
 
     Raises:
         InputError: there is no such picture; the sentence suggests the nearest.
+
+    Example:
+        >>> bundled("content/pagoda").name
+        'pagoda.jpg'
+        >>> bundled("style/great_wafe")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: ...; the nearest is 'great_wave'
 
     Taught in chapter 1.
     """
@@ -94,6 +105,13 @@ def read_image(
         InputError: the file is missing, empty, truncated or no picture, has more than ``max_pixels``
             pixels, or fewer than 2 pixels along a side.
 
+    Example:
+        >>> image = read_image(bundled("content/pagoda"), size=64)
+        >>> image.shape, image.dtype
+        (torch.Size([1, 3, 43, 64]), torch.float32)
+        >>> 0 <= float(image.min()) < float(image.max()) <= 1
+        True
+
     Taught in chapter 1.
     """
     image = to_image(open_file(path, max_pixels), path)
@@ -123,6 +141,11 @@ def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
 
     Raises:
         InputError: fewer than 2 pixels along a side, or values that are not finite.
+
+    Example:
+        >>> from PIL import Image
+        >>> to_image(Image.new("L", (48, 32), 255), "a white picture").shape
+        torch.Size([1, 3, 32, 48])
     """
     array = _pixels(picture, name)
     if min(array.shape[:2]) < 2:
@@ -138,6 +161,11 @@ def to_picture(image: torch.Tensor) -> Image.Image:
 
     Raises:
         InputError: it is not one finite RGB image.
+
+    Example:
+        >>> picture = to_picture(torch.ones(1, 3, 32, 48))
+        >>> picture.size, picture.getpixel((0, 0))  # width first, as Pillow has it
+        ((48, 32), (255, 255, 255))
     """
     image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
     check_image(image, "the picture to write", slack=0.5)
@@ -240,79 +268,19 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
         InputError: the image is not one finite RGB image, the ending is unknown, or the folder is missing,
             read-only or full.
 
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = write_image(Path(mkdtemp()) / "white.png", torch.ones(1, 3, 32, 48))
+        >>> path.name, tuple(read_image(path).shape)
+        ('white.png', (1, 3, 32, 48))
+
     Taught in chapter 1.
     """
     path = check_output(path)
     picture = to_picture(image)
     kind = Image.registered_extensions()[path.suffix.lower()]
     return write_whole(path, lambda file: picture.save(file, format=kind, quality=95))
-
-
-def write_whole(path: str | os.PathLike, fill: Callable[[BinaryIO], object]) -> Path:
-    """Write a file whole or not at all: ``fill`` writes it beside its place, then it is flushed and renamed.
-
-    Raises:
-        InputError: the folder is missing or read-only, or the disk is full; what was there stays.
-    """
-    path = Path(path)
-    beside = None
-    try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".pltutorial-", suffix=path.suffix)
-        with os.fdopen(handle, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o666 & ~_umask())
-        Path(beside).replace(path)
-    except OSError as problem:
-        raise InputError(
-            f"{str(path)!r} could not be written ({problem.strerror or problem}); "
-            "free space or choose another folder, nothing that was there is lost"
-        ) from None
-    finally:
-        if beside is not None:
-            Path(beside).unlink(missing_ok=True)
-    return path
-
-
-def check_output(
-    path: str | os.PathLike,
-    inputs: tuple[str | os.PathLike, ...] = (),
-    endings: tuple[str, ...] = PICTURE_ENDINGS,
-) -> Path:
-    """Refuse an output path that cannot be written or that is an input, before any work is done."""
-    path = Path(path)
-    if path.suffix.lower() not in endings:
-        raise InputError(f"the output {str(path)!r} has no known ending; end it in {', '.join(endings)}")
-    try:
-        is_folder = path.is_dir()
-    except OSError as problem:  # a name that is too long
-        raise InputError(
-            f"the output {str(path)!r} cannot be written to ({problem.strerror}); choose another name"
-        ) from None
-    if is_folder:
-        raise InputError(f"the output {str(path)!r} is a folder; add a file name")
-    if not path.parent.is_dir():
-        raise InputError(f"the output folder {str(path.parent)!r} does not exist; make it, or choose another")
-    for given in inputs:
-        if Path(given).exists() and path.exists() and path.samefile(given):
-            raise InputError(
-                f"the output {str(path)!r} is also an input; choose another name so that nothing is lost"
-            )
-    try:  # a real write: permission bits say nothing to root, nor on a read-only mount
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pltutorial-"):
-            pass
-    except OSError as problem:
-        raise InputError(
-            f"the output folder {str(path.parent)!r} cannot be written to ({problem.strerror}); choose another"
-        ) from None
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
@@ -324,6 +292,13 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
 
     Raises:
         InputError: the size is not positive, or the image is not one.
+
+    Example:
+        >>> image = torch.rand(1, 3, 60, 80)
+        >>> resize(image, 40).shape  # the longer side
+        torch.Size([1, 3, 30, 40])
+        >>> resize(image, (32, 32)).shape
+        torch.Size([1, 3, 32, 32])
 
     Taught in chapter 2.
     """
@@ -358,6 +333,13 @@ def check_image(
 
     Raises:
         InputError: wrong type, shape, dtype, size, NaN or infinite values, or values outside [0, 1].
+
+    Example:
+        >>> check_image(torch.rand(1, 3, 8, 8))
+        >>> check_image(torch.full((1, 3, 8, 8), 255.0), "the photo")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: the photo has values up to 255, but [0, 1] is...
     """
     if not isinstance(image, torch.Tensor):
         raise InputError(

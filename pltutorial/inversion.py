@@ -11,7 +11,7 @@ from torch import nn
 from .device import best_precision
 from .errors import InputError, nearest
 from .images import check_image
-from .likeness_networks import ConvAutoencoder, InversionNet, code_shape
+from .networks import ConvAutoencoder, InversionNet, code_shape
 from .vgg import Encoder, LossNetwork
 
 PLACES = ("position", "code")
@@ -36,6 +36,11 @@ def encode(
 
     Raises:
         InputError: an unknown layer, or a picture smaller than it needs.
+
+    Example:
+        >>> phi = LossNetwork(device="cpu")
+        >>> encode(torch.rand(1, 3, 32, 48), "relu3_3", phi).shape
+        torch.Size([1, 256, 8, 12])
 
     Taught in chapter 8.
     """
@@ -87,6 +92,10 @@ def invert(
         InputError: no image, a network of another kind, or no network that ships for the layer or loss.
 
     Source: Dosovitskiy and Brox (2016), both papers.
+
+    Example:
+        >>> invert(torch.rand(1, 3, 32, 32), layer="relu3_3").shape
+        torch.Size([1, 3, 32, 32])
 
     Taught in chapter 8.
     """

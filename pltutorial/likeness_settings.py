@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import InputError, nearest
-from .settings import TrainingSettings, _setting
+from .errors import InputError
+from .settings import TrainingSettings, setting, weight
 
 
 @dataclass(frozen=True)
@@ -17,29 +17,51 @@ class LikenessTrainingSettings(TrainingSettings):
     Taught in chapter 8.
     """
 
-    batch_size: int = _setting(16, "Pictures in a step, over all processes together.")
-    size: int = _setting(64, "Height and width of the training crops in pixels.")
-    learning_rate: float = _setting(1e-3, "Adam's step length.")
-    gradient_clip: float = _setting(1.0, "Largest norm of the gradient; 0 turns clipping off.")
-    width: int = _setting(32, "Channels of the generator at full size.")
-    norm: str = _setting("none", "none, or batch: batch normalisation.")
-    feature_weight: float = _setting(0.0, "Weight of the feature term.")
-    feature_layers: tuple[str, ...] = _setting(
+    batch_size: int = setting(
+        16, "Pictures in a step, over all processes together.", least=1
+    )
+    size: int = setting(
+        64, "Height and width of the training crops in pixels.", least=1
+    )
+    learning_rate: float = setting(1e-3, "Adam's step length.", above=0)
+    gradient_clip: float = setting(
+        1.0, "Largest norm of the gradient; 0 turns clipping off.", least=0
+    )
+    width: int = setting(32, "Channels of the generator at full size.", least=1)
+    norm: str = setting(
+        "none", "none, or batch: batch normalisation.", choices=("none", "batch")
+    )
+    feature_weight: float = weight(0.0, "Weight of the feature term.")
+    feature_layers: tuple[str, ...] = setting(
         ("relu2_2", "relu3_3"), "Layers of the comparator, each with the same weight."
     )
-    comparator: str = _setting("vgg", "vgg, or discriminator: its own hidden layers (VAE/GAN).")
-    adversarial_weight: float = _setting(0.0, "Weight of the adversarial term.")
-    image_weight: float = _setting(1.0, "Weight of the image term, squared error of pixels in [0, 1].")
-    discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
-    discriminator_rate: float = _setting(2e-4, "Adam's step length for the discriminator.")
-    spectral: bool = _setting(True, "Spectral normalisation of the discriminator.")
-    pause_below: float = _setting(
-        0.1, "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses."
+    comparator: str = setting(
+        "vgg",
+        "vgg, or discriminator: its own hidden layers (VAE/GAN).",
+        choices=("vgg", "discriminator"),
     )
-    give_up: int = _setting(
-        2000, "Stop when the discriminator has won for so many steps on end; 0 never does."
+    adversarial_weight: float = weight(0.0, "Weight of the adversarial term.")
+    image_weight: float = weight(
+        1.0, "Weight of the image term, squared error of pixels in [0, 1]."
     )
-    start: str | None = _setting(
+    discriminator_width: int = setting(
+        32, "Channels of the discriminator's first layer.", least=1
+    )
+    discriminator_rate: float = setting(
+        2e-4, "Adam's step length for the discriminator.", above=0
+    )
+    spectral: bool = setting(True, "Spectral normalisation of the discriminator.")
+    pause_below: float = setting(
+        0.1,
+        "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses.",
+        least=0,
+    )
+    give_up: int = setting(
+        2000,
+        "Stop when the discriminator has won for so many steps on end; 0 never does.",
+        least=0,
+    )
+    start: str | None = setting(
         None, "A network of the same architecture to start from, a .safetensors file."
     )
 
@@ -50,33 +72,23 @@ class LikenessTrainingSettings(TrainingSettings):
             raise InputError(
                 "all weights are 0; give feature_weight, adversarial_weight or image_weight a positive one"
             )
-        if self.comparator not in ("vgg", "discriminator"):
-            raise InputError(
-                f"there is no comparator {self.comparator!r}; {nearest(self.comparator, ('vgg', 'discriminator'))}"
-            )
         if self.feature_weight and not self.feature_layers:
-            raise InputError("feature_weight was given without a layer; name at least one of feature_layers")
-        if self.comparator == "discriminator" and self.feature_weight and not self.adversarial_weight:
+            raise InputError(
+                "feature_weight was given without a layer; name at least one of feature_layers"
+            )
+        if (
+            self.comparator == "discriminator"
+            and self.feature_weight
+            and not self.adversarial_weight
+        ):
             raise InputError(
                 "the discriminator is to compare but nothing trains it; give adversarial_weight a positive value"
             )
-        if self.norm not in ("none", "batch"):
-            raise InputError(f"there is no norm {self.norm!r}; {nearest(self.norm, ('none', 'batch'))}")
         if self.norm == "batch" and self.batch_size == 1:
             raise InputError(
                 "a batch of 1 was given with norm='batch', which compares the pictures of a batch; give at least 2, or "
                 "norm='none'"
             )
-        for name in ("width", "discriminator_width"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} was given; give at least 1")
-        if not 0 < self.discriminator_rate < float("inf"):
-            raise InputError(
-                f"discriminator_rate={self.discriminator_rate} was given; give a positive number"
-            )
-        for name in ("pause_below", "give_up"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name}={getattr(self, name)} was given; give 0 or more")
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,10 @@ class InversionSettings(LikenessTrainingSettings):
     Taught in chapter 8.
     """
 
-    layer: str = _setting("relu4_3", "The code that is inverted, such as relu4_3 or pool5.")
-    blocks: int = _setting(2, "3x3 convolutions at the code's resolution.")
+    layer: str = setting(
+        "relu4_3", "The code that is inverted, such as relu4_3 or pool5."
+    )
+    blocks: int = setting(2, "3x3 convolutions at the code's resolution.")
 
 
 @dataclass(frozen=True)
@@ -97,8 +111,8 @@ class AutoencoderSettings(LikenessTrainingSettings):
     Taught in chapter 8.
     """
 
-    code_channels: int = _setting(8, "Numbers for each square of 8x8 pixels.")
-    blocks: int = _setting(2, "3x3 convolutions at the code's resolution.")
+    code_channels: int = setting(8, "Numbers for each square of 8x8 pixels.")
+    blocks: int = setting(2, "3x3 convolutions at the code's resolution.")
 
 
 @dataclass(frozen=True)
@@ -108,14 +122,20 @@ class VAESettings(LikenessTrainingSettings):
     Taught in chapter 9.
     """
 
-    zoom: tuple[float, ...] = _setting(
-        (1.0, 1.0), "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range."
+    zoom: tuple[float, ...] = setting(
+        (1.0, 1.0),
+        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        count=2,
+        example="1,1.5",
     )
-    width: int = _setting(16, "Channels of the encoder's first convolution.")
-    latent: int = _setting(32, "Numbers in the latent vector.")
-    encoder: str = _setting("learned", "learned, or a layer of VGG-16 as a fixed encoder, such as relu3_3.")
-    kl_weight: float = _setting(
-        0.01, "Weight of the KL divergence, in nats for each number of the picture: 2 sigma^2 for pixels."
+    width: int = setting(16, "Channels of the encoder's first convolution.", least=1)
+    latent: int = setting(32, "Numbers in the latent vector.")
+    encoder: str = setting(
+        "learned", "learned, or a layer of VGG-16 as a fixed encoder, such as relu3_3."
+    )
+    kl_weight: float = weight(
+        0.01,
+        "Weight of the KL divergence, in nats for each number of the picture: 2 sigma^2 for pixels.",
     )
 
 
@@ -126,7 +146,7 @@ class ColorizationSettings(LikenessTrainingSettings):
     Taught in chapter 9.
     """
 
-    blocks: int = _setting(4, "Residual blocks.")
+    blocks: int = setting(4, "Residual blocks.")
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .cards import training_card
+from .color import brightness_of
+from .deepsim import DeepSimLoss, kl_divergence
 from .device import best_device
 from .errors import InputError
 from .images import bundled, bundled_names
 from .inversion import encode
-from .likeness import DeepSimLoss, kl_divergence
-from .likeness_networks import (
-    VAE,
-    ColorizationNet,
-    ConvAutoencoder,
-    Discriminator,
-    InversionNet,
-    brightness_of,
-    code_shape,
-)
 from .likeness_settings import (
     AutoencoderSettings,
     ColorizationSettings,
@@ -30,9 +21,18 @@ from .likeness_settings import (
     VAESettings,
 )
 from .losses import LossTerms
-from .networks import load_network
+from .networks import (
+    VAE,
+    ColorizationNet,
+    ConvAutoencoder,
+    Discriminator,
+    InversionNet,
+    code_shape,
+    load_network,
+)
 from .restoration_training import _seed
 from .style_training import middle_square
+from .training.cards import training_card
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:

@@ -49,6 +49,13 @@ def pixel_loss(
     Raises:
         InputError: shapes differ, unknown kind or reduction.
 
+    Example:
+        >>> black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+        >>> pixel_loss(0.5 * white, black), pixel_loss(0.5 * white, black, "l1")
+        (tensor(0.2500), tensor(0.5000))
+        >>> pixel_loss(torch.cat([black, white]), black, reduction="none")
+        tensor([0., 1.])
+
     Taught in chapter 1.
     """
     difference = _difference(output, target)
@@ -83,6 +90,13 @@ def feature_loss(
     Raises:
         InputError: shapes differ, unknown normalization or reduction.
 
+    Example:
+        >>> output, target = torch.zeros(1, 256, 4, 4), torch.full((1, 256, 4, 4), 2.0)
+        >>> feature_loss(output, target)
+        tensor(4.)
+        >>> feature_loss(output, target, normalization="gatys")  # 256 * 4 * 4 / 2 times
+        tensor(8192.)
+
     Taught in chapter 2.
     """
     _check_normalization(normalization)
@@ -110,6 +124,15 @@ def gram_matrix(feature: torch.Tensor, mask: torch.Tensor | None = None) -> torc
 
     Raises:
         InputError: the features are not (N, C, H, W).
+
+    Example:
+        >>> feature = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
+        >>> feature = feature.view(1, 2, 2, 2)  # 2 channels, 2 x 2 positions
+        >>> gram_matrix(feature)  # the sums 2, 2, 4 over the positions, divided by 8
+        tensor([[[0.2500, 0.2500],
+                 [0.2500, 0.5000]]])
+        >>> torch.equal(gram_matrix(feature), gram_matrix(feature.flip(-1)))
+        True
 
     Taught in chapter 3.
     """
@@ -169,6 +192,13 @@ def style_loss(
     Raises:
         InputError: the channels differ, unknown normalization or reduction.
 
+    Example:
+        >>> features, others = torch.rand(1, 16, 8, 8), torch.rand(1, 16, 12, 20)
+        >>> round(float(style_loss(features.flip(-1), features)), 6)  # mirrored
+        0.0
+        >>> bool(style_loss(features, others) > 0)  # the sizes need not be the same
+        True
+
     Taught in chapter 3.
     """
     _check_normalization(normalization)
@@ -194,6 +224,14 @@ def total_variation(image: torch.Tensor, kind: str = "squared", *, reduction: st
 
     Raises:
         InputError: unknown kind or reduction.
+
+    Example:
+        >>> stripes = torch.zeros(1, 3, 8, 8)
+        >>> stripes[..., ::2] = 1  # every second column is white
+        >>> total_variation(stripes)  # 3 * 7 * 7 steps of 1, halved
+        tensor(73.5000)
+        >>> total_variation(torch.full((1, 3, 8, 8), 0.5))
+        tensor(0.)
 
     Taught in chapter 4.
     """
@@ -244,12 +282,33 @@ def grid_loss(
 
 
 class LossTerms(dict):
-    """The weighted terms by name, and ``total``, their sum; tensors on the device of the output."""
+    """The weighted terms by name, and ``total``, their sum; tensors on the device of the output.
+
+    Example:
+        >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
+        >>> terms["edges"] = torch.tensor(0.25)  # a term of your own
+        >>> terms.total
+        tensor(2.7500)
+    """
 
     @property
     def total(self) -> torch.Tensor:
         """The sum of all terms: call ``.backward()`` on it."""
         return torch.stack(list(self.values())).sum(0)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one step did: the weighted terms and their total before the step, and the seconds since the start.
+
+    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get it, the history leaves it out.
+    """
+
+    step: int
+    total: float
+    terms: dict[str, float]
+    seconds: float
+    image: torch.Tensor | None = None
 
 
 @dataclass
@@ -294,6 +353,20 @@ class PerceptualLoss(nn.Module):
         InputError: unknown layers, negative weights, or nothing to compare.
 
     Source: Johnson et al. (2016), section 3.2 and equations 2 to 5.
+
+    Example:
+        >>> phi = LossNetwork(device="cpu")
+        >>> content, style = {"relu1_2": 1.0}, {"relu2_2": 0.1}
+        >>> loss = PerceptualLoss(content, style, pixel=1.0, network=phi)
+        >>> picture, painting = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 48, 64)
+        >>> output = torch.rand(1, 3, 32, 32, requires_grad=True)
+        >>> target = loss.style_target(painting)  # once, before a loop
+        >>> terms = loss(output, content=picture, style=target)
+        >>> list(terms)
+        ['content/relu1_2', 'style/relu2_2', 'pixel']
+        >>> terms.total.backward()
+        >>> output.grad.shape
+        torch.Size([1, 3, 32, 32])
 
     Taught in chapter 4.
     """

@@ -15,12 +15,12 @@ import numpy
 import torch
 import torch.nn.functional as F
 
+from .color import LUMA_STUDIO
 from .degradations import to_8_bits
 from .errors import InputError, nearest
 from .images import check_image
 
 CHANNELS = ("y", "rgb")
-_LUMA = (65.481, 128.553, 24.966)  # ITU-R BT.601, from RGB in [0, 1] to 16...235 less 16
 _WINDOW, _SIGMA = 11, 1.5  # of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
 _SMALLEST = 21  # pixels, below which the layers of the perceptual distance have nothing left
 
@@ -41,10 +41,15 @@ def y_channel(image: torch.Tensor) -> torch.Tensor:
 
     Source: ITU-R recommendation BT.601.
 
+    Example:
+        >>> black, white = torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)
+        >>> (255 * y_channel(torch.cat([black, white]))).amax((1, 2, 3))
+        tensor([ 16., 235.])
+
     Taught in chapter 6.
     """
     check_image(image, "the picture")
-    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA_STUDIO, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
     return ((image * weights).sum(1, keepdim=True) + 16) / 255
 
 
@@ -66,6 +71,13 @@ def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel
     Raises:
         InputError: different shapes, no images, an unknown channel, a border that leaves nothing, or scikit-image
             is not installed.
+
+    Example:
+        >>> black = torch.zeros(1, 3, 16, 16)
+        >>> psnr(black + 0.2, black, channel="rgb")  # 10 log10(1 / 0.2**2)
+        tensor([13.9794])
+        >>> psnr(black, black)
+        tensor([inf])
 
     Taught in chapter 6.
     """
@@ -97,6 +109,14 @@ def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel
 
     Source: Wang et al. (2004), Image quality assessment: from error visibility to structural similarity.
 
+    Example:
+        >>> stripes = torch.zeros(1, 3, 16, 16)
+        >>> stripes[..., ::2] = 1
+        >>> ssim(stripes, stripes)
+        tensor([1.])
+        >>> bool(ssim(1 - stripes, stripes) < 0)  # white for black
+        True
+
     Taught in chapter 6.
     """
     measure = _skimage().structural_similarity
@@ -126,6 +146,13 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
         InputError: different shapes, no images, pictures too small, or the package is not installed.
 
     Source: Ghildyal and Liu (2022), Shift-tolerant perceptual similarity metric, after Zhang et al. (2018).
+
+    Example:
+        >>> picture = torch.rand(1, 3, 32, 32)
+        >>> float(perceptual_distance(picture, picture))
+        0.0
+        >>> bool(perceptual_distance(1 - picture, picture) > 0)
+        True
 
     Taught in chapter 6.
     """
@@ -190,6 +217,11 @@ def sharpness(image: torch.Tensor) -> torch.Tensor:
         InputError: no images, or scikit-image is not installed.
 
     Source: Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy.
+
+    Example:
+        >>> flat, noise = torch.full((1, 3, 16, 16), 0.5), torch.rand(1, 3, 16, 16)
+        >>> sharpness(torch.cat([flat, noise])) > 0
+        tensor([False,  True])
 
     Taught in chapter 9.
     """

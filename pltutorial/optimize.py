@@ -7,15 +7,16 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from . import memory
+from .color import luminance, match_color, match_luminance, with_colors_of
 from .device import best_precision, is_out_of_memory
 from .errors import InputError, nearest
 from .images import check_image, resize
-from .losses import LossTerms, PerceptualLoss
+from .losses import LossTerms, PerceptualLoss, Record
 from .settings import OptimizeSettings, ReconstructionSettings, TextureSettings, TransferSettings, changed
 from .vgg import CONV_LAYERS, RELU_LAYERS, LossNetwork
 
@@ -24,22 +25,6 @@ _LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
 # resolves, and the curvature that the second step relies on would be noise.
 _FIRST_MOVE = 0.02
 _DIVERGED = 10  # times the best total: L-BFGS without a line search may leap that far, and starts again
-# Rows are Y, I, Q (NTSC); Gatys et al. (2017), section 5.2, keep I and Q of the content.
-_YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one step did: the weighted terms and their total before the step, and the seconds since the start.
-
-    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get it, the history leaves it out.
-    """
-
-    step: int
-    total: float
-    terms: dict[str, float]
-    seconds: float
-    image: torch.Tensor | None = None
 
 
 @dataclass
@@ -83,6 +68,17 @@ def optimize_image(
 
     Raises:
         InputError: the image is none, the loss became NaN or infinite, or memory ran out.
+
+    Example:
+        >>> def distance_to_white(image):
+        ...     return LossTerms(white=(1 - image).square().mean())
+        >>> start = torch.full((1, 3, 8, 8), 0.25)
+        >>> settings = {"optimizer": "adam", "learning_rate": 0.1, "progress": False}
+        >>> result = optimize_image(distance_to_white, start, steps=3, **settings)
+        >>> [round(total, 2) for total in result.totals]
+        [0.56, 0.42, 0.3]
+        >>> float(result.image.mean()) > 0.5
+        True
 
     Taught in chapter 4.
     """
@@ -157,7 +153,7 @@ def optimize_image(
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
             raise
-        raise InputError(_too_large(pixels.shape, memory_free(pixels.device))) from problem
+        raise InputError(_too_large(pixels.shape, memory.free(pixels.device))) from problem
     result.seconds = time.perf_counter() - start
     return result
 
@@ -186,6 +182,12 @@ def reconstruct_features(
 
     Raises:
         InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+
+    Example:
+        >>> picture = torch.rand(1, 3, 32, 32)
+        >>> result = reconstruct_features(picture, "relu2_2", steps=2, progress=False)
+        >>> tuple(result.image.shape), len(result.history), result.stopped
+        ((1, 3, 32, 32), 2, 'done')
 
     Taught in chapter 2.
     """
@@ -234,6 +236,14 @@ def reconstruct_style(
 
     Raises:
         InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+
+    Example:
+        >>> painting = torch.rand(1, 3, 32, 32)
+        >>> layers = ["relu1_2", "relu2_2"]
+        >>> settings = {"steps": 2, "progress": False, "height": 32, "width": 64}
+        >>> result = reconstruct_style(painting, layers, **settings)
+        >>> tuple(result.image.shape)
+        (1, 3, 32, 64)
 
     Taught in chapter 3.
     """
@@ -288,6 +298,15 @@ def transfer_style(
     Raises:
         InputError: pictures or settings that make no sense, numbers of styles, weights and masks that do not match.
 
+    Example:
+        >>> photo, painting = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 40, 40)
+        >>> settings = {"steps": 2, "sizes": (24, 48), "progress": False}
+        >>> result = transfer_style(photo, painting, **settings)
+        >>> tuple(result.image.shape), len(result.history)  # two sizes of two steps
+        ((1, 3, 32, 48), 4)
+        >>> list(result.history[0].terms)[:2]
+        ['content/relu3_3', 'style/relu1_2']
+
     Taught in chapter 4.
     """
     picture = init if isinstance(init, torch.Tensor) else None
@@ -305,7 +324,7 @@ def transfer_style(
     if settings.preserve_color == "histogram":
         styles = [match_color(s, content) for s in styles]
     elif settings.preserve_color == "luminance":
-        styles = [_match_luminance(s, content) for s in styles]
+        styles = [match_luminance(s, content) for s in styles]
     target_content = luminance(content) if settings.preserve_color == "luminance" else content
     loss = PerceptualLoss(
         dict.fromkeys(settings.content_layers, settings.content_weight),
@@ -330,45 +349,6 @@ def transfer_style(
     if settings.preserve_color == "luminance":
         result.image = with_colors_of(result.image, resize(content, tuple(result.image.shape[-2:])))
     return result
-
-
-def luminance(image: torch.Tensor) -> torch.Tensor:
-    """The grey picture Y of an image, (N, 3, H, W) with three equal channels."""
-    return (image * _YIQ[0].to(image).view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(image).contiguous()
-
-
-def with_colors_of(image: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
-    """The luminance of one image with the chrominance I, Q of another (Gatys et al. 2017, section 5.2)."""
-    matrix = _YIQ.to(image)
-    yiq = torch.einsum("ij,njhw->nihw", matrix, colors).clone()
-    yiq[:, 0] = luminance(image)[:, 0]
-    return torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), yiq).clamp(0, 1)
-
-
-def match_color(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Recolour an image so that mean and covariance of its RGB values are the reference's.
-
-    The linear map of Gatys et al. (2017), section 5.1, by the symmetric square roots of both covariances.
-    """
-    flat, goal = (given.transpose(0, 1).flatten(1).double().cpu() for given in (image, reference))
-    root, goal_root = (
-        _square_root(torch.cov(given) + 1e-6 * torch.eye(3, dtype=given.dtype)) for given in (flat, goal)
-    )
-    matched = goal_root @ torch.linalg.solve(root, flat - flat.mean(1, keepdim=True)) + goal.mean(
-        1, keepdim=True
-    )
-    return matched.view_as(image.transpose(0, 1)).transpose(0, 1).to(image).clamp(0, 1).contiguous()
-
-
-def _square_root(matrix: torch.Tensor) -> torch.Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    return vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
-
-
-def _match_luminance(style: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
-    """The style in grey, with the mean and the deviation of the content's luminance."""
-    grey, goal = luminance(style), luminance(content)
-    return ((grey - grey.mean()) * (goal.std() / grey.std().clamp_min(1e-6)) + goal.mean()).clamp(0, 1)
 
 
 def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> Result:
@@ -449,33 +429,18 @@ def memory_needed(
 _KEPT = ((64, 3), (128, 3), (256, 4), (512, 4), (512, 4))  # channels, and maps kept, of each block
 
 
-def memory_free(device: torch.device) -> int | None:
-    """Bytes that are free on the device; None where nobody can say."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with Path("/proc/meminfo").open() as file:
-            lines = dict(line.split(":", 1) for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return None
-
-
 def check_memory(
     shape: torch.Size, layers: Sequence[str], settings: OptimizeSettings, device: torch.device
 ) -> None:
     """Refuse a size that will not fit before hours are lost, and say which would."""
-    free = memory_free(device)
-    if free is not None and memory_needed(shape, layers, settings, device) > free:
-        raise InputError(_too_large(shape, free, memory_needed(shape, layers, settings, device)))
+    room, needed = memory.free(device), memory_needed(shape, layers, settings, device)
+    if needed > room:
+        raise InputError(_too_large(shape, room, needed))
 
 
-def _too_large(shape: torch.Size, free: int | None, needed: int | None = None) -> str:
+def _too_large(shape: torch.Size, room: int, needed: int | None = None) -> str:
     height, width = shape[-2:]
-    factor = min(0.9, math.sqrt(0.8 * free / needed)) if free and needed else 0.5
+    factor = min(0.9, math.sqrt(0.8 * room / needed)) if needed else 0.5
     small = [max(1, int(side * factor)) for side in (height, width)]
-    return (
-        f"{width}x{height} pixels do not fit into the memory that is free"
-        + (f" ({free / 1e9:.1f} GB)" if free else "")
-        + f"; about {small[1]}x{small[0]} would, so give sizes={max(small)}"
-    )
+    advice = f"about {small[1]}x{small[0]} would, so give sizes={max(small)}"
+    return memory.does_not_fit(f"{width}x{height} pixels", advice, room)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
 
@@ -11,11 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ._kernels import keep_freed_memory
+from . import memory
 from .device import best_precision, is_out_of_memory
 from .errors import InputError
 from .images import check_image, open_file, to_image
-from .optimize import memory_free
+from .memory import keep_freed_memory
+from .networks import blend_networks as blend_networks
 from .tiling import in_tiles
 from .zoo import check_network, load_restorer
 
@@ -60,6 +60,10 @@ def upscale(
         InputError: no image, another factor or loss, a network for something else, or a result that does not fit
             into memory.
 
+    Example:
+        >>> upscale(torch.rand(1, 3, 16, 24), loss="pixel", device="cpu").shape
+        torch.Size([1, 3, 64, 96])
+
     Taught in chapter 6.
     """
     check_image(image, "the picture", slack=0.5)
@@ -102,6 +106,13 @@ def denoise(
     Raises:
         InputError: no image, an unknown loss, a network for something else, or a picture that does not fit into memory.
 
+    Example:
+        >>> image = read_image(bundled("content/pagoda"), 96)
+        >>> noisy = add_noise(image, sigma=25)
+        >>> clean = denoise(noisy, "pixel", device="cpu")
+        >>> bool((clean - image).square().mean() < 0.5 * (noisy - image).square().mean())
+        True
+
     Taught in chapter 7.
     """
     check_image(image, "the noisy picture", slack=2)
@@ -140,6 +151,14 @@ def inpaint(
             that is masked as a whole, an unknown loss, a network for something else, or a picture that does
             not fit into memory.
 
+    Example:
+        >>> image, mask = torch.rand(1, 3, 48, 48), torch.zeros(1, 1, 48, 48)
+        >>> mask[..., 20:28, 20:28] = 1  # this is missing
+        >>> whole = inpaint(image, mask, "pixel", device="cpu")
+        >>> known = (mask == 0).expand_as(image)
+        >>> torch.equal(whole[known], image[known])
+        True
+
     Taught in chapter 7.
     """
     check_image(image, "the picture", slack=0.5)
@@ -153,41 +172,6 @@ def inpaint(
         return network(part, holes, mean) if holes.any() else part
 
     return _through(network, (image, mask), precision, tile, work)
-
-
-def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
-    """A network whose weights lie on the straight line between those of two networks, and so does what it does.
-
-    Sensible where one was trained on from the other: their weights are close, and the line crosses no ridge.
-
-    Args:
-        one: a network.
-        other: a network of the same architecture.
-        share: from 0, which gives the weights of ``one``, to 1, those of ``other``.
-
-    Returns:
-        A new network on the device of ``one``, in eval mode; both given ones stay as they are.
-
-    Raises:
-        InputError: two architectures, or a share outside [0, 1].
-
-    Source: Wang et al. (2018), ESRGAN, section 3.4.
-
-    Taught in chapter 6.
-    """
-    if not 0 <= share <= 1:
-        raise InputError(f"a share of {share} was given; give a number from 0 (the one) to 1 (the other)")
-    if one.config != other.config:
-        raise InputError(
-            f"networks of two architectures were given, {one.config} and {other.config}; blend two of the same"
-        )
-    blended, theirs = copy.deepcopy(one), other.state_dict()
-    with torch.no_grad():
-        for name, tensor in blended.state_dict().items():  # batch normalisation's means and variances too
-            if tensor.is_floating_point():
-                tensor.lerp_(theirs[name].to(tensor), share)
-    blended.card = {}
-    return blended.eval()
 
 
 def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -363,8 +347,6 @@ def _through(
 
 
 def _check_memory(needed: int, device: torch.device, large: str) -> None:
-    free = memory_free(device)
-    if free is not None and needed > free:
-        raise InputError(
-            f"a result of {large} pixels takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; shrink the picture"
-        )
+    if needed > (room := memory.free(device)):
+        what = f"the {needed / 1e9:.1f} GB of a result of {large} pixels"
+        raise InputError(memory.does_not_fit(what, "shrink the picture", room))

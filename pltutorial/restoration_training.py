@@ -10,15 +10,26 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from .cards import training_card
 from .degradations import _downscaled, add_noise, random_holes
 from .device import best_device
 from .errors import InputError
 from .images import bundled, bundled_names
-from .likeness_networks import Discriminator
-from .losses import ContentTarget, LossTerms, PerceptualLoss, StyleTarget, grid_loss, gram_matrix
-from .networks import load_network
-from .restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from .losses import (
+    ContentTarget,
+    LossTerms,
+    PerceptualLoss,
+    StyleTarget,
+    gram_matrix,
+    grid_loss,
+)
+from .networks import (
+    DenoisingNet,
+    Discriminator,
+    InpaintingNet,
+    SubPixelNet,
+    SuperResolutionNet,
+    load_network,
+)
 from .settings import (
     DenoisingSettings,
     InpaintingSettings,
@@ -26,6 +37,7 @@ from .settings import (
     SuperResolutionSettings,
 )
 from .style_training import architecture, middle_square
+from .training.cards import training_card
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:
@@ -89,7 +101,8 @@ class RestorationTask:
         terms = self.terms(output, images)
         if self.settings.grid_weight:
             period = max(4, getattr(self.settings, "factor", 4))
-            terms["grid"] = self.settings.grid_weight * grid_loss(output, images, period)
+            grid = grid_loss(output, images, period)
+            terms["grid"] = self.settings.grid_weight * grid
         if self.adversary is not None:
             with parametrize.cached():
                 adversarial = F.softplus(-self.adversary(output).float()).mean()
@@ -98,11 +111,15 @@ class RestorationTask:
         return terms
 
     def adversary_loss(self, adversary: nn.Module) -> tuple[LossTerms, torch.Tensor]:
-        """The discriminator's terms for the pictures of the last :meth:`loss`, and the generator's adversarial loss."""
+        """The discriminator's terms for the pictures of the last :meth:`loss`.
+
+        Beside them the generator's adversarial loss.
+        """
         output, target, adversarial = self._game
         logits = adversary(torch.cat([target, output.to(target.dtype)])).float()
         real, made = logits.chunk(2)
-        return LossTerms(real=F.softplus(-real).mean(), made=F.softplus(made).mean()), adversarial
+        terms = {"real": F.softplus(-real).mean(), "made": F.softplus(made).mean()}
+        return LossTerms(terms), adversarial
 
     def terms(self, output: torch.Tensor, target: torch.Tensor) -> LossTerms:
         """The objective of outputs (N, 3, H, W) for targets of the same shape; the loss network sees each once."""
@@ -158,9 +175,10 @@ class SuperResolutionTask(RestorationTask):
 
     def _fresh(self) -> nn.Module:
         settings = self.settings
+        size = (settings.factor, settings.width, settings.blocks)
         if settings.network == "sub_pixel":
-            return SubPixelNet(settings.factor, settings.width, settings.blocks, noise=settings.noise)
-        return SuperResolutionNet(settings.factor, settings.width, settings.blocks)
+            return SubPixelNet(*size, noise=settings.noise)
+        return SuperResolutionNet(*size)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """The crops made small, (N, 3, H / factor, W / factor)."""

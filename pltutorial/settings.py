@@ -2,13 +2,143 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from .errors import InputError, nearest
 
+Settings = TypeVar("Settings", bound="OptimizeSettings | TrainingSettings")
 
-def _setting(default, help: str):
-    return field(default=default, metadata={"help": help})
+
+@dataclass(frozen=True)
+class Bounds:
+    """What values a setting may have, as data: they refuse and they are shown in help.
+
+    Args:
+        least: the smallest number.
+        above: numbers are larger than this.
+        most: the largest number.
+        below: numbers are smaller than this.
+        choices: the only values.
+        count: how many numbers a tuple has; the range is that of each.
+        growing: whether they must not fall.
+        example: such a tuple, as it is written on the command line.
+        called: what a sentence calls a choice; the setting's name if left out.
+        need: what is needed, for a sentence that says it in its own words.
+    """
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    choices: tuple = ()
+    count: int = 0
+    growing: bool = False
+    example: str = ""
+    called: str = ""
+    need: str = ""
+
+    @property
+    def range(self) -> str:
+        """The range in words, empty without one: ``at least 1``."""
+        if self.least is not None and self.below is not None:
+            return f"from {self.least:g} to below {self.below:g}"
+        if self.above is not None and self.most is not None:
+            return f"above {self.above:g} and at most {self.most:g}"
+        if self.above is not None:
+            return "positive" if not self.above else f"above {self.above:g}"
+        if self.least is not None:
+            return "0 or more" if not self.least else f"at least {self.least:g}"
+        return ""
+
+    def holds(self, number: float) -> bool:
+        """Whether a number is finite and in the range."""
+        return (
+            abs(number) < float("inf")
+            and (self.least is None or self.least <= number)
+            and (self.above is None or self.above < number)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
+        )
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value that is not within the bounds; None is within all.
+
+        Raises:
+            InputError: with what to give.
+        """
+        if value is None:
+            return
+        if self.choices:
+            self._check_choice(name, value)
+        elif self.count:
+            falls = self.growing and list(value) != sorted(value)
+            if len(value) != self.count or falls or not all(map(self.holds, value)):
+                raise InputError(f"{name}={value} was given; give {self._tuple()}")
+        elif not self.holds(value):
+            need = self.need or f"give {self._number(value)}"
+            raise InputError(f"{name}={value} was given; {need}")
+
+    def _check_choice(self, name: str, value: Any) -> None:
+        if value in self.choices:
+            return
+        if isinstance(value, str):
+            called = self.called or name.replace("_", " ")
+            known = nearest(value, self.choices)
+            raise InputError(f"there is no {called} {value!r}; {known}")
+        *first, last = map(str, self.choices)
+        raise InputError(f"{name}={value} was given; give {', '.join(first)} or {last}")
+
+    def _number(self, value: float) -> str:
+        if self.range == "positive":
+            return "a positive number"
+        finite = ", a finite number" if abs(value) == float("inf") else ""
+        return ("a number " if " to " in self.range or self.most else "") + (
+            self.range + finite
+        )
+
+    def _tuple(self) -> str:
+        growing = "growing " if self.growing else ""
+        limits = {"": "", "0 or more": " from 0"}.get(self.range, f" {self.range}")
+        words = {2: "two", 3: "three"}.get(self.count, str(self.count))
+        return f"{words} {growing}numbers{limits}, such as {self.example}"
+
+
+def setting(default: Any, help: str, **bounds: Any) -> Any:
+    """A field of a settings dataclass, with its help and its bounds.
+
+    Args:
+        default: its value if left out.
+        help: one or two sentences, which ``--help`` shows with the range.
+        **bounds: see :class:`Bounds`: ``least=1``, ``choices=("lbfgs", "adam")``.
+    """
+    limits = Bounds(**bounds)
+    if limits.range and limits.range not in help:
+        help = f"{help} {limits.range.capitalize()}."
+    missing = [str(choice) for choice in limits.choices if str(choice) not in help]
+    if missing:
+        help = f"{help.rstrip('.')}; {', '.join(map(str, limits.choices))}."
+    about = {"help": help, "bounds": limits if bounds else None}
+    return field(default=default, metadata=about)
+
+
+def weight(default: float, help: str) -> Any:
+    """The weight of a term of a loss, see :func:`setting`."""
+    need = "weights are finite and at least 0"
+    return setting(default, help, least=0, need=need)
+
+
+def check_bounds(settings: Any) -> None:
+    """Refuse settings with a value that is not within its bounds.
+
+    Raises:
+        InputError: with what to give.
+    """
+    for each in fields(settings):
+        limits = each.metadata.get("bounds")
+        if limits is not None:
+            limits.check(each.name, getattr(settings, each.name))
 
 
 @dataclass(frozen=True)
@@ -18,39 +148,44 @@ class OptimizeSettings:
     Taught in chapter 4.
     """
 
-    steps: int = _setting(120, "Optimisation steps at each size.")
-    sizes: tuple[int, ...] = _setting(
+    steps: int = setting(120, "Optimisation steps at each size.", least=1)
+    sizes: tuple[int, ...] = setting(
         (512,), "Longer sides in pixels, coarse to fine; pictures are never enlarged."
     )
-    optimizer: str = _setting("lbfgs", "lbfgs (fast) or adam (frugal with memory).")
-    learning_rate: float | None = _setting(None, "Step length; 1 for lbfgs and 0.03 for adam if left out.")
-    history_size: int = _setting(20, "Steps that L-BFGS remembers; each costs two pictures of memory.")
-    total_variation: float = _setting(
+    optimizer: str = setting(
+        "lbfgs", "lbfgs (fast) or adam (frugal with memory).", choices=("lbfgs", "adam")
+    )
+    learning_rate: float | None = setting(
+        None, "Step length; 1 for lbfgs and 0.03 for adam if left out.", above=0
+    )
+    history_size: int = setting(
+        20, "Steps that L-BFGS remembers; each costs two pictures of memory.", least=1
+    )
+    total_variation: float = weight(
         1e-6, "Weight of total variation, on the papers' 0-255 scale; 0 turns it off."
     )
-    seed: int = _setting(0, "Seed of the noise: two runs on one machine give the same picture.")
-    device: str = _setting("auto", "auto, cpu, cuda or mps.")
-    precision: str = _setting("auto", "auto (bfloat16 where the processor has it), float32 or bfloat16.")
-    compile: bool = _setting(False, "Compile the loss network first (needs a C++ compiler on a CPU).")
-    progress: bool = _setting(True, "Show a progress bar.")
+    seed: int = setting(
+        0, "Seed of the noise: two runs on one machine give the same picture."
+    )
+    device: str = setting("auto", "auto, cpu, cuda or mps.")
+    precision: str = setting(
+        "auto", "auto (bfloat16 where the processor has it), float32 or bfloat16."
+    )
+    compile: bool = setting(
+        False, "Compile the loss network first (needs a C++ compiler on a CPU)."
+    )
+    progress: bool = setting(True, "Show a progress bar.")
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""
         sizes = (self.sizes,) if isinstance(self.sizes, int) else tuple(self.sizes)
         object.__setattr__(self, "sizes", sizes)
-        if self.steps < 1:
-            raise InputError(f"steps={self.steps} was given; give at least 1")
-        if self.history_size < 1:
-            raise InputError(f"history_size={self.history_size} was given; give at least 1")
         if not sizes or min(sizes) < 1 or list(sizes) != sorted(sizes):
-            raise InputError(f"sizes={sizes} was given; give positive numbers of pixels from coarse to fine")
-        if self.optimizer not in ("lbfgs", "adam"):
             raise InputError(
-                f"there is no optimizer {self.optimizer!r}; {nearest(self.optimizer, ('lbfgs', 'adam'))}"
+                f"sizes={sizes} was given; give positive numbers of pixels from coarse "
+                "to fine"
             )
-        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate={self.learning_rate} was given; give a positive number")
-        _check_weights(self)
+        check_bounds(self)
 
 
 @dataclass(frozen=True)
@@ -60,8 +195,8 @@ class ReconstructionSettings(OptimizeSettings):
     Taught in chapter 2.
     """
 
-    layer: str = _setting("relu3_3", "Which layer's features to reproduce.")
-    init: str = _setting("noise", "Where to start: noise or grey.")
+    layer: str = setting("relu3_3", "Which layer's features to reproduce.")
+    init: str = setting("noise", "Where to start: noise or grey.")
 
 
 @dataclass(frozen=True)
@@ -71,12 +206,17 @@ class TextureSettings(OptimizeSettings):
     Taught in chapter 3.
     """
 
-    layers: tuple[str, ...] = _setting(
-        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layers whose Gram matrices are compared."
+    layers: tuple[str, ...] = setting(
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "Layers whose Gram matrices are compared.",
     )
-    height: int | None = _setting(None, "Height of the texture in pixels; the style's own if left out.")
-    width: int | None = _setting(None, "Width of the texture in pixels; the style's own if left out.")
-    init: str = _setting("noise", "Where to start: noise or grey.")
+    height: int | None = setting(
+        None, "Height of the texture in pixels; the style's own if left out."
+    )
+    width: int | None = setting(
+        None, "Width of the texture in pixels; the style's own if left out."
+    )
+    init: str = setting("noise", "Where to start: noise or grey.")
 
 
 @dataclass(frozen=True)
@@ -86,31 +226,33 @@ class TransferSettings(OptimizeSettings):
     Taught in chapter 4.
     """
 
-    content_layers: tuple[str, ...] = _setting(
+    content_layers: tuple[str, ...] = setting(
         ("relu3_3",), "Layers of the content term, each with the same weight."
     )
-    style_layers: tuple[str, ...] = _setting(
-        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layers of the style term, each with the same weight."
+    style_layers: tuple[str, ...] = setting(
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "Layers of the style term, each with the same weight.",
     )
-    content_weight: float = _setting(1.0, "Weight of the content term.")
-    style_weight: float = _setting(1e-4, "Weight of the style term: more is more style and less content.")
-    init: str = _setting("content", "Where to start: content, style, noise or grey.")
-    style_scale: float = _setting(
-        1.0, "Longer side of the style over that of the output: less makes finer strokes."
+    content_weight: float = weight(1.0, "Weight of the content term.")
+    style_weight: float = weight(
+        1e-4, "Weight of the style term: more is more style and less content."
     )
-    normalization: str = _setting("johnson", "johnson, gatys, mean or relative (no layer is mute): how the terms are normalised.")
-    preserve_color: str | None = _setting(
-        None, "luminance (keep the content's colours) or histogram (recolour the style first)."
+    init: str = setting("content", "Where to start: content, style, noise or grey.")
+    style_scale: float = setting(
+        1.0,
+        "Longer side of the style over that of the output: less makes finer strokes.",
+        above=0,
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with a sentence."""
-        super().__post_init__()
-        if self.preserve_color not in (None, "luminance", "histogram"):
-            known = nearest(self.preserve_color, ("luminance", "histogram"))
-            raise InputError(f"preserve_color={self.preserve_color!r} is unknown; {known}")
-        if not 0 < self.style_scale < float("inf"):
-            raise InputError(f"style_scale={self.style_scale} was given; give a positive number")
+    normalization: str = setting(
+        "johnson",
+        "johnson, gatys, mean or relative (no layer is mute): how the terms are normalised.",
+    )
+    preserve_color: str | None = setting(
+        None,
+        "luminance (keep the content's colours) or histogram (recolour the style first).",
+        choices=("luminance", "histogram"),
+        called="preserve_color",
+    )
 
 
 @dataclass(frozen=True)
@@ -120,61 +262,93 @@ class TrainingSettings:
     Taught in chapter 5.
     """
 
-    steps: int = _setting(40_000, "Training steps in all; 40,000 in Johnson et al. (2016).")
-    batch_size: int = _setting(4, "Pictures in a step, over all processes together.")
-    size: int = _setting(256, "Height and width of the training crops in pixels.")
-    zoom: tuple[float, ...] = _setting(
-        (1.0, 1.5), "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range."
+    steps: int = setting(
+        40_000, "Training steps in all; 40,000 in Johnson et al. (2016).", least=1
     )
-    learning_rate: float = _setting(1e-3, "Adam's step length.")
-    betas: tuple[float, ...] = _setting(
+    batch_size: int = setting(
+        4, "Pictures in a step, over all processes together.", least=1
+    )
+    size: int = setting(
+        256, "Height and width of the training crops in pixels.", least=1
+    )
+    zoom: tuple[float, ...] = setting(
+        (1.0, 1.5),
+        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        count=2,
+        example="1,1.5",
+    )
+    learning_rate: float = setting(1e-3, "Adam's step length.", above=0)
+    betas: tuple[float, ...] = setting(
         (0.9, 0.999),
         "Adam's decays of the gradient's mean and square, a discriminator's too; often 0.5,0.999 or 0,0.99 in a game.",
+        count=2,
+        least=0,
+        below=1,
+        example="0.9,0.999",
     )
-    schedule: str = _setting(
-        "constant", "constant, as in the paper, or cosine (falls to 0 at the last step)."
+    schedule: str = setting(
+        "constant",
+        "constant, as in the paper, or cosine (falls to 0 at the last step).",
+        choices=("constant", "cosine"),
     )
-    warmup: int = _setting(0, "Steps over which the learning rate rises to its full value.")
-    gradient_clip: float = _setting(0.0, "Largest norm of the gradient; 0 turns clipping off.")
-    ema: float = _setting(0.0, "Decay of a running average of the weights, such as 0.999; 0 turns it off.")
-    seed: int = _setting(0, "Seed of weights and crops: two runs on one machine give the same network.")
-    workers: int = _setting(0, "Processes that read pictures ahead; 0 reads them in the training process.")
-    max_broken: float = _setting(0.05, "Stop when more than this share of the pictures cannot be read.")
-    log_every: int = _setting(20, "Steps between lines of the log.")
-    sample_every: int = _setting(500, "Steps between sample pictures; 0 writes none.")
-    checkpoint_every: int = _setting(500, "Steps between checkpoints; 0 writes one at the end only.")
-    device: str = _setting("auto", "auto, cpu, cuda or mps.")
-    precision: str = _setting("auto", "auto (bfloat16 where the processor has it), float32 or bfloat16.")
-    compile: bool = _setting(False, "Compile network and loss first (needs a C++ compiler on a CPU).")
-    tensorboard: bool = _setting(
+    warmup: int = setting(
+        0, "Steps over which the learning rate rises to its full value.", least=0
+    )
+    gradient_clip: float = setting(
+        0.0, "Largest norm of the gradient; 0 turns clipping off.", least=0
+    )
+    ema: float = setting(
+        0.0,
+        "Decay of a running average of the weights, such as 0.999; 0 turns it off.",
+        least=0,
+        below=1,
+    )
+    minutes: float = setting(
+        0.0,
+        "Stop after so many minutes with the network as it is; 0 does not.",
+        least=0,
+    )
+    seed: int = setting(
+        0,
+        "Seed of weights and crops: two runs on one machine give the same network.",
+        least=0,
+    )
+    workers: int = setting(
+        0,
+        "Processes that read pictures ahead; 0 reads them in the training process.",
+        least=0,
+    )
+    cache: bool = setting(
+        False, "Keep decoded pictures in memory, for collections that fit into it."
+    )
+    max_broken: float = setting(
+        0.05,
+        "Stop when more than this share of the pictures cannot be read.",
+        least=0,
+        below=1,
+    )
+    log_every: int = setting(20, "Steps between lines of the log.", least=1)
+    sample_every: int = setting(
+        500, "Steps between sample pictures; 0 writes none.", least=0
+    )
+    checkpoint_every: int = setting(
+        500, "Steps between checkpoints; 0 writes one at the end only.", least=0
+    )
+    device: str = setting("auto", "auto, cpu, cuda or mps.")
+    precision: str = setting(
+        "auto", "auto (bfloat16 where the processor has it), float32 or bfloat16."
+    )
+    compile: bool = setting(
+        False, "Compile network and loss first (needs a C++ compiler on a CPU)."
+    )
+    tensorboard: bool = setting(
         False, "Write a TensorBoard log beside the CSV (needs the package tensorboard)."
     )
-    progress: bool = _setting(True, "Show a progress bar.")
+    progress: bool = setting(True, "Show a progress bar.")
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""
-        for name in ("steps", "batch_size", "size", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} was given; give at least 1")
-        for name in ("warmup", "gradient_clip", "workers", "sample_every", "checkpoint_every", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name}={getattr(self, name)} was given; give 0 or more")
-        for name in ("ema", "max_broken"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)} was given; give a number from 0 to below 1")
-        if len(self.zoom) != 2:
-            raise InputError(f"zoom={self.zoom} was given; give two numbers, such as 1,1.5")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(
-                f"betas={self.betas} was given; give two numbers from 0 to below 1, such as 0.9,0.999"
-            )
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"learning_rate={self.learning_rate} was given; give a positive number")
-        if self.schedule not in ("constant", "cosine"):
-            raise InputError(
-                f"there is no schedule {self.schedule!r}; {nearest(self.schedule, ('constant', 'cosine'))}"
-            )
-        _check_weights(self)
+        check_bounds(self)
 
 
 @dataclass(frozen=True)
@@ -187,53 +361,68 @@ class StyleTrainingSettings(TrainingSettings):
     Taught in chapter 5.
     """
 
-    styles: tuple[str, ...] = _setting(
-        ("great_wave",), "Pictures, or names of bundled ones; several make one conditional network."
+    styles: tuple[str, ...] = setting(
+        ("great_wave",),
+        "Pictures, or names of bundled ones; several make one conditional network.",
     )
-    network: str = _setting("fast", "fast, or transform (the paper's full network).")
-    width: int | None = _setting(
-        None, "Channels of the first layer; 16 for fast and 32 for transform if left out."
+    network: str = setting(
+        "fast",
+        "fast, or transform (the paper's full network).",
+        choices=("fast", "transform"),
     )
-    blocks: int = _setting(5, "Residual blocks.")
-    norm: str = _setting("instance", "instance, or batch as in the paper.")
-    upsampling: str = _setting("resize", "resize (no checkerboard) or transposed, as in the paper.")
-    content_layers: tuple[str, ...] = _setting(
+    width: int | None = setting(
+        None,
+        "Channels of the first layer; 16 for fast and 32 for transform if left out.",
+    )
+    blocks: int = setting(5, "Residual blocks.")
+    norm: str = setting("instance", "instance, or batch as in the paper.")
+    upsampling: str = setting(
+        "resize", "resize (no checkerboard) or transposed, as in the paper."
+    )
+    content_layers: tuple[str, ...] = setting(
         ("relu3_3",), "Layers of the content term, each with the same weight."
     )
-    style_layers: tuple[str, ...] = _setting(
-        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layers of the style term, each with the same weight."
+    style_layers: tuple[str, ...] = setting(
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+        "Layers of the style term, each with the same weight.",
     )
-    content_weight: float = _setting(1.0, "Weight of the content term.")
-    style_weight: float = _setting(1.5e-4, "Weight of the style term.")
-    normalization: str = _setting(
-        "johnson", "johnson, gatys, mean or relative (no layer is mute; a style_weight of about 1 to 20 then)."
+    content_weight: float = weight(1.0, "Weight of the content term.")
+    style_weight: float = weight(1.5e-4, "Weight of the style term.")
+    normalization: str = setting(
+        "johnson",
+        "How the terms are normalised; relative: no layer is mute, and a style_weight of 1 to 10 fits.",
+        choices=("johnson", "gatys", "mean", "relative"),
     )
-    noise: bool = _setting(False, "Noise in the residual blocks, so that even areas need not repeat themselves.")
-    style_weights: tuple[float, ...] = _setting(
+    noise: bool = setting(
+        False, "Noise in the residual blocks, so that even areas need not repeat themselves."
+    )
+    style_weights: tuple[float, ...] = setting(
         (), "A factor on it for each style, in their order; 1 for all if left out."
     )
-    total_variation: float = _setting(
-        1e-5, "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in the paper."
+    total_variation: float = weight(
+        1e-5,
+        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in the paper.",
     )
-    style_size: int = _setting(
+    style_size: int = setting(
         384, "Longer side of the style pictures in pixels: larger makes larger strokes."
     )
-    start: str | None = _setting(
-        None, "A network to start from: a .safetensors file, or the name of a shipped one."
+    start: str | None = setting(
+        None,
+        "A network to start from: a .safetensors file, or the name of a shipped one.",
     )
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""
         super().__post_init__()
         if not self.styles:
-            raise InputError("no style was given; give at least one picture, or the name of a bundled one")
+            raise InputError(
+                "no style was given; give at least one picture, or the name of a "
+                "bundled one"
+            )
         if self.style_weights and len(self.style_weights) != len(self.styles):
             raise InputError(
-                f"{len(self.style_weights)} style_weights were given for {len(self.styles)} styles; give one for each"
-            )
-        if self.network not in ("fast", "transform"):
-            raise InputError(
-                f"there is no network {self.network!r}; {nearest(self.network, ('fast', 'transform'))}"
+                f"{len(self.style_weights)} style_weights were given for "
+                f"{len(self.styles)} styles; give one for each"
             )
 
 
@@ -247,40 +436,68 @@ class RestorationTrainingSettings(TrainingSettings):
     Taught in chapter 6.
     """
 
-    batch_size: int = _setting(16, "Pictures in a step, over all processes together.")
-    size: int = _setting(128, "Height and width of the training crops in pixels.")
-    zoom: tuple[float, ...] = _setting(
-        (1.5, 2.5), "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range."
+    batch_size: int = setting(
+        16, "Pictures in a step, over all processes together.", least=1
     )
-    learning_rate: float = _setting(5e-4, "Adam's step length.")
-    width: int = _setting(48, "Channels of the residual blocks.")
-    blocks: int = _setting(8, "Residual blocks.")
-    pixel_weight: float = _setting(1.0, "Weight of the pixel term.")
-    pixel_kind: str = _setting("l1", "l1, l2 or charbonnier: which pixel term.")
-    feature_weight: float = _setting(0.0, "Weight of the feature term.")
-    feature_layers: tuple[str, ...] = _setting(
+    size: int = setting(
+        128, "Height and width of the training crops in pixels.", least=1
+    )
+    zoom: tuple[float, ...] = setting(
+        (1.5, 2.5),
+        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        count=2,
+        example="1,1.5",
+    )
+    learning_rate: float = setting(5e-4, "Adam's step length.", above=0)
+    width: int = setting(48, "Channels of the residual blocks.", least=1)
+    blocks: int = setting(8, "Residual blocks.", least=1)
+    pixel_weight: float = weight(1.0, "Weight of the pixel term.")
+    pixel_kind: str = setting(
+        "l1",
+        "l1, l2 or charbonnier: which pixel term.",
+        choices=("l1", "l2", "charbonnier"),
+        called="pixel loss",
+    )
+    feature_weight: float = weight(0.0, "Weight of the feature term.")
+    feature_layers: tuple[str, ...] = setting(
         ("relu2_2",), "Layers of the feature term, each with the same weight."
     )
-    normalization: str = _setting("johnson", "johnson, gatys, mean or relative: how features and styles are normalised.")
-    grid_weight: float = _setting(
-        0.0, "Weight of the grid term: patterns that repeat every two or four pixels and are not in the target."
+    normalization: str = setting(
+        "johnson",
+        "How the feature and style terms are normalised.",
+        choices=("johnson", "gatys", "mean", "relative"),
     )
-    adversarial_weight: float = _setting(0.0, "Weight of the adversarial term (Ledig et al. 2017).")
-    discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
-    discriminator_rate: float = _setting(2e-4, "Adam's step length for the discriminator.")
-    pause_below: float = _setting(
-        0.1, "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses."
+    grid_weight: float = weight(
+        0.0, "Weight of the grid term: patterns that repeat every few pixels and are not in the target."
     )
-    give_up: int = _setting(2000, "Stop when the discriminator has won for so many steps on end; 0 never does.")
-    noise: bool = _setting(False, "A noise channel beside the picture, for texture that the input does not decide.")
-    style_weight: float = _setting(0.0, "Weight of the style term.")
-    style_layers: tuple[str, ...] = _setting(
-        ("relu1_2", "relu2_2", "relu3_3"), "Layers of the style term, each with the same weight."
+    adversarial_weight: float = weight(0.0, "Weight of the adversarial term (Ledig et al. 2017).")
+    discriminator_width: int = setting(
+        32, "Channels of the discriminator's first layer.", least=1
     )
-    total_variation: float = _setting(
-        0.0, "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016)."
+    discriminator_rate: float = setting(
+        2e-4, "Adam's step length for the discriminator.", above=0
     )
-    start: str | None = _setting(
+    pause_below: float = setting(
+        0.1,
+        "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses.",
+        least=0,
+    )
+    give_up: int = setting(
+        2000, "Stop when the discriminator has won for so many steps on end; 0 never does.", least=0
+    )
+    noise: bool = setting(
+        False, "Noise after the first convolution, for texture that the input does not decide."
+    )
+    style_weight: float = weight(0.0, "Weight of the style term.")
+    style_layers: tuple[str, ...] = setting(
+        ("relu1_2", "relu2_2", "relu3_3"),
+        "Layers of the style term, each with the same weight.",
+    )
+    total_variation: float = weight(
+        0.0,
+        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016).",
+    )
+    start: str | None = setting(
         None,
         "A network to start from, a .safetensors file; of one for another factor the layers that fit are taken.",
     )
@@ -290,21 +507,15 @@ class RestorationTrainingSettings(TrainingSettings):
         super().__post_init__()
         if not (self.pixel_weight or self.feature_weight or self.style_weight):
             raise InputError(
-                "all weights are 0; give pixel_weight, feature_weight or style_weight a positive one"
-            )
-        if self.pixel_kind not in ("l1", "l2", "charbonnier"):
-            raise InputError(
-                f"there is no pixel loss {self.pixel_kind!r}; {nearest(self.pixel_kind, ('l1', 'l2', 'charbonnier'))}"
+                "all weights are 0; give pixel_weight, feature_weight or style_weight a "
+                "positive one"
             )
         for kind in ("feature", "style"):
             if getattr(self, f"{kind}_weight") and not getattr(self, f"{kind}_layers"):
                 raise InputError(
-                    f"{kind}_weight was given without a layer; name at least one of {kind}_layers"
+                    f"{kind}_weight was given without a layer; name at least one of "
+                    f"{kind}_layers"
                 )
-        if self.width < 1 or self.blocks < 1:
-            raise InputError(
-                f"width={self.width} and blocks={self.blocks} were given; give at least 1 of each"
-            )
 
 
 @dataclass(frozen=True)
@@ -314,28 +525,25 @@ class SuperResolutionSettings(RestorationTrainingSettings):
     Taught in chapter 6.
     """
 
-    factor: int = _setting(4, "How many times as large: 2, 4 or 8.")
-    kernel: str = _setting(
-        "bicubic", "How pictures are made small: bicubic (the benchmarks') or gaussian (the paper's)."
+    factor: int = setting(4, "How many times as large: 2, 4 or 8.", choices=(2, 4, 8))
+    kernel: str = setting(
+        "bicubic",
+        "How pictures are made small: bicubic (the benchmarks') or gaussian (the paper's).",
+        choices=("bicubic", "gaussian"),
     )
-    network: str = _setting("sub_pixel", "sub_pixel, or super_resolution (the paper's).")
+    network: str = setting(
+        "sub_pixel",
+        "sub_pixel, or super_resolution (the paper's).",
+        choices=("sub_pixel", "super_resolution"),
+    )
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""
         super().__post_init__()
-        if self.factor not in (2, 4, 8):
-            raise InputError(f"factor={self.factor} was given; give 2, 4 or 8")
-        if self.kernel not in ("bicubic", "gaussian"):
-            raise InputError(
-                f"there is no kernel {self.kernel!r}; {nearest(self.kernel, ('bicubic', 'gaussian'))}"
-            )
-        if self.network not in ("sub_pixel", "super_resolution"):
-            raise InputError(
-                f"there is no network {self.network!r}; {nearest(self.network, ('sub_pixel', 'super_resolution'))}"
-            )
         if self.size % self.factor:
             raise InputError(
-                f"crops of {self.size} pixels cannot be shrunk by {self.factor}; give a multiple of it"
+                f"crops of {self.size} pixels cannot be shrunk by {self.factor}; give a "
+                "multiple of it"
             )
 
 
@@ -346,16 +554,15 @@ class DenoisingSettings(RestorationTrainingSettings):
     Taught in chapter 7.
     """
 
-    blocks: int = _setting(6, "Residual blocks.")
-    sigma: tuple[float, ...] = _setting(
-        (5.0, 55.0), "Range of the noise's standard deviation, on the 0-255 scale."
+    blocks: int = setting(6, "Residual blocks.", least=1)
+    sigma: tuple[float, ...] = setting(
+        (5.0, 55.0),
+        "Range of the noise's standard deviation, on the 0-255 scale.",
+        count=2,
+        least=0,
+        growing=True,
+        example="5,55",
     )
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with a sentence."""
-        super().__post_init__()
-        if len(self.sigma) != 2 or not 0 <= self.sigma[0] <= self.sigma[1] < float("inf"):
-            raise InputError(f"sigma={self.sigma} was given; give two growing numbers, such as 5,55")
 
 
 @dataclass(frozen=True)
@@ -365,27 +572,31 @@ class InpaintingSettings(RestorationTrainingSettings):
     Taught in chapter 7.
     """
 
-    blocks: int = _setting(6, "Residual blocks.")
-    holes: float = _setting(0.4, "The largest share of a crop that is missing, at most 0.9.")
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with a sentence."""
-        super().__post_init__()
-        if not 0 < self.holes <= 0.9:
-            raise InputError(f"holes={self.holes} was given; give a share above 0 and at most 0.9")
+    blocks: int = setting(6, "Residual blocks.", least=1)
+    holes: float = setting(
+        0.4, "The largest share of a crop that is missing.", above=0, most=0.9
+    )
 
 
-def _check_weights(settings) -> None:
-    for setting in fields(settings):
-        value = getattr(settings, setting.name)
-        if setting.name.endswith(("weight", "variation")) and not 0 <= value < float("inf"):
-            raise InputError(f"{setting.name}={value} was given; weights are finite and at least 0")
+def changed(
+    settings: Settings | None, kind: type[Settings], changes: Mapping[str, Any]
+) -> Settings:
+    """The settings with some of them changed by name.
 
-
-def changed(settings, kind: type, changes: dict):
-    """The settings with some of them changed by name; an unknown name is refused with the nearest known one."""
+    Raises:
+        InputError: an unknown name, with the nearest known one.
+    """
     known = [setting.name for setting in fields(kind)]
     for name in changes:
         if name not in known:
             raise InputError(f"there is no setting {name!r}; {nearest(name, known)}")
     return replace(kind() if settings is None else settings, **changes)
+
+
+def default_of(settings: Any, name: str) -> Any:
+    """The default of one setting, None if there is no such setting.
+
+    A file that is older than a setting was written when its default was all there was.
+    """
+    known = {setting.name: setting.default for setting in fields(settings)}
+    return known.get(name)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .cards import kept_settings, training_card
 from .device import best_device
 from .errors import InputError, nearest
 from .images import bundled, bundled_names, read_image, resize
 from .losses import LossTerms, PerceptualLoss, StyleTarget
 from .networks import FastTransformNet, TransformNet
 from .settings import StyleTrainingSettings
+from .training.cards import kept_settings, training_card
 from .vgg import LossNetwork
 
 if TYPE_CHECKING:

@@ -72,6 +72,14 @@ class LossNetwork(nn.Module):
 
     Source: Simonyan and Zisserman (2014), table 1, configuration D; Johnson et al. (2016), section 3.2.
 
+    Example:
+        >>> network = LossNetwork(device="cpu")
+        >>> features = network(torch.rand(1, 3, 64, 96), ["relu1_2", "relu3_3"])
+        >>> {layer: tuple(feature.shape) for layer, feature in features.items()}
+        {'relu1_2': (1, 64, 64, 96), 'relu3_3': (1, 256, 16, 24)}
+        >>> list(network.parameters())  # it is frozen
+        []
+
     Taught in chapter 2.
     """
 
@@ -193,6 +201,13 @@ class Encoder(nn.Module):
 
     Raises:
         InputError: an unknown layer (with the nearest name).
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> encoder = Encoder(resnet18())
+        >>> features = encoder(torch.rand(1, 3, 64, 64), ["relu", "layer3.1.relu_1"])
+        >>> {layer: tuple(feature.shape) for layer, feature in features.items()}
+        {'relu': (1, 64, 32, 32), 'layer3.1.relu_1': (1, 256, 4, 4)}
 
     Taught in chapter 2.
     """

@@ -19,7 +19,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .errors import InputError
-from .images import MAX_PIXELS, check_output, resize, to_image, to_picture, write_whole
+from .files import check_output, write_whole
+from .images import MAX_PIXELS, resize, to_image, to_picture
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 

@@ -69,6 +69,14 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
     Raises:
         InputError: a file is damaged or none of ours.
 
+    Example:
+        >>> "great_wave" in available()
+        True
+        >>> sorted(available(RESTORERS))[:2]
+        ['denoise_combined', 'denoise_pixel']
+        >>> available(RESTORERS)["denoise_pixel"]["steps"]
+        8000
+
     Taught in chapter 5.
     """
     paths = sorted(Path(FOLDER if folder is None else folder).glob("*.safetensors"))
@@ -117,6 +125,12 @@ def _task(kind: str) -> str:
 
 def card_text(card: Mapping) -> str:
     """A card for people to read: one line for each fact, and the loss curve in at most six of its points.
+
+    Example:
+        >>> print(card_text({"data": "770 photographs", "steps": 8000, "seconds": 1980}))
+        trained on: 770 photographs
+        steps: 8000
+        time: 33 min
 
     Taught in chapter 5.
     """
@@ -169,6 +183,15 @@ def load_style(
     Raises:
         InputError: there is no such style (with the nearest name), or the file is no network, damaged, or of
             another architecture or version.
+
+    Example:
+        >>> network = load_style("great_wave", device="cpu")
+        >>> network(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
+        >>> load_style("great_wafe")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: ...; the nearest is 'great_wave'...
 
     Taught in chapter 5.
     """
@@ -247,6 +270,11 @@ def load_restorer(
         InputError: an unknown task or loss, a factor that no network is for, or a file that is no network, damaged,
             or for something else.
 
+    Example:
+        >>> network = load_restorer("upscale", "pixel", factor=4, device="cpu")
+        >>> network.factor
+        4
+
     Taught in chapter 6.
     """
     from .networks import load_network
@@ -268,7 +296,7 @@ def load_restorer(
     ]
     if len(ends) == 1:
         return ends[0]
-    from .restoration import blend_networks
+    from .networks import blend_networks
 
     return blend_networks(*ends, share)
 
@@ -449,14 +477,19 @@ def stylize(
     Raises:
         InputError: no image, an unknown style, a strength outside [0, 1], or a picture that does not fit into memory.
 
+    Example:
+        >>> print_of_it = stylize(torch.rand(1, 3, 32, 48), "great_wave", device="cpu")
+        >>> print_of_it.shape
+        torch.Size([1, 3, 32, 48])
+
     Taught in chapter 5.
     """
     import torch
 
+    from .color import match_color, with_colors_of
     from .device import is_out_of_memory
     from .images import check_image, resize
     from .networks import apply
-    from .optimize import match_color, with_colors_of
 
     check_options(strength, preserve_color)
     check_image(image, "the picture", slack=0.5)
@@ -510,20 +543,18 @@ def check_memory(shape: tuple[int, ...], network: TransformNet) -> None:
     Raises:
         InputError: it will not fit.
     """
-    from .optimize import memory_free
+    from . import memory
 
-    free = memory_free(next(network.parameters()).device)
-    needed = memory_needed(shape, network)
-    if free is not None and needed > free:
-        raise InputError(_too_large(shape, free, needed))
+    room, needed = memory.free(next(network.parameters()).device), memory_needed(shape, network)
+    if needed > room:
+        raise InputError(_too_large(shape, room, needed))
 
 
-def _too_large(shape: tuple[int, ...], free: int | None = None, needed: int | None = None) -> str:
+def _too_large(shape: tuple[int, ...], room: int | None = None, needed: int | None = None) -> str:
+    from .memory import does_not_fit
+
     count, _, height, width = shape
-    factor = min(0.9, (0.8 * free / needed) ** 0.5) if free and needed else 0.5
-    return (
-        (f"{count} pictures of " if count > 1 else "")
-        + f"{width}x{height} pixels do not fit into the memory that is free"
-        + (f" ({free / 1e9:.1f} GB)" if free else "")
-        + f"; give size={max(16, int(max(height, width) * factor))}"
-    )
+    factor = 0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
+    what = f"{count} pictures of " if count > 1 else ""
+    advice = f"give size={max(16, int(max(height, width) * factor))}"
+    return does_not_fit(f"{what}{width}x{height} pixels", advice, room)

@@ -5,9 +5,25 @@ import random
 
 import pytest
 from helpers import command, device, network, photo
+from random_networks import encoder, mask, own_networks, random_zoo, task_command
 from training_runs import phi, pictures, server, task, whole
 
-__all__ = ["command", "device", "network", "phi", "photo", "pictures", "server", "task", "whole"]
+__all__ = [
+    "command",
+    "device",
+    "encoder",
+    "mask",
+    "network",
+    "own_networks",
+    "phi",
+    "photo",
+    "pictures",
+    "random_zoo",
+    "server",
+    "task",
+    "task_command",
+    "whole",
+]
 
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -18,4 +34,4 @@ os.environ.setdefault("PLTUTORIAL_PROGRESS", "off")  # no test writes into the r
 def same_draws(monkeypatch):
     """In CI the checks of exercises try the same inputs in every run, as hypothesis does; elsewhere others each time."""
     if os.environ.get("CI"):
-        monkeypatch.setattr("pltutorial.exercises.verdicts._seeds", random.Random(0))
+        monkeypatch.setattr("pltutorial.teaching.exercises.verdicts._seeds", random.Random(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from contextlib import contextmanager
 
@@ -89,6 +90,38 @@ def refused(*words: str):
     with pytest.raises(InputError) as caught:
         yield caught
     assert_sentence(str(caught.value), *words)
+
+
+def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
+    code, printed, errors = outcome
+    assert code == 2, (printed, errors)
+    assert printed == ""
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1, errors
+    assert_sentence(errors.removeprefix("error: ").rstrip("\n"), *words)
+
+
+def process(*arguments, given: bytes = b"") -> subprocess.CompletedProcess:
+    """The command in a process of its own, for pipes that are pipes."""
+    words = [sys.executable, "-m", "pltutorial.cli", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, input=given)
+
+
+@contextmanager
+def stopped_at(function: str, monkeypatch):
+    """The block ends where this function is called; gives what it was called with."""
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def spy(*given, **named):
+        seen.append((given, named))
+        raise Stop
+
+    monkeypatch.setattr(function, spy)
+    with pytest.raises(Stop):
+        yield seen
 
 
 class Operations(TorchDispatchMode):

@@ -144,8 +144,10 @@ def painted(page) -> str:
     """Wait until what was asked for is on the screen; returns what the page says."""
     page.wait_for_function(
         """() => {
-          const [compare, problem, save] = ["compare", "problem", "save"].map(id => document.getElementById(id));
-          return !problem.hidden || (!compare.hidden && compare.ariaBusy === "false" && !save.disabled);
+          const [compare, problem, save] = ["compare", "problem", "save"]
+            .map(id => document.getElementById(id));
+          const drawn = !compare.hidden && compare.ariaBusy === "false";
+          return !problem.hidden || (drawn && !save.disabled);
         }"""
     )
     assert page.locator("#problem").is_hidden(), page.inner_text("#problem-text")
@@ -167,7 +169,8 @@ def set_range(page, selector: str, value: int) -> None:
     page.locator(selector).evaluate(
         """(input, value) => {
           input.value = value;
-          for (const type of ["input", "change"]) input.dispatchEvent(new Event(type, {bubbles: true}));
+          for (const type of ["input", "change"])
+            input.dispatchEvent(new Event(type, {bubbles: true}));
         }""",
         str(value),
     )

@@ -24,11 +24,15 @@ SEEN = [
     "target-size",
 ]
 RULES = """async (only) => {
-  const found = await axe.run(document, {resultTypes: ["violations"], ...only && {runOnly: only}});
-  const grave = found.violations.filter(({impact}) => impact === "serious" || impact === "critical");
+  const wanted = {resultTypes: ["violations"], ...only && {runOnly: only}};
+  const found = await axe.run(document, wanted);
+  const grave = found.violations
+    .filter(({impact}) => impact === "serious" || impact === "critical");
   return [found.passes.length, grave.map(({id, help, nodes}) => {
-    const {target, html, any, all} = nodes[0], why = [...any, ...all].map(({message}) => message).join("; ");
-    return `${id} (${help}), ${nodes.length} times, first ${target.join(" ")}, ${html.slice(0, 150)}: ${why}`;
+    const {target, html, any, all} = nodes[0];
+    const why = [...any, ...all].map(({message}) => message).join("; ");
+    const first = `${target.join(" ")}, ${html.slice(0, 150)}: ${why}`;
+    return `${id} (${help}), ${nodes.length} times, first ${first}`;
   })];
 }"""
 

@@ -425,7 +425,7 @@ class TestCommand:
         assert_refused(command("transfer", small, files[1], "-o", files[2]), "6x6", "at least")
 
     def test_out_of_memory(self, command, files, monkeypatch):
-        monkeypatch.setattr(optimize, "memory_free", lambda device: 1_000_000)
+        monkeypatch.setattr("pltutorial.memory.free", lambda device: 1_000_000)
         one, two, output = files
         assert_refused(
             command("transfer", one, two, "-o", output, "--precision", "float32"), "32x32", "sizes="

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from dataclasses import fields
 
 import pytest
 import torch
-from helpers import assert_sentence
+from helpers import assert_refused, assert_sentence, process, stopped_at
+from PIL import Image
 
-from pltutorial import cli, read_image
+from pltutorial import bundled, optimize, read_image
 from pltutorial.settings import ReconstructionSettings, TextureSettings, TransferSettings
 
 QUICK = ("--steps", "2", "--sizes", "32", "--no-progress")
@@ -48,24 +51,14 @@ def test_import_of_the_package_loads_nothing_heavy():
     ],
 )
 def test_defaults_are_those_of_the_functions(arguments, kind, command, monkeypatch, tmp_path):
-    seen = {}
-
-    class Stop(Exception):
-        pass
-
-    def spy(*given, settings, **rest):
-        seen["settings"] = settings
-        raise Stop
-
     name = {
         "transfer": "transfer_style",
         "reconstruct": "reconstruct_features",
         "texture": "reconstruct_style",
-    }
-    monkeypatch.setattr(f"pltutorial.optimize.{name[arguments[0]]}", spy)
-    with pytest.raises(Stop):
+    }[arguments[0]]
+    with stopped_at(f"pltutorial.optimize.{name}", monkeypatch) as seen:
         command(*arguments, "-o", tmp_path / "out.png")
-    assert seen["settings"] == kind()
+    assert seen[0][1]["settings"] == kind()
     options = command(arguments[0], "--help")[1]
     for setting in fields(kind):
         assert f"--{setting.name.replace('_', '-')}" in options
@@ -79,7 +72,7 @@ def test_transfer_writes_what_the_function_computes(command, photo, tmp_path):
     code, printed, errors = command("transfer", photo, "great_wave:0.7,poppies:0.3", "-o", output, *QUICK)
     assert (code, errors) == (0, "")
     assert f"{output}: 32x27, 2 steps" in printed
-    styles = [read_image(cli._picture(name, "style")) for name in ("great_wave", "poppies")]
+    styles = [read_image(bundled(f"style/{name}")) for name in ("great_wave", "poppies")]
     settings = TransferSettings(steps=2, sizes=(32,), progress=False)
     expected = transfer_style(read_image(photo), styles, style_weights=[0.7, 0.3], settings=settings)
     torch.testing.assert_close(read_image(output), expected.image.cpu(), atol=0.5 / 255 + 1e-6, rtol=0)
@@ -93,6 +86,105 @@ def test_reconstruct_and_texture_write_a_picture(arguments, command, photo, tmp_
     code, _, errors = command(arguments[0], photo, *arguments[1:], "-o", output, *QUICK)
     assert (code, errors) == (0, "")
     assert read_image(output).shape == (1, 3, 27, 32)
+
+
+# --- what they share with the commands of networks: --json, pipes, --format ------
+
+OPTIMISED = (
+    ("transfer", ("great_wave",)),
+    ("reconstruct", ()),
+    ("texture", ()),
+)
+FLOAT = ("--precision", "float32", "--device", "cpu")
+
+
+@pytest.mark.parametrize(("name", "more"), OPTIMISED)
+def test_json_says_what_was_done(name, more, command, photo, tmp_path):
+    output = tmp_path / "out.png"
+    arguments = (name, photo, *more, "-o", output, *QUICK, *FLOAT, "--json")
+    code, printed, errors = command(*arguments)
+    assert (code, errors) == (0, "")
+    facts = json.loads(printed)
+    own = {"transfer": "styles", "reconstruct": "layer", "texture": "layers"}[name]
+    shared = ("input", "output", "size", "device", "precision", "seconds")
+    assert set(facts) == {*shared, own, "steps", "losses", "stopped"}
+    assert (facts["input"], facts["output"]) == (str(photo), str(output))
+    assert facts["size"] == [32, 27] == list(read_image(output).shape[:1:-1])
+    assert (facts["steps"], facts["stopped"]) == (2, "done")
+    assert (facts["device"], facts["precision"]) == ("cpu", "float32")
+    assert facts["losses"][0] >= facts["losses"][1] > 0
+    assert 0 < facts["seconds"] < 120
+    if name == "transfer":
+        assert facts["styles"] == [[str(bundled("style/great_wave")), 1.0]]
+
+
+@pytest.mark.parametrize(("name", "more"), OPTIMISED)
+def test_pipes_in_and_out(name, more, command, photo, tmp_path):
+    piped = (name, "-", *more, "-o", "-", *QUICK, *FLOAT)
+    done = process(*piped, "--json", given=photo.read_bytes())
+    assert (done.returncode, done.stdout[:4]) == (0, b"\x89PNG"), done.stderr
+    facts = json.loads(done.stderr)
+    assert (facts["input"], facts["output"], facts["size"]) == ("-", "-", [32, 27])
+    output = tmp_path / "out.png"
+    assert command(name, photo, *more, "-o", output, *QUICK, *FLOAT)[0] == 0
+    with Image.open(io.BytesIO(done.stdout)) as made, Image.open(output) as written:
+        assert made.tobytes() == written.tobytes()
+
+
+def test_a_format_for_the_pipe_and_a_style_out_of_it(photo):
+    blend = "poppies:0.5,-:0.5"
+    options = ("--format", "webp", *QUICK, *FLOAT)
+    arguments = ("transfer", photo, blend, "-o", "-", *options)
+    done = process(*arguments, given=photo.read_bytes())
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout[:4], done.stdout[8:12]) == (b"RIFF", b"WEBP")
+    assert done.stderr == b""
+    done = process(*arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"standard input is empty" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "more"), OPTIMISED)
+@pytest.mark.parametrize(
+    ("source", "output", "options", "words"),
+    [
+        ("PHOTO", "out.png", ("--format", "png"), ("--format is for pipes", ".png")),
+        ("PHOTO", "-", ("--format", "pgn"), ("'pgn'", "png")),
+        ("PHOTO", "out.gif", (), ("ending", ".png")),
+        ("PHOTO", "PHOTO", (), ("also an input",)),
+        ("folder", "out.png", (), ("is a folder", "give a picture")),
+        ("film.mp4", "out.png", (), ("is a video", "give a picture")),
+        ("PHOTO", "out.png", ("--device", "gpu9"), ("'gpu9'",)),
+        ("PHOTO", "out.png", ("--precision", "half"), ("'half'", "float32")),
+        ("PHOTO", "out.png", ("--max-pixels", "100"), ("1,920", "max_pixels")),
+    ],
+)
+def test_what_they_refuse_before_any_work(
+    name, more, source, output, options, words, command, photo, tmp_path, monkeypatch
+):
+    def never(*given, **rest):
+        raise AssertionError("work was begun")
+
+    for function in ("transfer_style", "reconstruct_features", "reconstruct_style"):
+        monkeypatch.setattr(optimize, function, never)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "film.mp4").write_bytes(b"any")
+    source = photo if source == "PHOTO" else tmp_path / source
+    output = {"PHOTO": photo, "-": "-"}.get(output, tmp_path / output)
+    before = photo.read_bytes()
+    assert_refused(command(name, source, *more, "-o", output, *options), *words)
+    assert photo.read_bytes() == before
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"folder", "film.mp4", "photo.png"}
+
+
+def test_standard_input_is_one_picture(command, tmp_path):
+    outcome = command("transfer", "-", "poppies,-", "-o", tmp_path / "out.png")
+    assert_refused(outcome, "- was given 2 times", "the path of a file")
+    assert not (tmp_path / "out.png").exists()
+
+
+# --- what is refused --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

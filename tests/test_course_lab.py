@@ -20,7 +20,7 @@ from playwright.sync_api import TimeoutError
 
 from book.course import __main__ as command_line
 from book.course.notebooks import write_kind
-from pltutorial import progress
+from pltutorial.teaching import progress
 
 __all__ = ["browser"]
 ROOT = Path(__file__).parent.parent

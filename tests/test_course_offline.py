@@ -76,7 +76,7 @@ def test_kit_installs_without_a_network(wheels, tmp_path):
     assert ran.returncode == 0, ran.stderr
     assert "sh start.sh" in ran.stdout
     python = tmp_path / "a room" / "venv" / "bin" / "python"
-    code = "import pltutorial, pltutorial.doctor as d; print(pltutorial.__version__, d.WEIGHTS.exists())"
+    code = "import pltutorial, pltutorial.cli.doctor as d; print(pltutorial.__version__, d.WEIGHTS.exists())"
     printed = subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.split() == ["0.1.0", "True"]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from helpers import refused
+from helpers import picture, refused
 from PIL import Image
 
-from pltutorial import bundled_names
+from pltutorial import bundled_names, write_image
 from pltutorial.datasets import BrokenPictures, Pictures, loader
 
 
@@ -504,6 +504,25 @@ class TestLoader:
         before = torch.get_rng_state()
         batches(Pictures(folder, 32), 2, stop=3, workers=workers)
         assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.parametrize("ending", [".jpg", ".png"])
+    @pytest.mark.parametrize("zoom", [(1.0, 1.0), (1.0, 3.0)])
+    def test_a_cache_changes_no_crop(self, tmp_path, monkeypatch, ending, zoom):
+        """Nor does a JPEG that is decoded at a half for one crop, and whole for another."""
+        for number in range(3):
+            write_image(tmp_path / f"{number}{ending}", picture(320 + number, 400, number))
+        plain, cached = (
+            Pictures(tmp_path, 24, zoom=zoom, cache=cache) for cache in (False, True)
+        )
+        expected = crops(plain, range(40))
+        assert torch.equal(crops(cached, range(40)), expected)
+        assert not plain._decoded
+        sizes = {i: {p.size for (k, _), p in cached._decoded.items() if k == i} for i in range(3)}
+        several = ending == ".jpg" and zoom[1] > 1
+        assert {len(found) > 1 for found in sizes.values()} == {several}
+        for path in tmp_path.iterdir():
+            path.unlink()
+        assert torch.equal(crops(cached, range(40)), expected)  # nothing is read again
 
     def test_no_picture_is_opened_before_it_is_asked_for(self, folder, monkeypatch):
         opened = []

@@ -55,6 +55,20 @@ def test_two_processes_with_half_the_batch_each_are_one(server, pictures, alone,
     assert first == pytest.approx(second, rel=1e-5)
 
 
+def test_minutes_end_all_processes_at_the_same_line(server, pictures, alone, tmp_path):
+    """And the same command goes on, here with the minutes that it needs."""
+    changes = BOTH | {"log_every": 2}
+    started = server.several([tmp_path] * 2, pictures, **changes, minutes=1e-9)
+    assert [server.finish(p)[:2] for p in started] == [("minutes", 2)] * 2
+    assert state(tmp_path)["step"] == 2
+    started = server.several([tmp_path] * 2, pictures, **changes)
+    assert [server.finish(p)[0] for p in started] == ["done"] * 2
+    weights, others = (tensors(state(f)["average"]) for f in (tmp_path, alone))
+    for name, value in weights.items():
+        if value.ndim == 4:
+            assert (value - others[name]).abs().max() < 2e-3, name
+
+
 def test_half_of_the_batch_alone_would_be_seen(server, pictures, alone, tmp_path):
     """The comparison above is no empty one."""
     server.finish(server.start(tmp_path, pictures, **BOTH | {"batch_size": 2}))

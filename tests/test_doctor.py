@@ -12,7 +12,8 @@ from collections import namedtuple
 import pytest
 import torch
 
-from pltutorial import doctor, vgg
+from pltutorial import vgg
+from pltutorial.cli import doctor
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,9 @@ from helpers import assert_sentence, refused
 from PIL import Image
 from typer.testing import CliRunner
 
-from pltutorial import InputError, download
-from pltutorial.commands_data import app
+from pltutorial import InputError
+from pltutorial.cli.data import app
+from pltutorial.training import download
 
 COUNT = 7
 
@@ -497,9 +498,9 @@ class TestCommand:
     def test_nothing_heavy_is_loaded(self):
         code = (
             "import sys\n"
-            "from pltutorial import commands_data\n"
+            "from pltutorial.cli import data\n"
             "print(sorted({'torch', 'numpy', 'PIL', 'tqdm', 'urllib.request'} & set(sys.modules)))\n"
-            "from pltutorial import download\n"
+            "from pltutorial.training import download\n"
             "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 import torch
 from helpers import assert_sentence, picture
-from restorers import livened
+from random_networks import livened
 
 from pltutorial import InputError, networks, restoration, zoo
-from pltutorial.export import LIMITS, check_onnx, export_onnx, to_onnx
+from pltutorial.onnx.export import LIMITS, check_onnx, export_onnx, to_onnx
 
 SHIPPED = {
     "great_wave": zoo.FOLDER,
@@ -289,7 +289,7 @@ def test_writing_is_whole_or_not_at_all(exported, tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pltutorial.images.os.fsync", full)
+    monkeypatch.setattr("pltutorial.files.os.fsync", full)
     with pytest.raises(InputError, match="No space left") as problem:
         export_onnx(exported["great_wave"][0], target)
     assert_sentence(str(problem.value))

@@ -16,8 +16,8 @@ import torch
 from browsing import browser
 from PIL import Image
 
-from pltutorial import figures
 from pltutorial.errors import InputError
+from pltutorial.teaching import figures
 
 __all__ = ["browser"]  # a fixture
 
@@ -106,7 +106,7 @@ def test_pictures_of_different_sizes_keep_their_proportions(shown):
 
 
 def test_titles_stay_within_their_columns():
-    from pltutorial._sheets import _wrap
+    from pltutorial.teaching.sheets import _wrap
 
     for text in ("a title of several words that is long", "one_very_long_word_without_any_space"):
         lines, font = _wrap(text, 19, 150)
@@ -263,18 +263,19 @@ def test_figures_are_equal_bytes_twice(shown):
 
 def test_importing_is_light_and_pyplot_is_never_touched():
     code = (
-        "import sys, numpy; from pltutorial import figures; heavy = {'torch', 'matplotlib', 'IPython', 'ipywidgets'};"
+        "import sys, numpy; from pltutorial.teaching import figures;"
+        "heavy = {'torch', 'matplotlib', 'IPython', 'ipywidgets'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
         "figures.show(numpy.eye(3), 'a title'); figures.curves({'a': [1, 2]}, 'x', 'y');"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(figures.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(figures.__file__).parents[2])
 
 
 def test_no_other_module_imports_figures():
-    package = Path(figures.__file__).parent
+    package = Path(figures.__file__).parents[1]
     users = [
-        path.name for path in package.glob("*.py") if re.search(r"import.*\bfigures\b", path.read_text())
+        path.name for path in package.rglob("*.py") if re.search(r"import.*\bfigures\b", path.read_text())
     ]
     assert users == []
 
@@ -424,8 +425,14 @@ def test_slider_follows_a_finger(opened):
 COUNT = """
 window.asked = []; window.faded = 0;
 const decode = HTMLImageElement.prototype.decode, animate = Element.prototype.animate;
-HTMLImageElement.prototype.decode = function () { asked.push(this.alt.split(", ").pop()); return decode.call(this); };
-Element.prototype.animate = function (...given) { faded += 1; return animate.apply(this, given); };
+HTMLImageElement.prototype.decode = function () {
+  asked.push(this.alt.split(", ").pop());
+  return decode.call(this);
+};
+Element.prototype.animate = function (...given) {
+  faded += 1;
+  return animate.apply(this, given);
+};
 """
 
 

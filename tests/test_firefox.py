@@ -17,7 +17,8 @@ __all__ = ["address", "site"]  # fixtures
 
 # What a slider says, once the picture that it shows is the one that it says.
 SHOWN = """(() => {
-  const slider = document.querySelector('.frame-slider'), said = slider.querySelector('input').ariaValueText;
+  const slider = document.querySelector('.frame-slider');
+  const said = slider.querySelector('input').ariaValueText;
   const seen = slider.querySelector('.on img').alt;
   return seen.endsWith(said) && [said, seen];
 })()"""
@@ -59,7 +60,10 @@ def test_chapter(firefox, visit, page):
     assert firefox.run("document.querySelectorAll('article mjx-merror').length") == 0
     shown = """(async () => {
       const images = [...document.querySelectorAll('article img')];
-      for (const image of images) { image.loading = 'eager'; await image.decode().catch(() => {}); }
+      for (const image of images) {
+        image.loading = 'eager';
+        await image.decode().catch(() => {});
+      }
       return images.filter(image => !image.naturalWidth).map(image => image.alt);
     })()"""
     assert firefox.run(shown) == []

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from pltutorial.deepsim import DeepSimLoss
 from pltutorial.inversion import encode, invert, keep_strongest, reencode
-from pltutorial.likeness import DeepSimLoss
-from pltutorial.likeness_networks import POOLED_LAYERS, ConvAutoencoder, InversionNet, code_shape
 from pltutorial.networks import load_network, save_network
+from pltutorial.networks.generators import POOLED_LAYERS, ConvAutoencoder, InversionNet, code_shape
 from pltutorial.vgg import RELU_LAYERS, Encoder, LossNetwork
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pltutorial import _kernels
-from pltutorial.networks import FastTransformNet, TransformNet
+from pltutorial.networks import FastTransformNet, TransformNet, _kernels
 
 SHAPES = [(1, 8, 8), (2, 8, 12), (3, 14, 10)]
 

@@ -14,9 +14,9 @@ from torch import nn
 from torch.distributions import Normal, kl
 from torch.nn.utils import parametrize
 
-from pltutorial.likeness import PAUSE_BELOW, DeepSimLoss, kl_divergence
-from pltutorial.likeness_networks import VAE, ConvAutoencoder, Discriminator, InversionNet
+from pltutorial.deepsim import PAUSE_BELOW, DeepSimLoss, kl_divergence
 from pltutorial.losses import LossTerms
+from pltutorial.networks.generators import VAE, ConvAutoencoder, Discriminator, InversionNet
 from pltutorial.vgg import Encoder
 
 LAYERS = ("relu1_2", "relu2_2")
@@ -166,14 +166,14 @@ class TestLeftOut:
         if left == "adversarial":
             loss.discriminator = never
         if left == "image":
-            monkeypatch.setattr("pltutorial.likeness.pixel_loss", never)
+            monkeypatch.setattr("pltutorial.deepsim.pixel_loss", never)
         terms = loss(output, target)
         assert list(terms) == [name for name in weights if name != left]
         for name, value in terms.items():
             assert torch.equal(value, expected[name])
 
     def test_without_a_feature_term_no_vgg_is_made(self, monkeypatch):
-        monkeypatch.setattr("pltutorial.likeness.LossNetwork", never)
+        monkeypatch.setattr("pltutorial.deepsim.LossNetwork", never)
         assert DeepSimLoss(feature=0).comparator is None
         with pytest.raises(AssertionError, match="it was called"):
             DeepSimLoss()

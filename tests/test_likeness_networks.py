@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from pltutorial.likeness_networks import (
+from pltutorial.networks import KINDS, build, load_network, save_network
+from pltutorial.networks.generators import (
     POOLED_LAYERS,
     VAE,
     ColorizationNet,
@@ -25,7 +26,6 @@ from pltutorial.likeness_networks import (
     code_shape,
     from_chroma,
 )
-from pltutorial.networks import KINDS, build, load_network, save_network
 from pltutorial.vgg import RELU_LAYERS
 
 ALL = {

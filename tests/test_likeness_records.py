@@ -12,15 +12,15 @@ import torch
 from helpers import picture, refused
 
 from pltutorial import InputError, zoo
-from pltutorial.likeness_networks import (
+from pltutorial.metrics import psnr
+from pltutorial.networks import load_network, save_network
+from pltutorial.networks.generators import (
     VAE,
     ColorizationNet,
     ConvAutoencoder,
     Discriminator,
     InversionNet,
 )
-from pltutorial.metrics import psnr
-from pltutorial.networks import load_network, save_network
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

@@ -6,7 +6,7 @@ import random
 import signal
 
 import pytest
-from helpers import assert_sentence
+from helpers import assert_sentence, stopped_at
 from training_runs import (
     _SMALLER,
     FULL,
@@ -211,16 +211,8 @@ class TestCommand:
 
     @pytest.mark.parametrize("kind", NAMES)
     def test_defaults_are_those_of_the_settings(self, kind, command, monkeypatch, tmp_path):
-        seen = []
-
-        class Stop(Exception):
-            pass
-
-        def spy(chosen):
-            seen.append(chosen)
-            raise Stop
-
-        monkeypatch.setattr(f"pltutorial.likeness_training.{NAMES[kind]}Task", spy)
-        with pytest.raises(Stop):
+        task = f"pltutorial.likeness_training.{NAMES[kind]}Task"
+        with stopped_at(task, monkeypatch) as seen:
             command("train", kind, "-o", tmp_path)
-        assert seen == [getattr(likeness_settings, f"{NAMES[kind]}Settings")()]
+        expected = getattr(likeness_settings, f"{NAMES[kind]}Settings")()
+        assert seen == [((expected,), {})]

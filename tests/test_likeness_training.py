@@ -11,19 +11,18 @@ from helpers import Operations, picture, refused
 from torch import nn
 from training_runs import FULL, likened, rows, state
 
-from pltutorial import training
-from pltutorial.adversary import Adversary
 from pltutorial.datasets import Pictures
 from pltutorial.images import bundled, bundled_names
 from pltutorial.inversion import encode
-from pltutorial.likeness_networks import Discriminator, InversionNet
 from pltutorial.likeness_training import code_scale, likeness_card
 from pltutorial.losses import LossTerms
 from pltutorial.networks import load_network, save_network
+from pltutorial.networks.generators import Discriminator, InversionNet
 from pltutorial.optimize import Record
 from pltutorial.settings import TrainingSettings
 from pltutorial.style_training import middle_square
-from pltutorial.training import train
+from pltutorial.training import loop, train
+from pltutorial.training.adversary import Adversary
 from pltutorial.vgg import LossNetwork
 
 KINDS = ("invert", "autoencode", "vae", "colorize")
@@ -104,14 +103,14 @@ class TestLearning:
     @each
     def test_no_step_waits_for_the_device(self, kind, phi, pictures, monkeypatch):
         """Nor the discriminator's, whose pause is decided where the losses are."""
-        one_step, found = training._Run._one_step, []
+        one_step, found = loop._Run._one_step, []
 
         def watched(self, images):
             with Operations() as seen:
                 one_step(self, images)
             found.append(seen)
 
-        monkeypatch.setattr(training._Run, "_one_step", watched)
+        monkeypatch.setattr(loop._Run, "_one_step", watched)
         train(likened(kind, phi, log_every=10, steps=2, **FULL), pictures=pictures)
         for seen in found:
             assert seen.to_host == []

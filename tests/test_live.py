@@ -281,10 +281,12 @@ FILES = """async type => {
   const canvas = new OffscreenCanvas(70, 50);
   canvas.getContext("2d").fillRect(0, 0, 40, 30);
   const transfer = new DataTransfer();
-  transfer.items.add(new File([await canvas.convertToBlob()], "given.png", {type: "image/png"}));
+  const blob = await canvas.convertToBlob();
+  transfer.items.add(new File([blob], "given.png", {type: "image/png"}));
   const data = type === "drop" ? {dataTransfer: transfer} : {clipboardData: transfer};
   const kind = type === "drop" ? DragEvent : ClipboardEvent;
-  document.body.dispatchEvent(new kind(type, {bubbles: true, cancelable: true, ...data}));
+  const event = new kind(type, {bubbles: true, cancelable: true, ...data});
+  document.body.dispatchEvent(event);
 }"""
 
 
@@ -348,8 +350,10 @@ def test_it_fits_and_follows_the_colours(visit, width, scheme):
     page.wait_for_selector("#zoom:not([hidden])")
     assert page.evaluate(wide) <= width
     small = page.evaluate(
-        """() => [...document.querySelectorAll("button, select, .button, .thumb")].filter(e => e.offsetWidth)
-          .map(e => [e.id || e.className, e.offsetWidth, e.offsetHeight]).filter(([, w, h]) => w < 44 || h < 40)"""
+        """() => [...document.querySelectorAll("button, select, .button, .thumb")]
+          .filter(e => e.offsetWidth)
+          .map(e => [e.id || e.className, e.offsetWidth, e.offsetHeight])
+          .filter(([, w, h]) => w < 44 || h < 40)"""
     )
     assert small == [], "large enough for a finger"
     background = "getComputedStyle(document.body).backgroundColor"

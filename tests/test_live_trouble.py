@@ -149,7 +149,9 @@ def test_network_that_fails_in_the_worker_is_said(visit, server):
 FULL = """
 export const env = {wasm: {}};
 export class Tensor {}
-export const InferenceSession = {create() { throw new RangeError("Array buffer allocation failed"); }};
+export const InferenceSession = {create() {
+  throw new RangeError("Array buffer allocation failed");
+}};
 """
 
 

@@ -18,13 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from pltutorial.networks import (
     FastTransformNet,
     TransformNet,
-    _Layer,
-    _Norm,
     apply,
     build,
     load_network,
     save_network,
 )
+from pltutorial.networks.transform import ConvLayer, _Norm
 
 STYLES = ("great_wave", "poppies", "starry_night")
 KINDS = [
@@ -120,7 +119,7 @@ class TestArchitecture:
     def test_both_upsamplings_have_as_many_parameters_and_double_the_size(self):
         counts, shapes = [], []
         for upsampling in ("resize", "transposed"):
-            layer = _Layer(8, 4, 3, upsampling=upsampling)
+            layer = ConvLayer(8, 4, 3, upsampling=upsampling)
             counts.append(sum(p.numel() for p in layer.parameters()))
             shapes.append(layer(torch.zeros(1, 8, 16, 16)).shape)
         assert counts[0] == counts[1]
@@ -219,7 +218,7 @@ class TestOutput:
 
     def test_the_transposed_layer_repeats_its_pattern_up_to_the_border(self):
         torch.manual_seed(0)
-        layer, even = _Layer(3, 2, 3, upsampling="transposed", relu=False), torch.ones(1, 3, 8, 8)
+        layer, even = ConvLayer(3, 2, 3, upsampling="transposed", relu=False), torch.ones(1, 3, 8, 8)
         with torch.no_grad():
             output, zeros = layer(even), layer.conv(even)
         assert output.shape == (1, 2, 16, 16)

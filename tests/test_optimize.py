@@ -14,7 +14,9 @@ from pltutorial import (
     PerceptualLoss,
     TransferSettings,
     bundled,
+    color,
     gram_matrix,
+    memory,
     optimize,
     optimize_image,
     read_image,
@@ -296,7 +298,7 @@ class TestTransfer:
         result = transfer_style(
             content, style, network=network, preserve_color="luminance", style_weight=1e-2, **QUICK, **LAYERS
         ).image
-        chroma = optimize._YIQ[1:].to(device)
+        chroma = color.YIQ[1:].to(device)
         before, after = (torch.einsum("ij,njhw->nihw", chroma, image) for image in (content, result))
         inside = ((result > 0) & (result < 1)).all(1, keepdim=True).expand_as(before)
         assert inside.float().mean() > 0.9
@@ -355,7 +357,7 @@ class TestMemory:
         image = picture(48, 64, device=device)
         settings = OptimizeSettings()
         needed = optimize.memory_needed(image.shape, ("relu2_1",), settings, device)
-        monkeypatch.setattr(optimize, "memory_free", lambda device: needed // 3)
+        monkeypatch.setattr("pltutorial.memory.free", lambda device: needed // 3)
         how = {**QUICK, "sizes": (64,), "steps": 1, "network": network}
         with refused("64x48 pixels", "GB") as caught:
             reconstruct_features(image, "relu2_1", **how)
@@ -365,7 +367,7 @@ class TestMemory:
         assert max(result.image.shape) == size
 
     def test_a_named_size_is_at_least_one_pixel(self, network, monkeypatch, device):
-        monkeypatch.setattr(optimize, "memory_free", lambda device: 1)
+        monkeypatch.setattr("pltutorial.memory.free", lambda device: 1)
         with refused("do not fit") as caught:
             reconstruct_features(picture(32, 32, device=device), "relu1_1", network=network, **QUICK)
         assert "0x0" not in str(caught.value)
@@ -381,8 +383,8 @@ class TestMemory:
         assert needed(128, "relu3_3") == pytest.approx(4 * needed(64, "relu3_3"), rel=1e-6)
 
     def test_free_memory_is_a_number_of_bytes(self, device):
-        free = optimize.memory_free(device)
-        assert free is None or free > 10_000_000
+        free = memory.free(device)
+        assert free > 10_000_000
 
 
 def test_defaults_are_shared_and_frozen():

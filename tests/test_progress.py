@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from helpers import assert_sentence
 
-from pltutorial import progress
+from pltutorial.teaching import progress
 
 RECORDER = """
 import itertools, sys
-from pltutorial import progress
+from pltutorial.teaching import progress
 number = int(sys.argv[1]) if len(sys.argv) > 1 else None
 for count in itertools.islice(itertools.count(1), number):
     progress.record(1, "ex-pixel-psnr", "check_psnr", count % 2 == 0)

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from helpers import picture, refused
 from PIL import Image
-from restorers import CARD, livened, zoo_of_restorers
+from random_networks import CARD, livened, zoo_of_restorers
 from skimage.exposure import match_histograms
 
 from pltutorial import bundled, bundled_names, read_image, write_image, zoo
 from pltutorial.degradations import add_noise, crop_to_multiple, downscale, random_holes
 from pltutorial.networks import FastTransformNet, load_network, save_network
+from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.restoration import (
     blend_networks,
     denoise,
@@ -23,7 +24,6 @@ from pltutorial.restoration import (
     upscale,
     with_histogram_of,
 )
-from pltutorial.restoration_networks import DenoisingNet, SubPixelNet, SuperResolutionNet
 
 FLOAT = {"precision": "float32"}
 
@@ -338,10 +338,10 @@ def test_masks_that_are_refused(restorers):
 
 
 def test_memory_that_is_not_there(restorers, monkeypatch):
-    monkeypatch.setattr("pltutorial.restoration.memory_free", lambda device: 10_000)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: 10_000)
     with refused("128x128", "shrink"):
         upscale(picture())
-    monkeypatch.setattr("pltutorial.restoration.memory_free", lambda device: None)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: 10**18)
 
     def full(*given):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")

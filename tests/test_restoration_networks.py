@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pltutorial.networks import KINDS, apply, build, load_network, read_header, save_network
-from pltutorial.restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
 
 ALL = {
     "super_resolution-2": (SuperResolutionNet, {"factor": 2}),

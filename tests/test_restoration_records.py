@@ -16,7 +16,7 @@ from pltutorial import read_image, write_image
 from pltutorial.degradations import add_noise
 from pltutorial.metrics import psnr
 from pltutorial.networks import load_network, save_network
-from pltutorial.restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet
+from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "book")]

@@ -12,14 +12,14 @@ from helpers import Operations, assert_sentence, picture, refused
 from PIL import Image
 from training_runs import RESTORATION, assert_same_end, kill, restorer, rows, state, tensors, wait_for_rows
 
-from pltutorial import restoration_training, training
+from pltutorial import restoration_training
 from pltutorial.datasets import Pictures
 from pltutorial.degradations import add_noise, downscale, random_holes
 from pltutorial.losses import PerceptualLoss, gram_matrix
 from pltutorial.networks import load_network, save_network
-from pltutorial.restoration_networks import DenoisingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.restoration_training import restoration_card
-from pltutorial.training import train
+from pltutorial.training import loop, train
 
 KINDS = ("upscale", "denoise", "inpaint")
 ALL_TERMS = {
@@ -157,14 +157,14 @@ class TestTerms:
 
     @each
     def test_no_step_waits_for_the_device(self, kind, phi, pictures, monkeypatch):
-        one_step, found = training._Run._one_step, []
+        one_step, found = loop._Run._one_step, []
 
         def watched(self, images):
             with Operations() as seen:
                 one_step(self, images)
             found.append(seen)
 
-        monkeypatch.setattr(training._Run, "_one_step", watched)
+        monkeypatch.setattr(loop._Run, "_one_step", watched)
         train(restorer(kind, phi, steps=3, log_every=5, gradient_clip=1.0, **ALL_TERMS), pictures=pictures)
         assert len(found) == 3
         for seen in found:

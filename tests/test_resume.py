@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import random
 import signal
 
 import pytest
+import torch
 from helpers import picture, refused
 from training_runs import assert_same_end, kill, rows, state, wait_for_rows
 
 from pltutorial import write_image
 from pltutorial.networks import load_network
-from pltutorial.runfiles import write_checkpoint
-from pltutorial.training import train
+from pltutorial.training import loop, train
+from pltutorial.training.checkpoint import write_checkpoint
 
 
 class TestResume:
@@ -45,6 +48,23 @@ class TestResume:
         assert 9 <= logged <= step < 30
         assert load_network(tmp_path / "network.safetensors").config["width"] == 2
         assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert_same_end(tmp_path, whole)
+
+    def test_minutes_end_it_with_a_checkpoint_and_a_network(
+        self, task, pictures, whole, tmp_path
+    ):
+        """And the same command goes on as if it had never stopped, between lines too."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop._Run, "_time_is_up", lambda run: run.step == 13)
+            result = train(task(steps=30), pictures=pictures, folder=tmp_path)
+        assert (result.stopped, result.steps, result.history[-1].step) == ("minutes", 13, 12)
+        assert state(tmp_path)["step"] == 13
+        assert result.file == tmp_path / "network.safetensors"
+        assert load_network(result.file).config["width"] == 2
+        soon = train(task(steps=30, minutes=1e-9), pictures=pictures, folder=tmp_path)
+        assert (soon.stopped, soon.steps) == ("minutes", 14)
+        late = train(task(steps=30, minutes=1e9), pictures=pictures, folder=tmp_path)
+        assert (late.stopped, late.steps) == ("done", 30)
         assert_same_end(tmp_path, whole)
 
     def test_interrupted_by_the_callback(self, task, pictures, tmp_path):
@@ -130,6 +150,37 @@ class TestRefusedToResume:
         train(task(steps=4), pictures=pictures, folder=tmp_path)
         changes = {"learning_rate": 1e-4, "schedule": "cosine", "warmup": 2, "ema": 0.5, "workers": 0}
         assert train(task(steps=6, **changes), pictures=pictures, folder=tmp_path).stopped == "done"
+
+    def test_a_setting_younger_than_the_checkpoint_had_its_default(
+        self, task, pictures, tmp_path
+    ):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        path = tmp_path / "checkpoint.pt"
+        older = torch.load(path, weights_only=True)
+        for name in ("total_variation", "betas", "cache", "style_weights"):
+            older["identity"].pop(name, None)
+            del older["settings"][name]
+        del older["identity"]["adversary"]
+        write_checkpoint(path, older)
+        with refused("made with style_weights=()", "has style_weights=(2.0,)"):
+            train(task(style_weights=(2.0,)), pictures=pictures, folder=tmp_path)
+        assert train(task(steps=6), pictures=pictures, folder=tmp_path).steps == 6
+
+    def test_checkpoints_of_2026_are_read(self, task, pictures, whole, tmp_path):
+        """They had the digest before the archive."""
+        train(task(steps=15), pictures=pictures, folder=tmp_path)
+        path = tmp_path / "checkpoint.pt"
+        data = io.BytesIO()
+        torch.save(torch.load(path, weights_only=True), data)
+        path.write_bytes(hashlib.sha256(data.getvalue()).digest() + data.getvalue())
+        assert train(task(steps=30), pictures=pictures, folder=tmp_path).steps == 30
+        assert_same_end(tmp_path, whole)
+
+    def test_torch_opens_a_checkpoint(self, task, pictures, tmp_path):
+        train(task(steps=4), pictures=pictures, folder=tmp_path)
+        opened = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        assert opened["step"] == 4
+        assert opened["network"].keys() == state(tmp_path)["network"].keys()
 
     def test_a_damaged_checkpoint(self, task, pictures, tmp_path):
         train(task(steps=4), pictures=pictures, folder=tmp_path)

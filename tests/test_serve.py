@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from helpers import assert_sentence
 
-from pltutorial import InputError, serving
+from pltutorial import InputError
+from pltutorial.cli import serve as serving
 
 FILES = {
     "index.html": b"<!doctype html><title>front</title>" + b"x" * 2000,
@@ -211,7 +212,7 @@ def test_command_says_where_and_ends_quietly(site, port):
 
 def test_serving_loads_nothing_heavy():
     code = (
-        "import sys; from pltutorial import cli, serving\n"
+        "import sys; from pltutorial.cli import app, serve\n"
         "print(sorted({'torch', 'numpy', 'PIL', 'onnx'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -115,7 +115,10 @@ def test_page_is_sound(visit, page, screen):
     empty = opened.evaluate(
         """async () => {
           const images = [...document.querySelectorAll("article img")];
-          for (const image of images) { image.loading = "eager"; await image.decode().catch(() => {}); }
+          for (const image of images) {
+            image.loading = "eager";
+            await image.decode().catch(() => {});
+          }
           return images.filter(image => !image.naturalWidth).map(image => image.alt);
         }"""
     )
@@ -124,10 +127,13 @@ def test_page_is_sound(visit, page, screen):
 
 def _widest(page) -> list[str]:
     return page.evaluate(
-        """() => [...document.querySelectorAll("body *")]
-          .filter(element => element.getBoundingClientRect().right > innerWidth + 1)
-          .sort((a, b) => b.getBoundingClientRect().right - a.getBoundingClientRect().right)
-          .slice(0, 3).map(element => element.outerHTML.slice(0, 120))"""
+        """() => {
+          const right = element => element.getBoundingClientRect().right;
+          return [...document.querySelectorAll("body *")]
+            .filter(element => right(element) > innerWidth + 1)
+            .sort((a, b) => right(b) - right(a))
+            .slice(0, 3).map(element => element.outerHTML.slice(0, 120));
+        }"""
     )
 
 
@@ -167,9 +173,12 @@ def _state(slider) -> list[str]:
     """Picture, description and spoken value, once the one frame that is displayed is the slider's own."""
     return slider.evaluate(
         """async (box) => {
-          const range = box.querySelector("input"), wanted = box.querySelectorAll("figure")[Number(range.value)];
-          const shown = () => [...box.querySelectorAll("figure")].filter((frame) => frame.offsetWidth);
-          while (shown().length !== 1 || shown()[0] !== wanted) await new Promise(requestAnimationFrame);
+          const range = box.querySelector("input");
+          const frames = [...box.querySelectorAll("figure")];
+          const wanted = frames[Number(range.value)];
+          const shown = () => frames.filter((frame) => frame.offsetWidth);
+          while (shown().length !== 1 || shown()[0] !== wanted)
+            await new Promise(requestAnimationFrame);
           const image = wanted.querySelector("img");
           await image.decode();
           return [image.src, image.alt, range.getAttribute("aria-valuetext")];

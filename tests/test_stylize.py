@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import assert_sentence, picture
+from helpers import assert_refused, assert_sentence, picture, process
 from PIL import Image
 from test_video import film, frames_of, gif, seen, sound_of, still
 from test_zoo import CARD, shaken
@@ -37,21 +37,6 @@ def command(command, monkeypatch, networks):
     """The command of all tests, with the networks above for its zoo."""
     monkeypatch.setattr(zoo, "FOLDER", networks)
     return command
-
-
-def assert_refused(outcome: tuple[int, str, str], *words: str) -> None:
-    code, printed, errors = outcome
-    assert code == 2, (printed, errors)
-    assert printed == ""
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1, errors
-    assert_sentence(errors.removeprefix("error: ").rstrip("\n"), *words)
-
-
-def process(*arguments, given: bytes = b"") -> subprocess.CompletedProcess:
-    """The command in a process of its own, for pipes that are pipes."""
-    words = [sys.executable, "-m", "pltutorial.cli", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, input=given)
 
 
 # --- one picture ------------------------------------------------------------------------------------------
@@ -199,7 +184,7 @@ def test_inputs_and_outputs_that_are_refused(command, photo, tmp_path, monkeypat
 
 
 def test_a_picture_too_large_for_the_memory(command, photo, tmp_path, monkeypatch):
-    monkeypatch.setattr("pltutorial.optimize.memory_free", lambda device: 100_000)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: 100_000)
     assert_refused(
         command("stylize", photo, "-o", tmp_path / "o.png", "--style", "poppies"), "48x40", "size="
     )

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import picture, refused
-from restorers import livened
+from random_networks import livened
 
 from pltutorial import restoration
 from pltutorial.degradations import random_holes
-from pltutorial.restoration_networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.tiling import in_tiles
 
 

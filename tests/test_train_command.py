@@ -7,12 +7,12 @@ import sys
 from dataclasses import asdict
 
 import pytest
+from helpers import stopped_at
 from training_runs import SETTINGS, rows, state
 
-from pltutorial import training
 from pltutorial.networks import load_network
 from pltutorial.settings import StyleTrainingSettings
-from pltutorial.training import train
+from pltutorial.training import loop, train
 
 
 @pytest.fixture
@@ -60,36 +60,18 @@ class TestCommand:
         assert rows(folder) == rows(tmp_path / "function")
 
     def test_defaults_are_those_of_the_function(self, command, monkeypatch, tmp_path):
-        seen = []
-
-        class Stop(Exception):
-            pass
-
-        def spy(settings):
-            seen.append(settings)
-            raise Stop
-
-        monkeypatch.setattr("pltutorial.style_training.StyleTask", spy)
-        with pytest.raises(Stop):
+        with stopped_at("pltutorial.style_training.StyleTask", monkeypatch) as seen:
             command("-o", tmp_path)
-        assert seen == [StyleTrainingSettings()]
+        assert seen == [((StyleTrainingSettings(),), {})]
 
     def test_a_configuration_sets_defaults_that_options_replace(self, command, monkeypatch, tmp_path):
-        path, seen = tmp_path / "run.yaml", []
+        path = tmp_path / "run.yaml"
         path.write_text(
             "styles: [great_wave, poppies]\nsteps: 70\nlearning-rate: 1e-2\nstyle_weight: 2\nzoom: 1,2\n"
             f"progress: false\nwidth: 24\nstart: null\noutput: {tmp_path / 'run'}\n"
         )
 
-        class Stop(Exception):
-            pass
-
-        def spy(settings):
-            seen.append(settings)
-            raise Stop
-
-        monkeypatch.setattr("pltutorial.style_training.StyleTask", spy)
-        with pytest.raises(Stop):
+        with stopped_at("pltutorial.style_training.StyleTask", monkeypatch) as seen:
             command("--config", path, "--steps", "90", "--width", "16")
         changed = {
             "styles": ("great_wave", "poppies"),
@@ -98,8 +80,9 @@ class TestCommand:
             "zoom": (1.0, 2.0),
         }
         changed |= {"style_weight": 2.0, "progress": False, "width": 16}
-        assert asdict(seen[0]) == asdict(StyleTrainingSettings(**changed))
-        assert isinstance(seen[0].style_weight, float)
+        ((given,), _) = seen.pop()
+        assert asdict(given) == asdict(StyleTrainingSettings(**changed))
+        assert isinstance(given.style_weight, float)
 
     @pytest.mark.parametrize(
         ("text", "words"),
@@ -148,14 +131,14 @@ class TestCommand:
         assert said == [1, 1, 0, 0]
 
     def test_interrupted_it_says_how_to_go_on(self, command, pictures, monkeypatch, tmp_path):
-        after_step = training._Run._after_step
+        after_step = loop._Run._after_step
 
         def interrupt(self, bar, *, stopping):
             if self.step == 5:
                 signal.raise_signal(signal.SIGINT)
             after_step(self, bar, stopping=stopping)
 
-        monkeypatch.setattr(training._Run, "_after_step", interrupt)
+        monkeypatch.setattr(loop._Run, "_after_step", interrupt)
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         given = ["-o", tmp_path / "run", "--data", pictures, *options()]
         code, out, err = command(*given)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import copy
 import errno
+import importlib.util
 import json
 import math
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import Operations, picture, refused
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 from training_runs import assert_same_end, rows, state, tiny
 
-from pltutorial import training, write_image
+from pltutorial import write_image
 from pltutorial.datasets import Pictures
 from pltutorial.losses import LossTerms
 from pltutorial.networks import FastTransformNet, TransformNet, load_network, save_network
-from pltutorial.settings import TrainingSettings
+from pltutorial.settings import TrainingSettings, setting
 from pltutorial.style_training import StyleTask, style_card
-from pltutorial.training import train
+from pltutorial.training import loop, train
 from pltutorial.zoo import CARD, card_text
 
 # --- the arithmetic ---------------------------------------------------------------------------------------
@@ -39,6 +43,13 @@ class Snapshots:
         self.norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in self.network.parameters())))
 
 
+def assert_weights(kept: dict, expected: dict) -> None:
+    assert kept.keys() == expected.keys()
+    for name, value in expected.items():
+        assert kept[name].dtype == value.dtype
+        assert torch.equal(kept[name], value.cpu()), name
+
+
 class TestArithmetic:
     def test_it_learns(self, task, pictures):
         result = train(task(steps=24, learning_rate=2e-2, log_every=6), pictures=pictures)
@@ -48,7 +59,7 @@ class TestArithmetic:
         for record in result.history:
             assert record.total == pytest.approx(sum(record.terms.values()), rel=1e-5)
 
-    def test_any_network_with_any_loss_can_be_trained(self, pictures):
+    def test_any_network_with_any_loss_can_be_trained(self, pictures, tmp_path):
         """And on a device of the machine: a convolution that learns to leave pictures as they are."""
 
         class Copying:
@@ -64,9 +75,41 @@ class TestArithmetic:
         settings = TrainingSettings(
             steps=60, size=16, batch_size=2, learning_rate=0.03, progress=False, precision="float32"
         )
-        result = train(Copying(), settings, pictures=pictures)
+        result = train(Copying(), settings, pictures=pictures, folder=tmp_path)
         assert result.history[-1].total < 0.2 * result.history[0].total
         assert not result.network.training
+        assert result.file == tmp_path / "network.safetensors"
+        assert_weights(load_file(result.file), result.network.state_dict())
+        with safe_open(result.file, "pt") as file:
+            note = json.loads(file.metadata()["card"])["architecture"]
+        assert "state dict of Conv2d" in note
+        with refused("network.safetensors", "no architecture of ours"):
+            load_network(result.file)
+
+    def test_weights_that_are_shared_are_kept_too(self, pictures, tmp_path):
+        """And integers as they are, which a state dict must have to be read again."""
+
+        class Twice(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first = self.second = nn.Conv2d(3, 3, 1)
+                self.norm = nn.BatchNorm2d(3)
+
+            def forward(self, images):
+                return self.norm(self.second(self.first(images)))
+
+        class Copying:
+            network = Twice()
+
+            def loss(self, network, images, first):
+                return LossTerms(pixel=(network(images) - images).square().mean())
+
+        how = {"steps": 2, "size": 16, "batch_size": 2, "sample_every": 0}
+        result = train(Copying(), pictures=pictures, folder=tmp_path, progress=False, **how)
+        kept = load_file(result.file)
+        assert kept["norm.num_batches_tracked"] == 2
+        assert_weights(kept, result.network.state_dict())
+        Twice().load_state_dict(kept)
 
     @pytest.mark.parametrize(
         ("schedule", "warmup"), [("constant", 0), ("constant", 5), ("cosine", 0), ("cosine", 4)]
@@ -159,14 +202,14 @@ class TestCost:
     @pytest.mark.parametrize("styles", [("great_wave",), ("great_wave", "poppies")])
     def test_no_step_waits_for_the_device(self, styles, task, pictures, monkeypatch):
         """Between lines of the log no value is asked for, in the forward and the backward pass, clipping and averaging."""
-        one_step, found = training._Run._one_step, []
+        one_step, found = loop._Run._one_step, []
 
         def watched(self, images):
             with Operations() as seen:
                 one_step(self, images)
             found.append(seen)
 
-        monkeypatch.setattr(training._Run, "_one_step", watched)
+        monkeypatch.setattr(loop._Run, "_one_step", watched)
         train(task(styles=styles, gradient_clip=1.0, log_every=10, steps=4), pictures=pictures)
         assert len(found) == 4
         for seen in found[1:]:  # the first call of a loss looks at its pictures
@@ -354,7 +397,7 @@ class TestRefused:
         def refuse(*arguments, **more):
             raise PermissionError(errno.EACCES, "Permission denied")
 
-        monkeypatch.setattr("pltutorial.images.tempfile.mkstemp", refuse)
+        monkeypatch.setattr("pltutorial.files.tempfile.mkstemp", refuse)
         with refused("Permission denied", "another folder"):
             train(task(), pictures=pictures, folder=tmp_path)
 
@@ -363,7 +406,7 @@ class TestRefused:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            fill = lambda record: record.step == 6 and patch.setattr("pltutorial.images.os.fsync", full)  # noqa: E731
+            fill = lambda record: record.step == 6 and patch.setattr("pltutorial.files.os.fsync", full)  # noqa: E731
             with refused("checkpoint.pt", "No space left", "nothing that was there is lost"):
                 train(task(), pictures=pictures, folder=tmp_path / "a", callback=fill)
         assert state(tmp_path / "a")["step"] == 4
@@ -418,7 +461,7 @@ class TestRefused:
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
         if package == "tensorboard":
-            monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+            monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with refused(package, "pip install 'pltutorial[train]'"):
             train(task(tensorboard=True), pictures=pictures, folder=tmp_path)
 
@@ -435,9 +478,29 @@ class TestRefused:
             ({"network": "fats"}, "nearest is 'fast'"),
             ({"styles": ()}, "no style"),
             ({"zoom": (1.0,)}, "zoom="),
+            ({"minutes": -1.0}, "minutes=-1.0 was given; give 0 or more"),
+            ({"warmup": math.inf}, "warmup=inf was given; give 0 or more, a finite number"),
+            ({"style_weight": math.inf}, "style_weight=inf was given; weights are finite and at least 0"),
+            ({"max_broken": math.nan}, "max_broken=nan was given; give a number from 0 to below 1"),
+            ({"learning_rate": -1.0}, "learning_rate=-1.0 was given; give a positive number"),
         ):
             with refused(words):
                 tiny(**changes)
+
+    def test_bounds_stand_in_the_help(self):
+        for name, words in (
+            ("steps", "At least 1."),
+            ("warmup", "0 or more."),
+            ("ema", "From 0 to below 1."),
+            ("learning_rate", "Positive."),
+            ("schedule", "constant, as in the paper, or cosine"),
+        ):
+            (found,) = [f.metadata["help"] for f in fields(TrainingSettings) if f.name == name]
+            assert words in found
+        of_a_choice = setting(1, "How many.", choices=(1, 3)).metadata
+        assert of_a_choice["help"] == "How many; 1, 3."
+        with refused("number_of_eyes=2 was given; give 1 or 3"):
+            of_a_choice["bounds"].check("number_of_eyes", 2)
 
     def test_an_unknown_setting_names_the_nearest(self, task, pictures):
         with refused("'learning_rat'", "nearest is 'learning_rate'"):

@@ -124,8 +124,8 @@ def test_runtime_is_the_locked_one(live):
 
 def test_networks_are_right_to_the_browser(live):
     """What is staged is what the package computes: one picture through the exported file and through PyTorch."""
-    from pltutorial.export import check_onnx
     from pltutorial.networks import load_network
+    from pltutorial.onnx.export import check_onnx
 
     for name, path in web.networks().items():
         difference = check_onnx(load_network(path, "cpu"), live / "models" / f"{name}.onnx", sizes=[(37, 50)])

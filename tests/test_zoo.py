@@ -10,8 +10,23 @@ import pytest
 import torch
 from helpers import picture, refused
 
-from pltutorial import InputError, write_image, zoo
-from pltutorial.networks import VERSION, FastTransformNet, TransformNet, apply, save_network
+from pltutorial import (
+    InputError,
+    bundled,
+    invert,
+    read_image,
+    resize,
+    write_image,
+    zoo,
+)
+from pltutorial.networks import (
+    VERSION,
+    FastTransformNet,
+    TransformNet,
+    apply,
+    load_network,
+    save_network,
+)
 from pltutorial.optimize import luminance, match_color, with_colors_of
 
 CARD = {
@@ -158,7 +173,7 @@ def test_files_that_are_no_network_of_ours(folder, tmp_path, monkeypatch):
     with refused("half.safetensors", "damaged"):
         zoo.load_style(tmp_path / "half.safetensors")
     network = shaken(FastTransformNet(width=4, blocks=1), 5)
-    monkeypatch.setattr("pltutorial.networks.VERSION", f"{VERSION}9")
+    monkeypatch.setattr("pltutorial.networks.files.VERSION", f"{VERSION}9")
     save_network(tmp_path / "later.safetensors", network, CARD)
     monkeypatch.undo()
     with refused("later.safetensors", f"version {VERSION}9"):
@@ -239,7 +254,7 @@ def test_what_stylize_refuses(folder, monkeypatch):
 def test_a_picture_too_large_for_the_memory_is_refused_first(folder, monkeypatch):
     network = zoo.load_style("great_wave")
     needed = zoo.memory_needed((1, 3, 100, 200), network)
-    monkeypatch.setattr("pltutorial.optimize.memory_free", lambda device: needed // 4)
+    monkeypatch.setattr("pltutorial.memory.free", lambda device: needed // 4)
     with refused("200x100", "size="):
         zoo.stylize(picture(100, 200), network=network)
     with pytest.raises(InputError) as caught:
@@ -276,3 +291,60 @@ def test_everything_shipped_is_whole_and_has_a_full_card():
             assert float(output.std()) > 0.05, (name, style)
             assert float((output - image).abs().mean()) > 0.02, (name, style)
     assert sum(card["bytes"] for card in zoo.available().values()) <= 5_000_000
+
+
+# --- learned likeness: names, and what ships ----------------------------------------------------------------
+
+
+def test_names_that_do_not_ship(random_zoo, monkeypatch):
+    networks = random_zoo["LIKENESS"]
+    monkeypatch.setattr(zoo, "LIKENESS", networks)
+    for layer in zoo.INVERTED:
+        assert zoo.load_inverter(layer, "image").layer == layer
+    for loss in zoo.VAE_LOSSES:
+        assert zoo.load_vae(loss).kind == "vae"
+    with refused("'relu4_4'", "'relu4_3'"):
+        zoo.load_inverter("relu4_4")
+    with refused("'gann'", "'gan'"):
+        zoo.load_vae("gann")
+    with refused("for `sample`", "train invert"):
+        zoo.load_inverter(model=networks / "vae_gan.safetensors")
+    with refused("for `invert`", "train vae"):
+        zoo.load_vae(model=networks / "invert_relu4_3_image.safetensors")
+
+
+NAMES = {f"invert_{layer}_{loss}" for layer in zoo.INVERTED for loss in zoo.INVERTER_LOSSES}
+NAMES |= {f"vae_{loss}" for loss in zoo.VAE_LOSSES} | {"vae_gan_discriminator"}
+
+
+def test_everything_shipped_has_a_full_card_and_is_small():
+    cards = zoo.available(zoo.LIKENESS)
+    assert set(cards) == NAMES
+    for name, card in cards.items():
+        known = {key for key in zoo.CARD if card.get(key) not in (None, "", [], {})}
+        alone = (
+            {"held_out"} if card["task"] == "discriminator" else set()
+        )  # it makes no picture to be measured
+        assert set(zoo.CARD) - known <= alone, name
+        assert all(len(point) == len(card["terms"]) for point in card["curve"]), name
+        assert card["task"] == (
+            "discriminator" if "disc" in name else "sample" if "vae" in name else "invert"
+        )
+        assert "MIT" in card["licence"]
+    assert sum(card["bytes"] for card in cards.values()) <= 6_000_000
+
+
+def test_everything_shipped_draws():
+    image = read_image(bundled("test/kodim23"), 192)
+    for name in zoo.available(zoo.LIKENESS):
+        network = load_network(zoo.LIKENESS / f"{name}.safetensors")
+        if network.kind == "inversion":
+            wanted, output = (resize(x.cpu(), 24) for x in (image, invert(image, network)))
+            grey = wanted.mean((2, 3), keepdim=True)  # colour and layout survive, whatever else is invented
+            assert float((output - wanted).square().mean()) < float((grey - wanted).square().mean()) / 2, name
+        elif network.kind == "vae":
+            drawn = network.sample(16).cpu()
+            assert float(drawn.mean()) > 0.5, name  # emoji lie on white
+            assert float(drawn.std(0).mean()) > 0.05, name  # and are not all the same
+        else:
+            assert network(image.to(next(network.parameters()).device)).isfinite().all()

@@ -193,7 +193,7 @@ def kill(process, number: int = signal.SIGKILL) -> None:
 
 def state(folder: Path) -> dict:
     """The last checkpoint of a run."""
-    from pltutorial.runfiles import read_checkpoint
+    from pltutorial.training.checkpoint import read_checkpoint
 
     return read_checkpoint(folder / "checkpoint.pt")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from pltutorial import bundled
-from pltutorial.serving import HEADERS, handler
+from pltutorial.cli.serve import HEADERS, handler
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORD = ROOT / "benchmarks" / "lighthouse.json"

@@ -187,6 +187,8 @@ def _survives(draw: random.Random) -> Graded:
     huge = draw.choice([120, 150, 180])
     factor = draw.choice([2, 3])
     values = 64 * 65 // 2 + 128 * 129 // 2 + 256 * 257 // 2
+    fits = "now fits into relu3_3" if large / factor <= 40 else "still does not fit"
+    spacing = f"the leaf's spacing {fits}"
     return Graded(
         name="ch3-survives",
         title="What will the wallpaper keep?",
@@ -211,7 +213,7 @@ spacing does not. Mirror: {huge} pixels are far more than any of the fields, it 
 more than {large}: the spacing of the leaf may survive locally; the mirror does not. (c) {values}: C (C + 1) / 2 for 64, \
 128 and 256 channels. No number among them speaks of two positions that no receptive field joins. (d) The \
 distances become {small / factor:.0f}, {large / factor:.0f} and {huge / factor:.0f} pixels: \
-{"the leaf's spacing now fits into relu3_3" if large / factor <= 40 else "the leaf's spacing still does not fit"}, \
+{spacing}, \
 the mirror {"still does not" if huge / factor > 40 else "just fits"}, and the dots come close to the size of a pixel. \
 (e) For example a term that compares the picture with its own mirror image, or Gram matrices between a feature map and \
 its reflected copy.""",

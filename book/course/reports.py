@@ -105,9 +105,12 @@ def _by_hand(done: list[dict], path: Path) -> dict[tuple[str, str, str], tuple[s
 
 STYLE = """<style>body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;
 padding:0 1rem;color:#222;background:#fff}
-pre{background:#f4f4f4;padding:.7rem;overflow-x:auto;white-space:pre-wrap}h2{margin-top:2rem;font-size:1.1rem}
-.right{color:#116329}.wrong,.stopped,.missing{color:#a40e26}@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}
-pre{background:#2a2a2a}.right{color:#7ee787}.wrong,.stopped,.missing{color:#ff9492}}</style>"""
+pre{background:#f4f4f4;padding:.7rem;overflow-x:auto;white-space:pre-wrap}
+h2{margin-top:2rem;font-size:1.1rem}
+.right{color:#116329}.wrong,.stopped,.missing{color:#a40e26}
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}
+pre{background:#2a2a2a}.right{color:#7ee787}
+.wrong,.stopped,.missing{color:#ff9492}}</style>"""
 WORDS = {
     "right": "Right.",
     "wrong": "Not right yet.",

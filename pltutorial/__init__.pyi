@@ -1,0 +1,238 @@
+# ruff: noqa: I001 each name stands once as itself, so that editors take it for public
+from .degradations import (
+    add_noise as add_noise,
+    crop_to_multiple as crop_to_multiple,
+    downscale as downscale,
+    random_holes as random_holes,
+    to_8_bits as to_8_bits,
+)
+from .device import (
+    best_device as best_device,
+    best_precision as best_precision,
+)
+from .errors import (
+    InputError as InputError,
+)
+from .teaching.figures import (
+    curves as curves,
+    frame_slider as frame_slider,
+    grid as grid,
+    live_panel as live_panel,
+    show as show,
+    sweep as sweep,
+)
+from .images import (
+    bundled as bundled,
+    bundled_names as bundled_names,
+    read_image as read_image,
+    resize as resize,
+    write_image as write_image,
+)
+from .inversion import (
+    encode as encode,
+    invert as invert,
+    keep_strongest as keep_strongest,
+    reencode as reencode,
+)
+from .deepsim import (
+    DeepSimLoss as DeepSimLoss,
+    kl_divergence as kl_divergence,
+)
+from .networks.generators import (
+    VAE as VAE,
+    ColorizationNet as ColorizationNet,
+    ConvAutoencoder as ConvAutoencoder,
+    Discriminator as Discriminator,
+    InversionNet as InversionNet,
+    code_shape as code_shape,
+)
+from .likeness_settings import (
+    AutoencoderSettings as AutoencoderSettings,
+    ColorizationSettings as ColorizationSettings,
+    InversionSettings as InversionSettings,
+    VAESettings as VAESettings,
+)
+from .likeness_training import (
+    AutoencoderTask as AutoencoderTask,
+    ColorizationTask as ColorizationTask,
+    InversionTask as InversionTask,
+    VAETask as VAETask,
+)
+from .losses import (
+    PerceptualLoss as PerceptualLoss,
+    feature_loss as feature_loss,
+    gram_matrix as gram_matrix,
+    pixel_loss as pixel_loss,
+    style_loss as style_loss,
+    total_variation as total_variation,
+)
+from .metrics import (
+    diversity as diversity,
+    feature_distance as feature_distance,
+    perceptual_distance as perceptual_distance,
+    psnr as psnr,
+    sharpness as sharpness,
+    ssim as ssim,
+    y_channel as y_channel,
+)
+from .networks.files import (
+    blend_networks as blend_networks,
+    load_network as load_network,
+    save_network as save_network,
+)
+from .networks.transform import (
+    FastTransformNet as FastTransformNet,
+    TransformNet as TransformNet,
+)
+from .optimize import (
+    optimize_image as optimize_image,
+    reconstruct_features as reconstruct_features,
+    reconstruct_style as reconstruct_style,
+    transfer_style as transfer_style,
+)
+from .restoration import (
+    denoise as denoise,
+    inpaint as inpaint,
+    upscale as upscale,
+)
+from .networks.residual import (
+    DenoisingNet as DenoisingNet,
+    InpaintingNet as InpaintingNet,
+    SubPixelNet as SubPixelNet,
+    SuperResolutionNet as SuperResolutionNet,
+)
+from .restoration_training import (
+    DenoisingTask as DenoisingTask,
+    InpaintingTask as InpaintingTask,
+    SuperResolutionTask as SuperResolutionTask,
+)
+from .settings import (
+    DenoisingSettings as DenoisingSettings,
+    InpaintingSettings as InpaintingSettings,
+    OptimizeSettings as OptimizeSettings,
+    ReconstructionSettings as ReconstructionSettings,
+    StyleTrainingSettings as StyleTrainingSettings,
+    SuperResolutionSettings as SuperResolutionSettings,
+    TextureSettings as TextureSettings,
+    TrainingSettings as TrainingSettings,
+    TransferSettings as TransferSettings,
+)
+from .style_training import (
+    StyleTask as StyleTask,
+)
+from .training.loop import (
+    train as train,
+)
+from .training.pictures import (
+    Pictures as Pictures,
+)
+from .vgg import (
+    CONV_LAYERS as CONV_LAYERS,
+    RELU_LAYERS as RELU_LAYERS,
+    Encoder as Encoder,
+    LossNetwork as LossNetwork,
+)
+from .zoo import (
+    load_inverter as load_inverter,
+    load_restorer as load_restorer,
+    load_style as load_style,
+    load_vae as load_vae,
+    stylize as stylize,
+)
+
+__version__: str
+
+__all__ = [
+    "AutoencoderSettings",
+    "AutoencoderTask",
+    "CONV_LAYERS",
+    "ColorizationNet",
+    "ColorizationSettings",
+    "ColorizationTask",
+    "ConvAutoencoder",
+    "DeepSimLoss",
+    "DenoisingNet",
+    "DenoisingSettings",
+    "DenoisingTask",
+    "Discriminator",
+    "Encoder",
+    "FastTransformNet",
+    "InpaintingNet",
+    "InpaintingSettings",
+    "InpaintingTask",
+    "InputError",
+    "InversionNet",
+    "InversionSettings",
+    "InversionTask",
+    "LossNetwork",
+    "OptimizeSettings",
+    "PerceptualLoss",
+    "Pictures",
+    "RELU_LAYERS",
+    "ReconstructionSettings",
+    "StyleTask",
+    "StyleTrainingSettings",
+    "SubPixelNet",
+    "SuperResolutionNet",
+    "SuperResolutionSettings",
+    "SuperResolutionTask",
+    "TextureSettings",
+    "TrainingSettings",
+    "TransferSettings",
+    "TransformNet",
+    "VAE",
+    "VAESettings",
+    "VAETask",
+    "add_noise",
+    "best_device",
+    "best_precision",
+    "blend_networks",
+    "bundled",
+    "bundled_names",
+    "code_shape",
+    "crop_to_multiple",
+    "curves",
+    "denoise",
+    "diversity",
+    "downscale",
+    "encode",
+    "feature_distance",
+    "feature_loss",
+    "frame_slider",
+    "gram_matrix",
+    "grid",
+    "inpaint",
+    "invert",
+    "keep_strongest",
+    "kl_divergence",
+    "live_panel",
+    "load_inverter",
+    "load_network",
+    "load_restorer",
+    "load_style",
+    "load_vae",
+    "optimize_image",
+    "perceptual_distance",
+    "pixel_loss",
+    "psnr",
+    "random_holes",
+    "read_image",
+    "reconstruct_features",
+    "reconstruct_style",
+    "reencode",
+    "resize",
+    "save_network",
+    "sharpness",
+    "show",
+    "ssim",
+    "style_loss",
+    "stylize",
+    "sweep",
+    "to_8_bits",
+    "total_variation",
+    "train",
+    "transfer_style",
+    "upscale",
+    "write_image",
+    "y_channel",
+]

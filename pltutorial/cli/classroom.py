@@ -1,0 +1,82 @@
+"""The commands of a class: ``pltutorial doctor`` and ``pltutorial progress``."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+
+
+def doctor() -> None:
+    """Say whether this machine is ready for the book, and how to mend what is not; exit 1 if it is not."""
+    from .doctor import examine
+
+    states = []
+    for finding in examine():
+        print(finding, flush=True)
+        states.append(finding.state)
+    if "fix" in states:
+        lines = "the line that begins" if states.count("fix") == 1 else "the lines that begin"
+        print(f"error: not ready; mend {lines} with fix, then run this again", file=sys.stderr)
+        raise typer.Exit(1)
+    print("Ready." if "warn" not in states else "Ready, with the warnings above.")
+
+
+def progress(
+    reset: Annotated[bool, typer.Option("--reset", help="Begin a new record; the old file is kept.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a reset.")] = False,
+) -> None:
+    """Show which exercises you have tried and solved; the record stays on this machine."""
+    from ..teaching.progress import location, read
+    from ..teaching.progress import reset as begin_anew
+
+    path = location()
+    if path is None:
+        raise InputError(
+            "your progress is not recorded, because PLTUTORIAL_PROGRESS=off or PLTUTORIAL_STATIC=1 is set; "
+            "unset it to record"
+        )
+    if reset:
+        if not path.exists():
+            print(f"There is no record at {path} yet.")
+            return
+        if not yes and not _agreed(len(read())):
+            print("Nothing was changed.")
+            return
+        print(f"A new record begins; the old one is kept as {begin_anew()}.")
+        return
+    rows = _with_untried(read())
+    width = max(len(row.label) for row in rows)
+    print(f"chapter  {'exercise':<{width}}  tries  solved")
+    for chapter, exercises in groupby(rows, key=lambda row: row.chapter):
+        for number, row in enumerate(exercises):
+            first = str(chapter) if number == 0 else ""
+            print(f"{first:>7}  {row.label:<{width}}  {row.tries or '-':>5}  {row.solved or '-'}")
+    solved = sum(bool(row.solved) for row in rows)
+    print(f"{solved} of {len(rows)} checked exercises solved; the record is {path}")
+
+
+def _agreed(exercises: int) -> bool:
+    if not sys.stdin or not sys.stdin.isatty():
+        raise InputError("--reset asks before it begins a new record, and nobody can answer here; add --yes")
+    return typer.confirm(f"Put the record of {exercises} exercises aside and begin a new one?")
+
+
+def _with_untried(tried: list) -> list:
+    """The record with the exercises that were never tried, in the book's order."""
+    from ..teaching.progress import Mastery
+
+    try:
+        from ..teaching.exercises.verdicts import EXERCISES
+    except ImportError:  # without torch only what was tried can be shown
+        return tried or [Mastery(1, "nothing tried yet", "")]
+    known = {one.check: one for one in tried}
+    rows = [
+        known.pop(name, None) or Mastery(exercise.chapter, exercise.label, name)
+        for name, exercise in EXERCISES.items()
+    ]
+    return sorted([*rows, *known.values()], key=lambda row: row.chapter)

@@ -1,0 +1,82 @@
+"""The command ``export``: networks for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def export(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write: a name that ends in .onnx.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A network or a style that ships; `pltutorial models` and `pltutorial styles` list them.",
+            metavar="[NAME]",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="A trained style, a network of styles, or the file of one.")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="A network that `pltutorial train` wrote.")] = None,
+    storage: Annotated[str, typer.Option(help="half (float16 weights, half the bytes) or float.")] = "half",
+) -> None:
+    """Write a trained network as ONNX, for pictures of any size, and compare it with PyTorch."""
+    from ..files import check_output
+
+    chosen = [value for value in (name, style, model) if value is not None]
+    if len(chosen) != 1:
+        what = "no network was given" if not chosen else f"{len(chosen)} networks were given"
+        raise InputError(f"{what}; give one: NAME, --style or --model")
+    check_output(output, () if model is None else (model,), (".onnx",))
+    network = _network(name, style, model)
+
+    from ..files import write_whole
+    from ..onnx.export import LIMITS, SIZES, check_onnx, to_onnx
+
+    data = to_onnx(network, storage=storage)
+    difference = check_onnx(network, data)
+    if not difference <= LIMITS[storage]:  # not a number is too much
+        instead = "--storage float" if storage == "half" else "a network whose weights are of usual size"
+        raise InputError(
+            f"exported, the network would be {255 * difference:.2g}/255 from PyTorch, and {255 * LIMITS[storage]:.2g}/255 "
+            f"are allowed; give {instead}"
+        )
+    write_whole(output, lambda file: file.write(data))
+    sizes = " and ".join(f"{width}x{height}" for height, width in SIZES)
+    print(
+        f"{output}: {len(data) / 1e6:.2f} MB, {storage} storage, at most {255 * difference:.2g}/255 from PyTorch ({sizes})"
+    )
+    if styles := getattr(network, "style_names", ()):
+        print(f"weights: {', '.join(styles)}")
+
+
+def _network(name: str | None, style: str | None, model: Path | None) -> nn.Module:
+    from .. import zoo
+    from ..networks import load_network
+
+    if model is not None:
+        return load_network(model, "cpu")
+    if style is not None:
+        return zoo.load_style(style, "cpu")
+    folders = (zoo.FOLDER, zoo.RESTORERS, zoo.LIKENESS)
+    paths = {known: folder / f"{known}.safetensors" for folder in folders for known in zoo.available(folder)}
+    if name in paths:
+        return load_network(paths[name], "cpu")
+    if name in zoo.styles():
+        return zoo.load_style(name, "cpu")
+    if Path(name).suffix == ".safetensors":
+        return load_network(name, "cpu")
+    known = sorted({*paths, *zoo.styles()})
+    raise InputError(
+        f"there is no network {name!r}; {nearest(name, known)}, and --model takes one that you trained"
+    )

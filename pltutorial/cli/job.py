@@ -1,0 +1,274 @@
+"""What the commands on pictures share: where a picture comes from, where it goes, and what is refused on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, nearest
+from .options import (
+    MAX_PIXELS,
+    Device,
+    Format,
+    Json,
+    MaxPixels,
+    Model,
+    Output,
+    Precision,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+PIPE = "-"
+STANDARD_INPUT = "standard input"
+
+
+@dataclass(kw_only=True)
+class Job:
+    """One picture to be made: where it goes, and what is said when it is there."""
+
+    output: Output
+    format: Format = None
+    as_json: Json = False
+    max_pixels: MaxPixels = MAX_PIXELS
+
+    def check(self, *sources: Path | str) -> None:
+        """Look at the paths, which is quick, before any work is done.
+
+        Args:
+            sources: the pictures that are read, files or ``-``; the first names the
+                job. None for a picture that is made of none.
+        """
+        self.sources = sources
+        if sources.count(PIPE) > 1:
+            raise InputError(
+                f"- was given {sources.count(PIPE)} times and standard input holds one "
+                "picture; give the path of a file for the others"
+            )
+        for source in sources:
+            if source != PIPE and source.is_dir():
+                raise InputError(f"{str(source)!r} is a folder; give a picture")
+        self.ending = ending_of(self.format, self.output)
+        first, *others = sources or (PIPE,)
+        files = [other for other in others if other != PIPE]
+        checked(first, self.output, others=files, moves=False)
+
+    def read(self, source: Path | str) -> torch.Tensor:
+        """One of the pictures as an image; ``picture`` is the last one as it was."""
+        from ..images import open_file, to_image
+
+        if source == PIPE:
+            self.picture = standard_input(self.max_pixels)
+            return to_image(self.picture, STANDARD_INPUT)
+        self.picture = open_file(source, self.max_pixels)
+        return to_image(self.picture, source)
+
+    def check_size(self, width: int, height: int, instead: str) -> None:
+        """Refuse a result that would be too large."""
+        if height * width > self.max_pixels:
+            raise InputError(
+                f"the result would have {width}x{height} pixels and the limit is "
+                f"{self.max_pixels:,}; {instead}, or raise --max-pixels"
+            )
+
+    def say(self, image: torch.Tensor, line: str, **facts) -> None:
+        """Say what was written: ``line`` for people, ``facts`` for --json."""
+        width, height = image.shape[-1], image.shape[-2]
+        if self.as_json:
+            known = {"input": str(self.sources[0])} if self.sources else {}
+            known |= {"output": self.output, "size": [width, height], **facts}
+            known["seconds"] = round(known["seconds"], 3)
+            stream = sys.stderr if self.output == PIPE else sys.stdout
+            print(json.dumps(known), file=stream)
+        elif self.output != PIPE:
+            print(f"{self.output}: {width}x{height}, {line}")
+
+
+@dataclass(kw_only=True)
+class NetworkJob(Job):
+    """One picture that a trained network makes in one pass."""
+
+    model: Model = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+    def check(self, *sources: Path | str) -> torch.device:
+        """Look at the paths, which is quick, and say where to compute."""
+        super().check(*sources)
+        source = sources[0] if sources else PIPE
+        if source != PIPE and source.suffix.lower() == ".gif":
+            refuse_animation(
+                source,
+                "give a picture, only `pltutorial stylize` takes those that move",
+            )
+        place, self.facts = place_of(self.device, self.precision)
+        return place
+
+    def run(
+        self,
+        work: Callable[[torch.Tensor | None], torch.Tensor],
+        loss: str | None,
+        **facts,
+    ) -> None:
+        """Read, work, write, and say what was written.
+
+        Args:
+            work: makes the picture of the one that is read, or of None.
+            loss: what the network was trained with, if it is one that ships.
+            facts: more of it for --json.
+        """
+        start = time.perf_counter()
+        image = work(self.read(self.sources[0]) if self.sources else None)
+        save(image, self.output, self.ending)
+        seconds = time.perf_counter() - start
+        by = {"loss": loss} if self.model is None else {"model": str(self.model)}
+        name = loss if self.model is None else self.model.stem
+        place, precision = self.facts["device"], self.facts["precision"]
+        line = f"{name}, {seconds:.2f} s on {place} in {precision}"
+        self.say(image, line, **by, **facts, **self.facts, seconds=seconds)
+
+
+def place_of(device: str, precision: str) -> tuple[torch.device, dict[str, str]]:
+    """Where a command computes, and the same in words for --json."""
+    from ..device import best_device, best_precision
+
+    place = best_device(device)
+    dtype = str(best_precision(place, precision)).removeprefix("torch.")
+    return place, {"device": str(place), "precision": dtype}
+
+
+def source_of(name: str, folder: str) -> Path | str:
+    """A path as it is, the bundled picture of that name, or ``-``."""
+    from ..images import bundled, bundled_names
+
+    if name == PIPE:
+        return PIPE
+    if Path(name).suffix or "/" in name or "\\" in name or Path(name).exists():
+        return Path(name)
+    if name not in bundled_names(folder):
+        near = nearest(name, bundled_names(folder))
+        raise InputError(
+            f"there is no {folder} picture {name!r}; {near}, or give the path of a file"
+        )
+    return bundled(f"{folder}/{name}")
+
+
+def save(image: torch.Tensor, output: Path | str, ending: str | None) -> None:
+    """Write the picture, or pipe it in the format of this ending."""
+    from ..files import check_output
+    from ..images import write_image
+
+    if output == PIPE:
+        standard_output(image, ending)
+    else:
+        write_image(check_output(output), image)
+
+
+def ending_of(format: str | None, output: str, folder: bool = False) -> str | None:
+    """The ending that --format means."""
+    from ..images import PICTURE_ENDINGS
+
+    if format is None:
+        return ".png" if output == PIPE else None
+    ending = "." + format.lower().removeprefix(".")
+    if ending not in PICTURE_ENDINGS:
+        known = [ending[1:] for ending in PICTURE_ENDINGS]
+        raise InputError(f"--format {format!r} is unknown; {nearest(format, known)}")
+    if output != PIPE and not folder:
+        raise InputError(f"--format is for pipes and folders; end {output!r} in {ending} instead")
+    return ending
+
+
+def checked(
+    source: Path | str, output: str, *, others: Sequence[Path] = (), moves: bool = True
+) -> tuple[Path | str, Path | str]:
+    """Refuse an output that cannot be written, or is of another kind than the input, before any work is done.
+
+    Args:
+        source: the picture, or ``-``.
+        output: the target, or ``-``.
+        others: more inputs, which the output must not be.
+        moves: GIFs and videos are welcome.
+    """
+    from ..files import check_output
+    from ..images import PICTURE_ENDINGS
+    from ..video import VIDEO_ENDINGS
+
+    kind = "" if source == PIPE else source.suffix.lower()
+    if not moves and kind in VIDEO_ENDINGS:
+        raise InputError(
+            f"{str(source)!r} is a video; give a picture, only `pltutorial stylize` takes videos"
+        )
+    if output == PIPE:
+        if sys.stdout.isatty():
+            raise InputError(
+                "standard output is a terminal; pipe it into a program or a file, or give -o FILE"
+            )
+        if kind in VIDEO_ENDINGS:
+            raise InputError(f"{str(source)!r} is a video and cannot be piped; give -o FILE with its ending")
+        return source, output
+    moving = (*VIDEO_ENDINGS, ".gif") if moves else ()
+    inputs = tuple(others) if source == PIPE else (source, *others)
+    target = check_output(output, inputs, PICTURE_ENDINGS if source == PIPE else (*PICTURE_ENDINGS, *moving))
+    ending = target.suffix.lower()
+    if kind in VIDEO_ENDINGS and ending not in VIDEO_ENDINGS:
+        raise InputError(
+            f"{str(source)!r} is a video and the output ends in {ending}; end it in {', '.join(VIDEO_ENDINGS)}"
+        )
+    if ending in moving and kind not in moving:
+        raise InputError(
+            f"{str(source)!r} is a single picture and the output ends in {ending}; end it in .png or .jpg"
+        )
+    return source, target
+
+
+def refuse_animation(source: Path, instead: str) -> None:
+    """Refuse a file of several frames where one picture is wanted."""
+    from PIL import Image
+
+    try:
+        with Image.open(source) as picture:
+            frames = getattr(picture, "n_frames", 1)
+    except Exception:  # reading it properly will say what is wrong
+        return
+    if frames > 1:
+        raise InputError(f"{str(source)!r} has {frames} frames; {instead}")
+
+
+def standard_input(max_pixels: int) -> Image.Image:
+    """The picture that is piped into the command, decoded."""
+    from ..images import open_picture
+
+    if sys.stdin.isatty():
+        raise InputError("standard input is a terminal; pipe a picture into the command, or give a path")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise InputError("standard input is empty; pipe a picture into the command, or give a path")
+    return open_picture(io.BytesIO(data), STANDARD_INPUT, max_pixels)
+
+
+def standard_output(image: torch.Tensor, ending: str) -> None:
+    """Pipe a picture out of the command, in the format of this ending."""
+    from PIL import Image
+
+    from ..images import to_picture
+
+    data = io.BytesIO()
+    to_picture(image).save(data, format=Image.registered_extensions()[ending], quality=95)
+    try:
+        sys.stdout.buffer.write(data.getvalue())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        raise InputError(
+            "standard output was closed before the picture was written; let the program that reads it wait for the end"
+        ) from None

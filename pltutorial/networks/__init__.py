@@ -1,0 +1,26 @@
+"""The network is the parameter: the networks of all tasks, how they are run, and the files that keep them."""
+
+from .files import FORMAT as FORMAT
+from .files import KINDS as KINDS
+from .files import VERSION as VERSION
+from .files import blend_networks as blend_networks
+from .files import build as build
+from .files import load_network as load_network
+from .files import read_header as read_header
+from .files import save_network as save_network
+from .generators import VAE as VAE
+from .generators import ColorizationNet as ColorizationNet
+from .generators import ConvAutoencoder as ConvAutoencoder
+from .generators import Discriminator as Discriminator
+from .generators import InversionNet as InversionNet
+from .generators import code_shape as code_shape
+from .inference import apply as apply
+from .residual import DenoisingNet as DenoisingNet
+from .residual import InpaintingNet as InpaintingNet
+from .residual import SubPixelNet as SubPixelNet
+from .residual import SuperResolutionNet as SuperResolutionNet
+from .transform import NORMS as NORMS
+from .transform import SMALLEST as SMALLEST
+from .transform import UPSAMPLINGS as UPSAMPLINGS
+from .transform import FastTransformNet as FastTransformNet
+from .transform import TransformNet as TransformNet

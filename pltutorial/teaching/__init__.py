@@ -1,0 +1,1 @@
+"""What the chapters and the course need and no program does: figures, exercises, the reader's progress."""

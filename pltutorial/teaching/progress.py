@@ -1,0 +1,149 @@
+"""The reader's own record of the exercises she tried: a small SQLite file in her data folder, sent nowhere.
+
+PLTUTORIAL_PROGRESS names another file, or is `off`; runs of the book (PLTUTORIAL_STATIC=1) record nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import InputError
+
+_WAIT = 5.0  # seconds that one kernel waits while another writes
+_COLUMNS = "time TEXT, chapter INTEGER, label TEXT, check_name TEXT, solved INTEGER"
+_complained: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Mastery:
+    """What the record holds of one exercise: tries in all, and the day it was first solved ("" if never)."""
+
+    chapter: int
+    label: str
+    check: str
+    tries: int = 0
+    solved: str = ""
+
+
+def location() -> Path | None:
+    """The file of the record, or None where nothing is recorded."""
+    wish = os.environ.get("PLTUTORIAL_PROGRESS", "")
+    if wish.lower() in ("off", "0", "no") or os.environ.get("PLTUTORIAL_STATIC") == "1":
+        return None
+    return Path(wish).expanduser() if wish else data_folder() / "progress.sqlite"
+
+
+def data_folder() -> Path:
+    """Where programs keep a user's data on this system, with a folder of our own."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "pltutorial"
+
+
+def record(chapter: int, label: str, check: str, solved: bool) -> None:
+    """Note one try of an exercise. It never raises: where nothing can be written, that is said once."""
+    row = datetime.now().isoformat(timespec="seconds"), chapter, label, check, int(solved)
+    try:
+        path = location()
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _opened(path) as base:
+            base.execute("INSERT INTO tries VALUES (?, ?, ?, ?, ?)", row)
+    except (OSError, RuntimeError, sqlite3.Error) as problem:  # RuntimeError: no home folder
+        if str(problem) not in _complained:
+            _complained.add(str(problem))
+            print(f"(This try was not recorded: {problem}. PLTUTORIAL_PROGRESS=off switches the record off.)")
+
+
+def read() -> list[Mastery]:
+    """The record, one row for each exercise that was tried, in the book's order.
+
+    Raises:
+        InputError: where the file cannot be read.
+    """
+    path = location()
+    if path is None or not path.exists():
+        return []
+    try:
+        with _opened(path) as base:
+            rows = base.execute(
+                "SELECT chapter, label, check_name, COUNT(*), MIN(CASE WHEN solved THEN time END) FROM tries"
+                " GROUP BY chapter, label, check_name ORDER BY chapter, MIN(rowid)"
+            ).fetchall()
+    except (OSError, sqlite3.Error) as problem:
+        raise InputError(
+            f"the record {str(path)!r} cannot be read ({problem}); close what uses it, or name another with "
+            "PLTUTORIAL_PROGRESS"
+        ) from None
+    return [
+        Mastery(chapter, label, check, tries, (first or "")[:10])
+        for chapter, label, check, tries, first in rows
+    ]
+
+
+def reset() -> Path | None:
+    """Begin a new record and return where the old one is kept, or None if there is none.
+
+    Raises:
+        InputError: where the file cannot be moved.
+    """
+    path = location()
+    if path is None or not path.exists():
+        return None
+    try:
+        return _set_aside(path, "until")
+    except OSError as problem:
+        raise InputError(
+            f"the record {str(path)!r} cannot be moved ({problem.strerror}); close the notebooks that use it"
+        ) from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The record within one transaction, committed at the end; a broken file is set aside first, and that is said."""
+    if path.exists() and not _sound(path) and not _sound(path):  # looked at twice: another kernel may mend it
+        aside = _set_aside(path, "broken")
+        print(f"(The record of your progress was damaged; it is kept as {aside}, and a new one begins.)")
+    with contextlib.closing(_connect(path)) as base, base:
+        base.execute("BEGIN IMMEDIATE")
+        base.execute(f"CREATE TABLE IF NOT EXISTS tries ({_COLUMNS})")
+        yield base
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
+
+
+def _sound(path: Path) -> bool:
+    """Whether the file is a record: damaged means wrong bytes, not a file that is locked or forbidden."""
+    try:
+        with contextlib.closing(_connect(path)) as base:
+            columns = [row[1] for row in base.execute("PRAGMA table_info(tries)")]
+            whole = base.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+    except (sqlite3.OperationalError, OSError):
+        return True
+    except sqlite3.DatabaseError:
+        return False
+    return whole and columns in ([], [column.split()[0] for column in _COLUMNS.split(", ")])
+
+
+def _set_aside(path: Path, why: str) -> Path:
+    """Move the file beside itself under a free name."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    names = [f"{path.stem}-{why}-{stamp}{number}{path.suffix}" for number in ("", *"bcdefgh")]
+    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    with contextlib.suppress(FileNotFoundError):  # another kernel was first
+        path.rename(aside)
+    return aside

@@ -1,0 +1,209 @@
+"""Where training pictures lie: in a folder, or inside tar and zip files."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy
+
+from ..errors import InputError
+from ..images import PICTURE_ENDINGS
+
+SHARD_ENDINGS = (".tar", ".zip")
+
+
+class PictureFiles:
+    """Where pictures lie: in files of their own, or at an offset in a tar or a zip.
+
+    The names are one array, not a list of strings: worker processes then share its memory.
+    """
+
+    def __init__(
+        self,
+        roots: list[Path],
+        names: list[str],
+        places: list[tuple[int, int, int, int]] | None,
+    ):
+        self.roots = roots
+        self.names = numpy.array([os.fsencode(name) for name in names])
+        self.places = (
+            None if places is None else numpy.array(places, numpy.int64)
+        )  # shard, offset, size, deflated
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, i: int) -> str:
+        """Path within the folder, or shard and member."""
+        name = os.fsdecode(self.names[i])
+        return (
+            name
+            if self.places is None
+            else f"{self.roots[self.places[i][0]].name}/{name}"
+        )
+
+    def open(self, i: int) -> Path | io.BytesIO:
+        """A path or a file in memory; nothing stays open, so that processes can fork."""
+        if self.places is None:
+            return self.roots[0] / os.fsdecode(self.names[i])
+        shard, offset, size, deflated = self.places[i].tolist()
+        with self.roots[shard].open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+        if deflated:
+            try:
+                data = zlib.decompress(data, -zlib.MAX_WBITS)
+            except zlib.error as problem:
+                raise OSError(f"its compressed bytes are damaged: {problem}") from None
+        return io.BytesIO(data)
+
+
+def find_pictures(source: str | os.PathLike) -> PictureFiles:
+    """The pictures of a folder, an archive or shards.
+
+    Raises:
+        InputError: the source is missing, damaged, or holds no picture.
+    """
+    path = Path(source)
+    if path.is_dir():
+        names = _below(path, PICTURE_ENDINGS)
+        if names:
+            return PictureFiles([path], names, None)
+        shards = [path / name for name in _below(path, SHARD_ENDINGS)]
+        if not shards:
+            raise InputError(
+                f"there is no picture below the folder {str(path)!r}; give a folder with "
+                f"{', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
+            )
+        return _members(shards, source)
+    shards = [Path(name) for name in _expand(str(source))]
+    missing = next((shard for shard in shards if not shard.is_file()), None)
+    if missing is not None:
+        what = "does not exist" if not missing.exists() else "is a folder"
+        raise InputError(
+            f"{str(missing)!r} {what}; give a folder of pictures, a .tar or .zip, or shards such as name-{{000..117}}.tar"
+        )
+    return _members(shards, source)
+
+
+def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
+    """Paths of the files below a folder, relative and sorted; hidden ones are left out, links followed once."""
+    found, seen = [], set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [
+            Path(root, name).relative_to(folder).as_posix()
+            for name in files
+            if name.lower().endswith(endings) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _expand(pattern: str) -> list[str]:
+    """``a-{08..10}.tar`` and ``{b,c}.tar`` as the names they stand for."""
+    match = re.search(r"\{([^{}]+)\}", pattern)
+    if match is None:
+        return [pattern]
+    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    if numbers:
+        width = len(numbers[1])
+        parts = [
+            f"{number:0{width}}"
+            for number in range(int(numbers[1]), int(numbers[2]) + 1)
+        ]
+    else:
+        parts = match[1].split(",")
+    return [
+        name
+        for part in parts
+        for name in _expand(pattern[: match.start()] + part + pattern[match.end() :])
+    ]
+
+
+def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
+    """The pictures in tar and zip files, from their tables of members."""
+    names: list[str] = []
+    places: list[tuple[int, int, int, int]] = []
+    for number, shard in enumerate(shards):
+        zipped = shard.suffix.lower() == ".zip"
+        try:
+            members = (_in_zip if zipped else _in_tar)(shard)
+            for name, offset, size, deflated in members:
+                base = name.rsplit("/", 1)[-1]
+                if not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
+                    names.append(name)
+                    places.append((number, offset, size, deflated))
+        except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
+            kind = (
+                "zip file with deflated or plain members"
+                if zipped
+                else "uncompressed tar file"
+            )
+            raise InputError(
+                f"{str(shard)!r} is not a whole, {kind} ({problem}); make or download it again"
+            ) from None
+    if not names:
+        raise InputError(
+            f"there is no picture in {str(source)!r}; give tar or zip files that hold {', '.join(PICTURE_ENDINGS)}"
+        )
+    return PictureFiles(shards, names, places)
+
+
+def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
+    """Name, offset and size of each file of a tar, and that none is deflated."""
+    with tarfile.open(shard, "r:") as archive:
+        for member in archive:
+            if member.isreg():
+                yield member.name, member.offset_data, member.size, False
+    if not _ends(shard):
+        raise tarfile.ReadError("its end is missing")
+
+
+def _in_zip(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
+    """Name, offset and stored size of each file of a zip, and whether it is deflated."""
+    with zipfile.ZipFile(shard) as archive, shard.open("rb") as file:
+        for member in archive.infolist():
+            if member.is_dir():
+                continue
+            if (
+                member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                or member.flag_bits & 1
+            ):
+                raise zipfile.BadZipFile(
+                    f"{member.filename} is encrypted or packed in a rare way"
+                )
+            file.seek(member.header_offset)
+            header = file.read(
+                30
+            )  # its name and extra field may be longer than in the table
+            if header[:4] != b"PK\3\4":
+                raise zipfile.BadZipFile(
+                    f"{member.filename} is not where the table says"
+                )
+            start = member.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
+            yield (
+                member.filename,
+                start,
+                member.compress_size,
+                member.compress_type == zipfile.ZIP_DEFLATED,
+            )
+
+
+def _ends(shard: Path) -> bool:
+    """Whether a tar file closes with a block of zeros; one cut off between two members reads as if it were whole."""
+    with shard.open("rb") as file:
+        file.seek(-tarfile.BLOCKSIZE, os.SEEK_END)
+        return not any(file.read())

@@ -1,0 +1,53 @@
+"""What the training loop asks for, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from ..losses import LossTerms, Record
+
+
+class Task(Protocol):
+    """What the loop asks of a task.
+
+    A task may have an ``adversary``, a discriminator, and ``adversary_loss(adversary)``,
+    which gives the terms of its loss for the pictures of the last call of ``loss``, and
+    the generator's adversarial loss; it learns after each step then.
+    """
+
+    network: nn.Module
+
+    def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
+        """The terms for a batch; nothing goes to the host.
+
+        ``first`` is the number of its first crop in the stream.
+        """
+
+    def samples(self, network: nn.Module) -> torch.Tensor:
+        """One picture (1, 3, H, W) in [0, 1] that shows what the network does."""
+
+
+@dataclass
+class Trained:
+    """A trained network in eval mode (its running average where one was kept).
+
+    With a Record for each line of the log, the seconds trained over all runs, why it
+    stopped (``done``, ``minutes``, ``interrupted``), the pictures that were broken, how
+    many pictures of which source there were, the steps taken over all runs, and the file
+    that holds the network, None without a folder.
+    """
+
+    network: nn.Module
+    history: list[Record] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str = "done"
+    broken: list[str] = field(default_factory=list)
+    pictures: int = 0
+    source: str = ""
+    steps: int = 0
+    file: Path | None = None
