@@ -1,7 +1,7 @@
 """What `benchmarks/gpu_day.sh` does in Python: pack pictures, time the GPU rows, and train several networks at once.
 
-    python -m benchmarks.gpu_day pack FOLDER pictures.tar --megabytes 6
-    python -m benchmarks.gpu_day run pictures.tar OUT --jobs benchmarks/gpu_day.yaml --minutes 8 --timings
+python -m benchmarks.gpu_day pack FOLDER pictures.tar --megabytes 6
+python -m benchmarks.gpu_day run pictures.tar OUT --jobs benchmarks/gpu_day.yaml --minutes 8 --timings
 """
 
 from __future__ import annotations
@@ -28,14 +28,18 @@ FINDINGS = ("network.safetensors", "log.csv", "output.txt")
 
 def pack(folder: Path, target: Path, megabytes: float, side: int = 320) -> None:
     """Write all pictures of a folder, at most ``side`` pixels short, into one tar that is not larger than asked for."""
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in Image.registered_extensions())
+    pictures = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in Image.registered_extensions()
+    )
     low, high, best = 5, 90, None
     while low <= high:  # the best quality that fits
         quality = (low + high) // 2
         packed = _packed(pictures, side, quality, megabytes * 1e6)
         best, low, high = (packed, quality + 1, high) if packed else (best, low, quality - 1)
     if best is None:
-        sys.exit(f"{len(pictures)} pictures do not fit into {megabytes} MB at {side} pixels; give more megabytes or fewer")
+        sys.exit(
+            f"{len(pictures)} pictures do not fit into {megabytes} MB at {side} pixels; give more megabytes or fewer"
+        )
     target.write_bytes(best)
     print(f"{len(pictures)} pictures, {len(best) / 1e6:.1f} MB, WebP quality {high}")
 
@@ -65,10 +69,6 @@ def train(task: str, config: str, out: str, pictures: str) -> None:
     torch.backends.cudnn.benchmark = True  # all crops have one size
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
-    if task == "deblur":
-        from benchmarks._deblur import run as deblur
-
-        return deblur(config, out, pictures)
     sys.argv = ["pltutorial", "train", task, "--config", config, "-o", out]
     sys.argv += ["--data", pictures, "--no-progress"]
     from pltutorial.cli import main
@@ -76,9 +76,7 @@ def train(task: str, config: str, out: str, pictures: str) -> None:
     main()
 
 
-def run(
-    pictures: Path, out: Path, slots: list[list[dict]], minutes: float, timings: bool
-) -> None:
+def run(pictures: Path, out: Path, slots: list[list[dict]], minutes: float, timings: bool) -> None:
     """All slots at once, the jobs of a slot one after the other, each for its share of the time.
 
     A job is asked to stop when its share is over; it ends after its step and keeps what it has. A later job of the
@@ -94,9 +92,7 @@ def run(
         print(rows, flush=True)
     _share_the_gpu()
     seconds = 60 * minutes - GRACE - (time.monotonic() - begin)
-    threads = [
-        threading.Thread(target=_run_slot, args=(slot, seconds, pictures, work)) for slot in slots
-    ]
+    threads = [threading.Thread(target=_run_slot, args=(slot, seconds, pictures, work)) for slot in slots]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -116,9 +112,7 @@ def _run_slot(slot: list[dict], seconds: float, pictures: Path, work: Path) -> N
         command = [sys.executable, "-m", "benchmarks.gpu_day", "train", job["task"]]
         command += [str(config), str(folder), str(pictures)]
         with (folder / "output.txt").open("a") as log:
-            process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
             left = begin + seconds * spent / whole - time.monotonic()
             try:
                 process.wait(max(left, 1))

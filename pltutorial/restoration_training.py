@@ -8,28 +8,13 @@ import numpy
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrize
 
 from .degradations import _downscaled, add_noise, random_holes
 from .device import best_device
 from .errors import InputError
 from .images import bundled, bundled_names
-from .losses import (
-    ContentTarget,
-    LossTerms,
-    PerceptualLoss,
-    StyleTarget,
-    gram_matrix,
-    grid_loss,
-)
-from .networks import (
-    DenoisingNet,
-    Discriminator,
-    InpaintingNet,
-    SubPixelNet,
-    SuperResolutionNet,
-    load_network,
-)
+from .losses import ContentTarget, LossTerms, PerceptualLoss, StyleTarget, gram_matrix
+from .networks import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet, load_network
 from .settings import (
     DenoisingSettings,
     InpaintingSettings,
@@ -80,14 +65,10 @@ class RestorationTask:
             pixel=settings.pixel_weight,
             pixel_kind=settings.pixel_kind,
             total_variation=settings.total_variation,
-            normalization=settings.normalization,
             network=network if compares else _no_network,
         )
         # An untrained network hands its noise on, far out of [0, 1]: no reason for the warning of the first call.
         self.objective._checked = True
-        self.adversary = None
-        if settings.adversarial_weight:
-            self.adversary = Discriminator(0, settings.discriminator_width)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """What the network is given instead of these crops (N, 3, H, W), of which the first has this number."""
@@ -97,29 +78,7 @@ class RestorationTask:
         """Pixel, feature, style and total variation terms of a batch (N, 3, H, W), each a mean over it."""
         with torch.no_grad():
             given = self.degrade(images, first)
-        output = network(*given)
-        terms = self.terms(output, images)
-        if self.settings.grid_weight:
-            period = max(4, getattr(self.settings, "factor", 4))
-            grid = grid_loss(output, images, period)
-            terms["grid"] = self.settings.grid_weight * grid
-        if self.adversary is not None:
-            with parametrize.cached():
-                adversarial = F.softplus(-self.adversary(output).float()).mean()
-            terms["adversarial"] = self.settings.adversarial_weight * adversarial
-            self._game = (output.detach(), images, adversarial.detach())
-        return terms
-
-    def adversary_loss(self, adversary: nn.Module) -> tuple[LossTerms, torch.Tensor]:
-        """The discriminator's terms for the pictures of the last :meth:`loss`.
-
-        Beside them the generator's adversarial loss.
-        """
-        output, target, adversarial = self._game
-        logits = adversary(torch.cat([target, output.to(target.dtype)])).float()
-        real, made = logits.chunk(2)
-        terms = {"real": F.softplus(-real).mean(), "made": F.softplus(made).mean()}
-        return LossTerms(terms), adversarial
+        return self.terms(network(*given), images)
 
     def terms(self, output: torch.Tensor, target: torch.Tensor) -> LossTerms:
         """The objective of outputs (N, 3, H, W) for targets of the same shape; the loss network sees each once."""
@@ -153,7 +112,7 @@ class RestorationTask:
     def _start_from(self, start: str) -> None:
         """Takes the weights of another network; of one for another factor those that fit."""
         given, own = load_network(start, "cpu"), self.network.state_dict()
-        mine, theirs = (architecture(n.config, but=("factor", "noise")) for n in (self.network, given))
+        mine, theirs = (architecture(n.config, but=("factor",)) for n in (self.network, given))
         if mine != theirs:
             raise InputError(
                 f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
@@ -175,10 +134,8 @@ class SuperResolutionTask(RestorationTask):
 
     def _fresh(self) -> nn.Module:
         settings = self.settings
-        size = (settings.factor, settings.width, settings.blocks)
-        if settings.network == "sub_pixel":
-            return SubPixelNet(*size, noise=settings.noise)
-        return SuperResolutionNet(*size)
+        kind = SubPixelNet if settings.network == "sub_pixel" else SuperResolutionNet
+        return kind(settings.factor, settings.width, settings.blocks)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """The crops made small, (N, 3, H / factor, W / factor)."""
@@ -253,8 +210,6 @@ def restoration_card(
         "content": objective.content_weights,
         "style": objective.style_weights,
         "total_variation": objective.total_variation,
-        "grid": settings.grid_weight,
-        "adversarial": settings.adversarial_weight,
     }
     terms = [name for name, weight in kinds.items() if weight]
     return training_card(result, settings, pictures, terms) | {

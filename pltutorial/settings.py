@@ -244,8 +244,7 @@ class TransferSettings(OptimizeSettings):
         above=0,
     )
     normalization: str = setting(
-        "johnson",
-        "johnson, gatys, mean or relative (no layer is mute): how the terms are normalised.",
+        "johnson", "johnson, gatys or mean: how the terms are normalised."
     )
     preserve_color: str | None = setting(
         None,
@@ -388,14 +387,6 @@ class StyleTrainingSettings(TrainingSettings):
     )
     content_weight: float = weight(1.0, "Weight of the content term.")
     style_weight: float = weight(1.5e-4, "Weight of the style term.")
-    normalization: str = setting(
-        "johnson",
-        "How the terms are normalised; relative: no layer is mute, and a style_weight of 1 to 10 fits.",
-        choices=("johnson", "gatys", "mean", "relative"),
-    )
-    noise: bool = setting(
-        False, "Noise in the residual blocks, so that even areas need not repeat themselves."
-    )
     style_weights: tuple[float, ...] = setting(
         (), "A factor on it for each style, in their order; 1 for all if left out."
     )
@@ -461,32 +452,6 @@ class RestorationTrainingSettings(TrainingSettings):
     feature_weight: float = weight(0.0, "Weight of the feature term.")
     feature_layers: tuple[str, ...] = setting(
         ("relu2_2",), "Layers of the feature term, each with the same weight."
-    )
-    normalization: str = setting(
-        "johnson",
-        "How the feature and style terms are normalised.",
-        choices=("johnson", "gatys", "mean", "relative"),
-    )
-    grid_weight: float = weight(
-        0.0, "Weight of the grid term: patterns that repeat every few pixels and are not in the target."
-    )
-    adversarial_weight: float = weight(0.0, "Weight of the adversarial term (Ledig et al. 2017).")
-    discriminator_width: int = setting(
-        32, "Channels of the discriminator's first layer.", least=1
-    )
-    discriminator_rate: float = setting(
-        2e-4, "Adam's step length for the discriminator.", above=0
-    )
-    pause_below: float = setting(
-        0.1,
-        "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses.",
-        least=0,
-    )
-    give_up: int = setting(
-        2000, "Stop when the discriminator has won for so many steps on end; 0 never does.", least=0
-    )
-    noise: bool = setting(
-        False, "Noise after the first convolution, for texture that the input does not decide."
     )
     style_weight: float = weight(0.0, "Weight of the style term.")
     style_layers: tuple[str, ...] = setting(

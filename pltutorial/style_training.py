@@ -52,7 +52,6 @@ class StyleTask:
         several = names if len(names) > 1 else ()
         kind = FastTransformNet if settings.network == "fast" else TransformNet
         how = {"norm": settings.norm, "upsampling": settings.upsampling, "styles": several}
-        how["noise"] = settings.noise
         width = {} if settings.width is None else {"width": settings.width}
         self.network: TransformNet = kind(**width, blocks=settings.blocks, **how)
         self.names = names
@@ -62,7 +61,6 @@ class StyleTask:
             dict.fromkeys(settings.content_layers, settings.content_weight),
             dict.fromkeys(settings.style_layers, settings.style_weight),
             total_variation=settings.total_variation,
-            normalization=settings.normalization,
             network=network
             or LossNetwork(precision=settings.precision, device=device, compile=settings.compile),
         )
@@ -106,7 +104,7 @@ class StyleTask:
 
         given = load_style(start, "cpu")
         own = self.network.state_dict()
-        mine, theirs = (architecture(n.config, but=("styles", "noise")) for n in (self.network, given))
+        mine, theirs = (architecture(n.config, but=("styles",)) for n in (self.network, given))
         if mine != theirs:
             raise InputError(
                 f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..degradations import check_factor
 from ..errors import InputError
-from .transform import Noise, UPSAMPLINGS, ConvLayer, ResidualBlock, check_choice
+from .transform import UPSAMPLINGS, ConvLayer, Noise, ResidualBlock, check_choice
 
 
 class SuperResolutionNet(nn.Module):
@@ -181,9 +181,7 @@ class SubPixelNet(_ResidualNet):
 
     kind = "sub_pixel"
 
-    def __init__(
-        self, factor: int = 4, width: int = 48, blocks: int = 8, *, noise: bool = False
-    ) -> None:
+    def __init__(self, factor: int = 4, width: int = 48, blocks: int = 8, *, noise: bool = False) -> None:
         check_factor(factor)
         super().__init__(3, 1, factor, width, blocks, noise=noise)
         self.config["factor"] = self.factor = factor

@@ -116,17 +116,14 @@ class Noise(nn.Module):
     can be repeated.
     """
 
-    def __init__(
-        self, channels: int, styles: int = 0, *, strength: float = 0.1, number: int = 0
-    ) -> None:
+    def __init__(self, channels: int, styles: int = 0, *, strength: float = 0.1, number: int = 0) -> None:
         super().__init__()
         shape = (styles, channels) if styles else (channels,)
         self.strength = nn.Parameter(torch.full(shape, strength))
         self.seed, self.number = 0, number
 
-    def forward(
-        self, x: torch.Tensor, style: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        """Features (N, C, H, W) with noise; shares of the styles (N, S) where there are several."""
         height, width = x.shape[-2:]
         if self.training:
             noise = torch.randn(len(x), 1, height, width, device=x.device)
@@ -225,8 +222,7 @@ class TransformNet(nn.Module):
         # before each block and each upsampling
         channels = [4 * width] * (blocks + 1) + [2 * width]
         self.noise = nn.ModuleList(
-            Noise(count, len(styles), number=number)
-            for number, count in enumerate(channels if noise else ())
+            Noise(count, len(styles), number=number) for number, count in enumerate(channels if noise else ())
         )
         self.last = ConvLayer(width, 3, self._last_kernel, relu=False)
         self.to(memory_format=torch.channels_last)
@@ -360,9 +356,7 @@ class FastTransformNet(TransformNet):
         styles: Sequence[str] = (),
         noise: bool = False,
     ) -> None:
-        super().__init__(
-            width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise
-        )
+        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise)
 
     def _downward(self, width: int, how: dict) -> list[nn.Module]:
         return [ConvLayer(12, 2 * width, 3, **how), ConvLayer(2 * width, 4 * width, 3, 2, **how)]
