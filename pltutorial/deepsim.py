@@ -27,10 +27,11 @@ class DeepSimLoss(nn.Module):
     discriminator takes the output for a photograph; L_img is the mean squared difference of pixels in [0, 1]. A
     weight of 0 leaves a term out: what it needs is not computed. In a training loop::
 
-        loss = DeepSimLoss(feature=1, adversarial=0.1, image=10, discriminator=discriminator)
+        loss = DeepSimLoss(1, adversarial=0.1, image=10, discriminator=discriminator)
         terms = loss(output, target, code)  # the generator's step
         terms.total.backward()
-        game = loss.discriminator_loss(output.detach(), target, code)  # the discriminator's, with its own optimizer
+        # the discriminator's step, with its own optimizer
+        game = loss.discriminator_loss(output.detach(), target, code)
         game.total.backward()  # left out while loss.has_won(game, terms)
 
     Args:

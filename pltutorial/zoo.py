@@ -127,7 +127,8 @@ def card_text(card: Mapping) -> str:
     """A card for people to read: one line for each fact, and the loss curve in at most six of its points.
 
     Example:
-        >>> print(card_text({"data": "770 photographs", "steps": 8000, "seconds": 1980}))
+        >>> card = {"data": "770 photographs", "steps": 8000, "seconds": 1980}
+        >>> print(card_text(card))
         trained on: 770 photographs
         steps: 8000
         time: 33 min

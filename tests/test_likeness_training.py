@@ -155,7 +155,7 @@ PLAIN = TrainingSettings(
 
 class TestPause:
     @pytest.mark.parametrize("pauses", [(0, 1), (2, 3, 6), (7,), ()])
-    def test_a_pause_skips_the_step_to_the_last_bit_and_later_steps_are_as_if_it_never_was(
+    def test_a_pause_skips_the_step_to_the_last_bit_and_later_steps_never_knew_it(
         self, pauses, pictures, tmp_path
     ):
         """A task of one's own with plain settings; by hand with the pictures of the steps that were taken."""

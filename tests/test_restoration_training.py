@@ -127,7 +127,7 @@ class TestTerms:
         wrong = 0.5 * float((own - mixed).square().sum((1, 2)).mean())
         assert abs(float(terms["style/relu2_2"]) - wrong) > 0.05 * wrong
 
-    def test_target_and_output_go_through_the_loss_network_once_and_no_deeper_than_needed(self, phi):
+    def test_target_and_output_pass_the_loss_network_once_and_no_deeper_than_needed(self, phi):
         task = restorer("upscale", phi, **ALL_TERMS)
         images = picture(32, 32, count=2)
         with torch.no_grad():

@@ -94,7 +94,8 @@ def save_network(path: str | Path, network: nn.Module, card: Mapping | None = No
     Example:
         >>> from tempfile import mkdtemp
         >>> card = {"limits": "it has not learned anything"}
-        >>> path = save_network(Path(mkdtemp()) / "mine.safetensors", DenoisingNet(), card)
+        >>> path = Path(mkdtemp()) / "mine.safetensors"
+        >>> path = save_network(path, DenoisingNet(), card)
         >>> load_network(path).card["limits"]
         'it has not learned anything'
 

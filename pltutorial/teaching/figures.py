@@ -377,7 +377,8 @@ def _curve_facts(series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: 
         if facts == "trend":
             # Within 1% is neither a fall nor a rise.
             change = (y[-1] - y[0]) / max(abs(y[0]), abs(y[-1]), 1e-300)
-            return f"{head} {'falls' if change < -0.01 else 'rises' if change > 0.01 else 'stays'}"
+            does = "falls" if change < -0.01 else "rises" if change > 0.01 else "stays"
+            return f"{head} {does}"
         return head
 
     words = "; ".join(one(label, y) for label, (_, y) in series.items())
