@@ -1,4 +1,4 @@
-# Two commands matter to a reader: `make book` and `make test`. Both set up what they need in .venv first.
+# Three commands matter to a reader: `make site`, `make book` and `make test`. Each sets up what it needs in .venv first.
 PYTHON ?= python3
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -11,12 +11,12 @@ SEED ?=
 SUBMITTED ?=
 PLATFORM ?=
 
-.PHONY: help setup pdf slides book site lab test execute bench wall clean lock lint portable notebooks assignments grade offline-kit
+.PHONY: help setup pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
 
 help:
-	@echo "make book      set up, run every chapter, build the site from those runs"
+	@echo "make site      set up, build the site from the stored, verified outputs: a minute, no chapter is run"
+	@echo "make book      run every chapter (10 to 30 minutes), build the site from those runs; goes on where it stopped"
 	@echo "make test      set up, check format and lint, run every test"
-	@echo "make site      build the site from the stored, verified outputs: seconds, no chapter is run"
 	@echo "make lab       open chapter 1 without its solutions in JupyterLab, in mine/ (make lab CHAPTER=3)"
 	@echo "make assignments SEED=...   graded exercises for a class; see 'For a class' in README.md"
 	@echo "make grade SUBMITTED=...    grade a folder of student/assignment/*.ipynb"
@@ -24,10 +24,12 @@ help:
 	@echo "make slides    a deck for each chapter in build/slides/, each one file that needs no network"
 	@echo "make offline-kit            packages, book and notebooks in one folder, for a room without a network"
 	@echo "make execute   run the chapters and refresh their stored outputs in place"
+	@echo "make times     run the chapters and note only how long each took on this kind of processor"
 	@echo "make bench     time the package: precisions, memory, start-up, a plain baseline"
 	@echo "make wall      make the large pictures of the front page and chapter 4"
 	@echo "make lint      let ruff format and repair what it can"
 	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"
+	@echo "make slow      check two chapters as a processor without bfloat16 computes them"
 	@echo "make portable  check the stored outputs as another processor would compute them (before a release)"
 	@echo "make clean     remove build/ and caches; .venv stays"
 
@@ -41,13 +43,16 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $(STAMP)
 
 book: $(STAMP)
-	$(BIN)/python book/build.py book
+	@$(BIN)/python book/build.py book
 
 site: $(STAMP)
 	$(BIN)/python book/build.py site
 
 execute: $(STAMP)
 	$(BIN)/python book/build.py execute
+
+times: $(STAMP)
+	$(BIN)/python book/build.py times
 
 lab: $(STAMP)
 	$(BIN)/python -m book.course lab --chapter $(CHAPTER)
@@ -74,6 +79,9 @@ test: $(STAMP)
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest
+
+slow: $(STAMP)
+	@$(BIN)/python book/build.py slow
 
 portable: $(STAMP)
 	$(BIN)/python book/build.py portable

@@ -11,11 +11,12 @@ import re
 from pathlib import Path
 
 import address
+import chapters
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD, FAST = ROOT / "benchmarks" / "record.json", ROOT / "notebooks" / "records" / "feed_forward.json"
-SECONDS, LICENCES = ROOT / "notebooks" / "records" / "seconds.json", ROOT / "data" / "SOURCES.csv"
-INGREDIENTS = (RECORD, FAST, SECONDS, LICENCES, ROOT / "pyproject.toml")
+LICENCES = ROOT / "data" / "SOURCES.csv"
+INGREDIENTS = (RECORD, FAST, chapters.SECONDS, LICENCES, ROOT / "pyproject.toml")
 SOLUTION = re.compile(r"^(:{3,}|`{3,})\{solution\}.*?^\1[ ]*$", re.M | re.S)
 STRIP = ROOT / "book" / "images" / "strip"
 STRIP_ALT = "A pavilion above a lake coming out of noise in the lines and blues of Hokusai's Great Wave"
@@ -68,6 +69,7 @@ def fill(text: str) -> str:
     text = re.sub(r"\{\{ (\w+) \}\}", value, text)
     for mark, made in (
         ("% the strip is put here", lambda: "```{raw} html\n" + strip() + "\n```"),
+        ("% the chapters are put here", chapters.front_page_list),
         ("% the run times are put here", run_times),
         ("% the licences are put here", licences),
     ):
@@ -76,17 +78,22 @@ def fill(text: str) -> str:
 
 
 def run_times() -> str:
-    """The table of what each chapter takes to run."""
-    record = json.loads(SECONDS.read_text(encoding="utf-8"))
-    rows = [
-        f"| [{int(name[:2])}](../../notebooks/{name}.ipynb) | {value:.0f} s |"
-        for name, value in record["seconds"].items()
+    """The table of what each chapter takes to run, on processors with and without bfloat16."""
+    kinds = chapters.measured()
+    lines = [
+        "| chapter | on a processor with bfloat16 | on one without |",
+        "|---|---|---|",
     ]
-    total = sum(record["seconds"].values()) / 60
-    lines = ["| chapter | all its cells |", "|---|---|", *rows]
-    return (
-        "\n".join(lines)
-        + f"\n\nMeasured on {record['machine']}; all chapters together take {total:.0f} minutes."
+    for chapter in chapters.CHAPTERS:
+        took = [kinds.get(kind, {}).get("seconds", {}).get(chapter.name) for kind in chapters.KINDS]
+        cells = ["not measured" if value is None else f"{value:.0f} s" for value in took]
+        lines.append(f"| [{chapter.number}](../../{chapter.document}.ipynb) | {' | '.join(cells)} |")
+    machines = [kinds[kind]["machine"] for kind in chapters.KINDS if kind in kinds]
+    names = [chapter.name for chapter in chapters.CHAPTERS]
+    whole = [(chapters.expected_seconds(names, kind) or 0) / 60 for kind in chapters.KINDS]
+    return "\n".join(lines) + (
+        f"\n\nAll cells of a chapter. Measured on {'; '.join(machines)}. All chapters together take about "
+        f"{whole[0]:.0f} and {whole[1]:.0f} minutes."
     )
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-import yaml
+from chapters import pages
 from PIL import Image
 from web import BuildError
 
@@ -59,12 +59,6 @@ def take(browser, address: str, name: str) -> Path:
         if path.stat().st_size < LARGEST:
             break
     return path
-
-
-def pages() -> list[str]:
-    """The names of the book's pages, in order."""
-    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
 
 
 def bind(printed: dict[Path, str], target: Path) -> Path:

@@ -14,12 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from chapters import CHAPTERS
 from front import outside_solutions
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from web import BuildError, install_packages
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS, TARGET = ROOT / "notebooks", ROOT / "build" / "slides"
+TARGET = ROOT / "build" / "slides"
 SENTENCES, ITEMS, CODE_LINES, TEXT_LINES = 3, 5, 16, 12
 WIDTH, HEIGHT = 1280, 720
 SKIPPED = ("Exercises", "Further reading")
@@ -250,7 +251,7 @@ def main() -> int:
     parser.add_argument("chapter", nargs="?", default="", help="only notebooks with this in their name")
     parser.add_argument("--to", type=Path, default=TARGET)
     given = parser.parse_args()
-    paths = [path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) if given.chapter in path.name]
+    paths = [chapter.path for chapter in CHAPTERS if given.chapter in chapter.file]
     if not paths:
         print(f"error: there is no chapter {given.chapter!r} in notebooks/", file=sys.stderr)
         return 2

@@ -27,10 +27,11 @@ class DeepSimLoss(nn.Module):
     discriminator takes the output for a photograph; L_img is the mean squared difference of pixels in [0, 1]. A
     weight of 0 leaves a term out: what it needs is not computed. In a training loop::
 
-        loss = DeepSimLoss(feature=1, adversarial=0.1, image=10, discriminator=discriminator)
+        loss = DeepSimLoss(1, adversarial=0.1, image=10, discriminator=discriminator)
         terms = loss(output, target, code)  # the generator's step
         terms.total.backward()
-        game = loss.discriminator_loss(output.detach(), target, code)  # the discriminator's, with its own optimizer
+        # the discriminator's step, with its own optimizer
+        game = loss.discriminator_loss(output.detach(), target, code)
         game.total.backward()  # left out while loss.has_won(game, terms)
 
     Args:
@@ -51,6 +52,16 @@ class DeepSimLoss(nn.Module):
 
     Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity Metrics based on Deep Networks,
     equations 1 to 5. Its weights for AlexNet, 0.01, 100 and 2e-6, are of sums on its own scales.
+
+    Example:
+        >>> phi = LossNetwork(device="cpu")
+        >>> loss = DeepSimLoss(feature=1, image=10, comparator=phi, layers=["relu1_2"])
+        >>> target = torch.rand(2, 3, 16, 16)
+        >>> terms = loss(torch.zeros_like(target), target)
+        >>> list(terms), terms.total.shape
+        (['feature', 'image'], torch.Size([]))
+        >>> float(loss(target, target).total)
+        0.0
 
     Taught in chapter 8.
     """
@@ -225,6 +236,13 @@ def kl_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tenso
 
     Raises:
         InputError: shapes differ.
+
+    Example:
+        >>> standard, shifted = torch.zeros(1, 4), torch.full((1, 4), 3.0)
+        >>> kl_divergence(standard, standard)
+        tensor([0.])
+        >>> kl_divergence(shifted, standard)  # 4 * 3**2 / 2 nats
+        tensor([18.])
 
     Taught in chapter 9.
     """

@@ -19,6 +19,10 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
     Raises:
         InputError: the named device does not exist on this machine.
 
+    Example:
+        >>> best_device("cpu")
+        device(type='cpu')
+
     Taught in chapter 2.
     """
     if device is None or str(device) == "auto":

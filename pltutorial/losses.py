@@ -18,7 +18,8 @@ from .errors import InputError, nearest
 from .images import check_image
 from .vgg import LossNetwork
 
-NORMALIZATIONS = ("johnson", "gatys", "mean")
+NORMALIZATIONS = ("johnson", "gatys", "mean", "relative")
+_SILENT = 1e-12  # a target whose mean square is below it counts as so loud
 _UNTRAINED = 20.0  # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
 _CHUNK = 8192  # positions summed at a time by a Gram matrix
 JOHNSON_CONTENT = {"relu3_3": 1.0}
@@ -76,12 +77,14 @@ def feature_loss(
 
     ``johnson`` and ``mean``: ||phi(y-hat) - phi(y)||^2 / (C H W), Johnson et al. (2016), equation 2;
     ``gatys``: half the plain sum, Gatys et al. (2016), equation 1, that is C H W / 2 times as much
-    (524,288 times for relu3_3 of a 256 x 256 picture: 256 x 64 x 64 values, halved).
+    (524,288 times for relu3_3 of a 256 x 256 picture: 256 x 64 x 64 values, halved);
+    ``relative``: the mean square of the difference over that of the target, picture by picture, so that 1 is a
+    whole signal lost, whatever the layer: of order 1, where ``johnson`` gives thousands.
 
     Args:
         output: features of the output, (N, C, H, W).
         target: features of the content target, the same shape, or (1, C, H, W) for one target for all.
-        normalization: ``"johnson"``, ``"gatys"`` or ``"mean"``.
+        normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``.
         reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
 
     Raises:
@@ -98,6 +101,8 @@ def feature_loss(
     """
     _check_normalization(normalization)
     squares = _difference(output, target).square().flatten(1)
+    if normalization == "relative":
+        return _reduce(squares.mean(1) / _loudness(target), reduction)
     return _reduce(squares.sum(1) / 2 if normalization == "gatys" else squares.mean(1), reduction)
 
 
@@ -153,7 +158,8 @@ class _SelfProduct(torch.autograd.Function):
         count, _, channels = positions.shape
         dtype = torch.promote_types(positions.dtype, torch.float32)
         total = positions.new_zeros((count, channels, channels), dtype=dtype)
-        for chunk in positions.split(_CHUNK, dim=1):  # so that the float32 copy stays in the cache
+        # on a CPU in chunks, so that the float32 copy stays in the cache
+        for chunk in positions.split(_CHUNK if positions.device.type == "cpu" else 1 << 20, dim=1):
             chunk = chunk.to(dtype)
             total.baddbmm_(chunk.transpose(1, 2), chunk)
         return total
@@ -173,12 +179,14 @@ def style_loss(
     ``gatys``: a quarter of it, which is Gatys' E_l = sum (G - A)^2 / (4 N^2 M^2) for plain sums G and A
     (2016, equation 4), with each picture divided by its own size;
     ``mean``: the mean over the C^2 entries, as Johnson's released code and most others: against the paper
-    relu4_3 (C = 512) counts 64 times less than relu1_2 (C = 64).
+    relu4_3 (C = 512) counts 64 times less than relu1_2 (C = 64);
+    ``relative``: the squared Frobenius norm of the difference over that of the target's Gram matrix, so that
+    every layer is heard: with ``johnson`` relu4_3 has about a thousandth of the sum over the paper's four layers.
 
     Args:
         output: features (N, C, H, W) or Gram matrices (N, C, C) of the output.
         target: features of any height and width, or Gram matrices; a batch of one serves all outputs.
-        normalization: ``"johnson"``, ``"gatys"`` or ``"mean"``.
+        normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``.
         reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
 
     Raises:
@@ -196,6 +204,8 @@ def style_loss(
     _check_normalization(normalization)
     output, target = (gram_matrix(given) if given.ndim == 4 else given for given in (output, target))
     squares = _difference(output, target).square().flatten(1)
+    if normalization == "relative":
+        return _reduce(squares.mean(1) / _loudness(target), reduction)
     factor = {"johnson": 1.0, "gatys": 0.25, "mean": 1 / squares.shape[1]}[normalization]
     return _reduce(squares.sum(1) * factor, reduction)
 
@@ -234,6 +244,41 @@ def total_variation(image: torch.Tensor, kind: str = "squared", *, reduction: st
         down, right = image.diff(dim=-2), image.diff(dim=-1)
         return _reduce(down.abs().flatten(1).mean(1) + right.abs().flatten(1).mean(1), reduction)
     raise InputError(f"there is no total variation {kind!r}; {nearest(kind, ('squared', 'absolute'))}")
+
+
+def grid_loss(
+    output: torch.Tensor, target: torch.Tensor, period: int = 4, *, window: int = 64
+) -> torch.Tensor:
+    """Patterns that repeat every ``period`` pixels in the output and are not in the target.
+
+    A feature loss asks for the energy of texture, and a network that upsamples can pay with a lattice of dots: a value
+    for each of the ``period ** 2`` places in its grid. In each window the mean difference at each of these places is
+    taken; the loss is the variance of these means, in 8-bit steps squared: about 1 for a lattice of one grey level.
+
+    Args:
+        output: (N, C, H, W) in [0, 1].
+        target: the same shape.
+        period: of the patterns in pixels; those of its divisors are found too.
+        window: pixels along a side, a multiple of the period; what a window does not fill is left out.
+
+    Raises:
+        InputError: shapes differ, or pictures smaller than two periods.
+
+    Taught in chapter 6.
+    """
+    difference = 255 * _difference(output, target)
+    height, width = difference.shape[-2:]
+    sides = [min(window, side // period * period) for side in (height, width)]
+    if min(sides) < 2 * period:
+        raise InputError(
+            f"pictures of {width}x{height} pixels were given for a period of {period}; give at least "
+            f"{2 * period} along each side"
+        )
+    rows, columns = height // sides[0], width // sides[1]
+    cut = difference[..., : rows * sides[0], : columns * sides[1]]
+    shape = (rows, sides[0] // period, period, columns, sides[1] // period, period)
+    means = cut.reshape(*cut.shape[:2], *shape).mean((3, 6))  # (N, C, rows, period, columns, period)
+    return means.var((3, 5), correction=0).mean()
 
 
 class LossTerms(dict):
@@ -297,7 +342,9 @@ class PerceptualLoss(nn.Module):
         pixel: weight of the pixel loss against the content target.
         total_variation: weight of :func:`total_variation`, ``squared`` on the papers' 0-255 scale, so that
             Johnson's 1e-6 to 1e-4 mean here what they mean there (65,025 times its value in [0, 1]).
-        normalization: ``"johnson"``, ``"gatys"`` or ``"mean"``; see :func:`feature_loss` and :func:`style_loss`.
+        normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``, in which each layer is measured
+            against its own target, so that weights of 0.1 to 10 are sensible and no layer is mute; see
+            :func:`feature_loss` and :func:`style_loss`.
         pixel_kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
         network: a :class:`LossNetwork`, an :class:`Encoder` or anything called as ``network(image, layers)``;
             None makes a LossNetwork with the embedded weights.
@@ -522,6 +569,11 @@ def _difference(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give equal shapes, or one target for all"
         )
     return _at_least_float32(output) - _at_least_float32(target)
+
+
+def _loudness(target: torch.Tensor) -> torch.Tensor:
+    """The mean square of each target, (N,)."""
+    return _at_least_float32(target).square().flatten(1).mean(1).clamp_min(_SILENT)
 
 
 def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:

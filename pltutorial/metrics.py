@@ -218,6 +218,11 @@ def sharpness(image: torch.Tensor) -> torch.Tensor:
 
     Source: Pech-Pacheco et al. (2000), Diatom autofocusing in brightfield microscopy.
 
+    Example:
+        >>> flat, noise = torch.full((1, 3, 16, 16), 0.5), torch.rand(1, 3, 16, 16)
+        >>> sharpness(torch.cat([flat, noise])) > 0
+        tensor([False,  True])
+
     Taught in chapter 9.
     """
     check_image(image, "the picture", slack=0.5)

@@ -1,6 +1,14 @@
 """Tasks of restoration: the code is in :mod:`pltutorial.tasks`."""
 
-from .tasks.restoration import RestorationTask
+from .tasks.denoise import DenoisingTask
+from .tasks.inpaint import InpaintingTask
+from .tasks.restoration import RestorationTask, restoration_card
 from .tasks.super_resolution import SuperResolutionTask
 
-__all__ = ['RestorationTask', 'SuperResolutionTask']
+__all__ = [
+    "DenoisingTask",
+    "InpaintingTask",
+    "RestorationTask",
+    "SuperResolutionTask",
+    "restoration_card",
+]

@@ -57,6 +57,14 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
     Raises:
         InputError: a file is damaged or none of ours.
 
+    Example:
+        >>> "great_wave" in available()
+        True
+        >>> sorted(available(RESTORERS))[:2]
+        ['denoise_combined', 'denoise_pixel']
+        >>> available(RESTORERS)["denoise_pixel"]["steps"]
+        8000
+
     Taught in chapter 5.
     """
     paths = sorted(Path(FOLDER if folder is None else folder).glob("*.safetensors"))
@@ -107,6 +115,13 @@ def _use_of(kind: str) -> str:
 
 def card_text(card: Mapping) -> str:
     """A card for people to read: one line for each fact, and the loss curve in at most six of its points.
+
+    Example:
+        >>> card = {"data": "770 photographs", "steps": 8000, "seconds": 1980}
+        >>> print(card_text(card))
+        trained on: 770 photographs
+        steps: 8000
+        time: 33 min
 
     Taught in chapter 5.
     """
@@ -159,6 +174,15 @@ def load_style(
     Raises:
         InputError: there is no such style (with the nearest name), or the file is no network, damaged, or of
             another architecture or version.
+
+    Example:
+        >>> network = load_style("great_wave", device="cpu")
+        >>> network(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
+        >>> load_style("great_wafe")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: ...; the nearest is 'great_wave'...
 
     Taught in chapter 5.
     """
@@ -235,6 +259,11 @@ def load_restorer(
     Raises:
         InputError: an unknown task or loss, a factor that no network is for, or a file that is no network, damaged,
             or for something else.
+
+    Example:
+        >>> network = load_restorer("upscale", "pixel", factor=4, device="cpu")
+        >>> network.factor
+        4
 
     Taught in chapter 6.
     """

@@ -15,13 +15,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import yaml
+
+from book.chapters import CHAPTERS as TABLE
+from book.chapters import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "build" / "site" / "_build" / "html"
-TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-DOCUMENTS = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
-CHAPTERS = [name for name in DOCUMENTS if name.startswith("notebooks/")]
+DOCUMENTS = pages()
+CHAPTERS = [chapter.document for chapter in TABLE]
 PAGES = [*DOCUMENTS, "genindex", "search"]
 NO_BROWSER = (
     "there is no Chromium; get it with `apt-get install chromium fonts-dejavu` (Debian, Ubuntu) or "

@@ -4,8 +4,8 @@ import os
 import random
 
 import pytest
-from drawers import encoder, mask, own_networks, random_zoo, task_command
 from helpers import command, device, network, photo
+from random_networks import encoder, mask, own_networks, random_zoo, task_command
 from training_runs import phi, pictures, server, task, whole
 
 __all__ = [

@@ -37,14 +37,15 @@ EXERCISES, EXERCISE_WORDS = (6, 9), 1600
 KINDS = ("Recall", "Prediction", "Derivation", "Coding", "Debugging", "Open experiment")
 # An author may miss the number of words by this share before the guard speaks.
 SLACK = 0.05
-LARGEST_FILE = 420_000  # some 20,000 of them the exercises
+LARGEST_FILE = 1_500_000
+WIDEST_LINE = 78  # characters of code: what the column of a page holds
 ABSOLUTE_PATH = re.compile(r"(?<![\w.~:/>-])/(?:work|root|home|tmp|Users|usr|opt|mnt|var)/|\b[A-Z]:\\+\w")
 _HIDDEN = re.compile(r"\{(?:dropdown|solution)\}|dropdown")
 
 
 def faults(notebook: NotebookNode, size: int) -> list[str]:
     """All faults of a chapter; `size` is its file's in bytes."""
-    checks = (execution, outputs, pictures, tags, paths, names, pattern, exercises)
+    checks = (execution, outputs, pictures, tags, widths, paths, names, pattern, exercises)
     found = [fault for check in checks for fault in check(notebook)]
     if size > LARGEST_FILE:
         found.append(f"the file has {size:,} bytes; at most {LARGEST_FILE:,} are allowed")
@@ -190,6 +191,18 @@ def tags(notebook: NotebookNode) -> Iterator[str]:
         unknown = set(cell.metadata.get("tags", [])) - TAGS
         if unknown:
             yield f"cell {index} has the tags {sorted(unknown)}; allowed are {', '.join(sorted(TAGS))}"
+
+
+def widths(notebook: NotebookNode) -> Iterator[str]:
+    """No line of code is cut off at the edge of a page, and none of a block of code in the text."""
+    for index, cell in enumerate(notebook.cells):
+        blocks = [cell.source] if cell.cell_type == "code" else _BLOCK.findall(cell.source)
+        for line in "\n".join(blocks).splitlines():
+            if len(line) > WIDEST_LINE:
+                yield f"cell {index} has a line of {len(line)} characters, and {WIDEST_LINE} fit: {line.strip()[:40]!r}"
+
+
+_BLOCK = re.compile(r"^```(?:\w+)?\n(.*?)^```", re.M | re.S)
 
 
 def paths(notebook: NotebookNode) -> Iterator[str]:

@@ -14,6 +14,7 @@ import course_example
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from notebook_guard import tree_of
 
 from book.course import __main__ as command_line
 from book.course import assignments, grading, notebooks, synthetic
@@ -120,13 +121,24 @@ def test_stub_of_a_value_leaves_it_to_fill_in():
     assert notebooks.stub_of("print(3)") == ""
 
 
+def described(notebook) -> set[str]:
+    """The lines of functions' docstrings, which students see too."""
+    found = set()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            for node in ast.walk(tree_of(cell)):
+                if isinstance(node, ast.FunctionDef):
+                    found |= {line.strip() for line in (ast.get_docstring(node) or "").splitlines()}
+    return found
+
+
 def test_the_books_chapters_for_students_and_instructors(tmp_path):
     """Twice the same bytes; no line of a solution's code for students, every one for the instructor."""
     written = notebooks.write_all(tmp_path / "a")
     notebooks.write_all(tmp_path / "b")
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    assert len(written) == 2 * len(list(notebooks.CHAPTERS.glob("[0-9][0-9]_*.ipynb")))
-    for path in sorted(notebooks.CHAPTERS.glob("[0-9][0-9]_*.ipynb")):
+    assert len(written) == 2 * len(list(notebooks.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+    for path in sorted(notebooks.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         source = nbformat.read(path, as_version=4)
         inside, hidden, shown = False, set(), set()
         for cell in source.cells:
@@ -136,7 +148,7 @@ def test_the_books_chapters_for_students_and_instructors(tmp_path):
             inside = inside and "{solution-end}" not in cell.source
         hidden = {
             line
-            for line in hidden - shown
+            for line in hidden - shown - described(source)
             if not line.startswith(("def ", '"""', "check_", "assert check_", ":"))
         }
         assert hidden

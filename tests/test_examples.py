@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,35 @@ FIRST_MET = """
     bundled bundled_names read_image resize write_image
     psnr ssim y_channel perceptual_distance
     add_noise crop_to_multiple downscale random_holes to_8_bits
+    DeepSimLoss kl_divergence
+    TransformNet FastTransformNet save_network blend_networks
+    load_style stylize load_restorer upscale denoise inpaint encode invert
+    Pictures train show curves
 """
 
 
+class Finder(doctest.DocTestFinder):
+    """It finds what a decorator has wrapped too, such as the checks of exercises."""
+
+    def _from_module(self, module, object):
+        return getattr(object, "__module__", None) == module.__name__
+
+
 def examples() -> list[doctest.DocTest]:
-    """Those of every module of the package that has any; aliases of old names have none of their own."""
+    """Those of every module of the package that has any."""
     found = []
     for path in sorted((ROOT / "pltutorial").rglob("*.py")):
-        if ">>> " in path.read_text(encoding="utf-8"):
+        text = path.read_text(encoding="utf-8")
+        written = len(re.findall(r"^ +>>> ", text, re.MULTILINE))
+        if written:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             module = importlib.import_module(name.removesuffix(".__init__"))
-            names = {**vars(module), "torch": torch}
-            found += doctest.DocTestFinder(exclude_empty=True).find(module, globs=names)
-    return [example for example in found if example.examples]
+            public = {name: getattr(pltutorial, name) for name in pltutorial.__all__}
+            names = {**public, **vars(module), "torch": torch}
+            here = Finder(exclude_empty=True).find(module, globs=names)
+            assert sum(len(one.examples) for one in here) == written, path.name
+            found += [example for example in here if example.examples]
+    return found
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)

@@ -5,7 +5,7 @@ import copy
 import numpy
 import pytest
 import torch
-from exercise_fences import faulty_code
+from exercise_checks import faulty_code, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -86,16 +86,6 @@ def test_right_shapes(right, capsys):
 def test_right_fields(right, capsys):
     assert check_receptive_field(right)
     assert capsys.readouterr().out.startswith("Correct: ")
-
-
-def refused(check, wrong, hint, capsys, times):
-    """A wrong answer fails whatever is drawn, and its hint is the one that fits."""
-    for _ in range(times):
-        assert not check(wrong)
-        printed = capsys.readouterr().out
-        assert printed.startswith("Not yet: ")
-        assert hint in printed
-        assert "Correct" not in printed
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 import torch
-from exercise_fences import faulty_code
+from exercise_checks import faulty_code, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,16 +217,6 @@ WRONG = [
     (check_batch_style_loss, lambda o, s: batch_by_bmm(o, s).item(), "yours is float"),
     (check_batch_style_loss, lambda o, s: gram_matrix(o) - gram_matrix(s), "one number"),
 ]
-
-
-def refused(check, answer, hint, capsys, times=5):
-    """A wrong answer fails whatever is drawn, and its hint is the one that fits."""
-    for _ in range(times):
-        assert not check(answer)
-        printed = capsys.readouterr().out
-        assert printed.startswith("Not yet: ")
-        assert hint in printed
-        assert "Correct" not in printed
 
 
 @pytest.mark.parametrize(("check", "answer", "hint"), WRONG)

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from helpers import assert_sentence, picture
-from restorers import livened
+from random_networks import livened
 
 from pltutorial import InputError, networks, restoration, stylize, zoo
 from pltutorial.onnx.export import LIMITS, check_onnx, export_onnx, to_onnx

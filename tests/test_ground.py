@@ -1,4 +1,4 @@
-"""The ground: requirements in step, a whole package, the words around the code, and the builder."""
+"""The ground: requirements in step, a whole package, and the words around the code."""
 
 from __future__ import annotations
 
@@ -29,12 +29,22 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-TARGETS = ["setup", "book", "site", "lab", "test", "execute", "bench", "clean", "lock", "lint", "portable"]
+TARGETS = [
+    "setup",
+    "book",
+    "site",
+    "lab",
+    "test",
+    "execute",
+    "times",
+    "bench",
+    "clean",
+    "lock",
+    "lint",
+    "slow",
+    "portable",
+]
 PYTHONS = [(python, system) for python in ("3.11", "3.12", "3.13") for system in ("linux", "darwin", "win32")]
-
-sys.path.insert(0, str(ROOT / "book"))
-build = importlib.import_module("build")
-sys.path.pop(0)
 
 
 def words(path: str) -> str:
@@ -173,11 +183,27 @@ def test_old_python_is_refused_in_one_sentence(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+LARGEST_TREE = 100_000_000  # bytes, of all files that a clone brings
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+def test_tracked_files_are_small_enough():
+    run = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in run.stdout.split("\0") if name]
+    assert sum(path.stat().st_size for path in files if path.is_file()) <= LARGEST_TREE
+
+
 def test_ci_script_is_sound():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
     assert "PLTUTORIAL_REQUIRE_BROWSER=1" in script.read_text()
+    assert [line for line in script.read_text().splitlines() if line.startswith("make ")] == [
+        "make setup",
+        "make site",
+        "make test",
+        "make slow",
+    ]
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
 
 
@@ -263,11 +289,6 @@ def test_chapter_links_the_reference(path):
     assert re.search(r"\]\(\.\./book/api\.md#\w+\)", prose)
 
 
-def test_every_chapter_is_in_the_table_of_contents():
-    listed = re.findall(r"file: (notebooks/\w+)", words("book/_toc.yml"))
-    assert listed == [f"notebooks/{path.stem}" for path in build.chapter_paths()]
-
-
 def examples(path: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", words(path), re.MULTILINE | re.DOTALL)
 
@@ -307,66 +328,3 @@ def test_notice_names_every_picture_that_asks_for_it():
             (line,) = [line for line in notice.splitlines() if f"data/{row['file']}:" in line]
             assert row["author"] in line
             assert row["licence"].replace("-", "").replace(".", "") in re.sub(r"[ .-]", "", line)
-
-
-# --- the builder ------------------------------------------------------------------------------------------
-
-
-def notebook(*sources: str):
-    v4 = nbformat.v4
-    return v4.new_notebook(cells=[v4.new_markdown_cell("# Try"), *map(v4.new_code_cell, sources)])
-
-
-def test_failure_names_notebook_and_cell(tmp_path, monkeypatch):
-    """And the kernel is this Python's, though a broken one of the same name is installed first."""
-    broken = tmp_path / "kernels" / "python3"
-    broken.mkdir(parents=True)
-    (broken / "kernel.json").write_text('{"argv": ["false"], "display_name": "x", "language": "python"}')
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    monkeypatch.setattr(build, "NOTEBOOKS", tmp_path)
-    path = tmp_path / "09_try.ipynb"
-    nbformat.write(notebook("import sys; assert sys.executable == " + repr(sys.executable), "1 / 0"), path)
-    with pytest.raises(build.BuildError) as caught:
-        build.run_notebook(path)
-    assert f"{tmp_path.name}/09_try.ipynb, cell 3 (code cell 2)" in str(caught.value)
-    assert "ZeroDivisionError: division by zero" in str(caught.value)
-
-
-def test_run_key_follows_code_and_not_outputs():
-    first, second, third = notebook("x = 1"), notebook("x = 1"), notebook("x = 2")
-    second.cells[1].outputs = [nbformat.v4.new_output("stream", text="1")]
-    assert build.run_key(first) == build.run_key(second) != build.run_key(third)
-
-
-def test_run_key_follows_the_package(tmp_path, monkeypatch):
-    for folder in ("pltutorial", "data"):
-        (tmp_path / folder).mkdir()
-    module, lock = tmp_path / "pltutorial" / "losses.py", tmp_path / "requirements.lock"
-    module.write_text("a = 1\n")
-    lock.write_text("numpy==1\n")
-    monkeypatch.setattr(build, "ROOT", tmp_path)
-    monkeypatch.setattr(sys.modules["web"], "ROOT", tmp_path)  # where the files are hashed
-    monkeypatch.setattr(build, "LOCK", lock)
-    keys = [build.run_key(notebook("x"))]
-    module.write_text("a = 2\n")
-    keys.append(build.run_key(notebook("x")))
-    lock.write_text("numpy==2\n")
-    keys.append(build.run_key(notebook("x")))
-    assert len(set(keys)) == 3
-
-
-def test_clean_keeps_what_is_read_and_drops_what_changes():
-    run, stream = notebook("print(1)", "", "print(2)"), nbformat.v4.new_output
-    run.metadata.widgets = {"state": {}}
-    run.metadata.language_info = {"name": "python", "version": "3.99"}
-    run.cells[1].metadata.execution = {"iopub.execute_input": "2026-01-01"}
-    run.cells[1].metadata.tags = ["hide-input"]
-    run.cells[1].outputs = [stream("stream", text="a"), stream("stream", text="b")]
-    run.cells[3].execution_count = 41
-    kept = build.clean(run)
-    assert [cell.execution_count for cell in kept.cells[1:]] == [1, None, 2]
-    assert [output.text for output in kept.cells[1].outputs] == ["ab"]
-    assert kept.cells[1].metadata == {"tags": ["hide-input"]}
-    assert set(kept.metadata) == {"kernelspec", "language_info"}
-    assert "version" not in kept.metadata.language_info
-    nbformat.validate(kept)

@@ -211,7 +211,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("kind", NAMES)
     def test_defaults_are_those_of_the_settings(self, kind, command, monkeypatch, tmp_path):
-        task = f"pltutorial.likeness_training.{NAMES[kind]}Task"
+        task = f"pltutorial.tasks.{kind}.{NAMES[kind]}Task"
         with stopped_at(task, monkeypatch) as seen:
             command("train", kind, "-o", tmp_path)
         expected = getattr(likeness_settings, f"{NAMES[kind]}Settings")()

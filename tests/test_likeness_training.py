@@ -91,7 +91,7 @@ class TestLearning:
         def made(*arguments, **more):
             raise AssertionError("a loss network was made")
 
-        for place in ("likeness_training", "likeness", "losses"):
+        for place in ("vgg", "deepsim", "losses"):
             monkeypatch.setattr(f"pltutorial.{place}.LossNetwork", made)
         for kind in ("autoencode", "vae", "colorize"):
             task = likened(kind, steps=1)
@@ -153,7 +153,7 @@ PLAIN = TrainingSettings(
 
 class TestPause:
     @pytest.mark.parametrize("pauses", [(0, 1), (2, 3, 6), (7,), ()])
-    def test_a_pause_skips_the_step_to_the_last_bit_and_later_steps_are_as_if_it_never_was(
+    def test_a_pause_skips_the_step_to_the_last_bit_and_later_steps_never_knew_it(
         self, pauses, pictures, tmp_path
     ):
         """A task of one's own with plain settings; by hand with the pictures of the steps that were taken."""

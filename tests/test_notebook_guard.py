@@ -197,6 +197,14 @@ def _elsewhere(notebook):
     code(notebook, "print(0.25)").outputs.append(new_output("display_data", html))
 
 
+def _wide_code(notebook):
+    code(notebook, "print(0.25)").source += "\nx = " + 75 * "1"
+
+
+def _wide_block(notebook):
+    notebook.cells.append(new_markdown_cell("Words.\n\n```python\n" + 90 * "x" + "\n```"))
+
+
 def _tag(notebook):
     code(notebook, "print(0.25)").metadata.tags = ["skip-execution"]
 
@@ -331,6 +339,8 @@ def _long_exercises(notebook):
         (_slider_label, "two frames of one label"),
         (_elsewhere, "loads something from elsewhere"),
         (_tag, "skip-execution"),
+        (_wide_code, "has a line of 79 characters, and 78 fit"),
+        (_wide_block, "has a line of 90 characters, and 78 fit"),
         (_path_in_output, "absolute path"),
         (_path_in_source, "absolute path"),
         (_redefined, "redefines 'gram_matrix'"),

@@ -23,14 +23,14 @@ COMMANDS = [
 ]
 NAMES = [arguments[4].removesuffix(".yaml") for arguments in COMMANDS]
 TASKS = {
-    "style": "style_training.StyleTask",
-    "upscale": "restoration_training.SuperResolutionTask",
-    "denoise": "restoration_training.DenoisingTask",
-    "inpaint": "restoration_training.InpaintingTask",
-    "invert": "likeness_training.InversionTask",
-    "autoencode": "likeness_training.AutoencoderTask",
-    "vae": "likeness_training.VAETask",
-    "colorize": "likeness_training.ColorizationTask",
+    "style": "tasks.style.StyleTask",
+    "upscale": "tasks.super_resolution.SuperResolutionTask",
+    "denoise": "tasks.denoise.DenoisingTask",
+    "inpaint": "tasks.inpaint.InpaintingTask",
+    "invert": "tasks.invert.InversionTask",
+    "autoencode": "tasks.autoencode.AutoencoderTask",
+    "vae": "tasks.vae.VAETask",
+    "colorize": "tasks.colorize.ColorizationTask",
 }
 LIKENESS = [name for name, arguments in zip(NAMES, COMMANDS, strict=True) if arguments[2] in list(TASKS)[4:]]
 READ: dict = {}  # what the commands were found to say

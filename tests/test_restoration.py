@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from helpers import picture, refused
 from PIL import Image
-from restorers import CARD, livened, zoo_of_restorers
+from random_networks import CARD, livened, zoo_of_restorers
 from skimage.exposure import match_histograms
 
 from pltutorial import bundled, bundled_names, read_image, write_image, zoo

@@ -12,12 +12,12 @@ from helpers import Operations, assert_sentence, picture, refused
 from PIL import Image
 from training_runs import RESTORATION, assert_same_end, kill, restorer, rows, state, tensors, wait_for_rows
 
-from pltutorial import restoration_training
 from pltutorial.datasets import Pictures
 from pltutorial.degradations import add_noise, downscale, random_holes
 from pltutorial.losses import PerceptualLoss, gram_matrix
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.seeds import seed_of
 from pltutorial.tasks.restoration import restoration_card
 from pltutorial.training import loop, train
 
@@ -41,7 +41,7 @@ def never_vgg(monkeypatch):
     def made(*arguments, **more):
         raise AssertionError("a loss network was made")
 
-    monkeypatch.setattr("pltutorial.restoration_training.LossNetwork", made)
+    monkeypatch.setattr("pltutorial.vgg.LossNetwork", made)
     monkeypatch.setattr("pltutorial.losses.LossNetwork", made)
 
 
@@ -83,7 +83,7 @@ class TestDegrade:
         assert 27 < sigmas.max() < 31
         assert abs(float(sigmas.mean()) - 20) < 2.5
         (even,) = restorer("denoise", sigma=(25.0, 25.0)).degrade(images[:1], 3)
-        generator = torch.Generator().manual_seed(restoration_training._seed(0, 3))
+        generator = torch.Generator().manual_seed(seed_of(0, 3))
         torch.rand(1, generator=generator)
         assert torch.equal(even, add_noise(images[:1], 25, generator))
 
@@ -91,7 +91,7 @@ class TestDegrade:
         images = picture(32, 32, count=3)
         given, masks = restorer("inpaint", holes=0.2).degrade(images, 4)
         assert torch.equal(given, images)
-        seeds = [restoration_training._seed(0, number) for number in (4, 5, 6)]
+        seeds = [seed_of(0, number) for number in (4, 5, 6)]
         assert torch.equal(masks, random_holes(3, 32, 32, 0.2, seeds))
         assert masks.mean((1, 2, 3)).max() <= 0.2
 
@@ -127,7 +127,7 @@ class TestTerms:
         wrong = 0.5 * float((own - mixed).square().sum((1, 2)).mean())
         assert abs(float(terms["style/relu2_2"]) - wrong) > 0.05 * wrong
 
-    def test_target_and_output_go_through_the_loss_network_once_and_no_deeper_than_needed(self, phi):
+    def test_target_and_output_pass_the_loss_network_once_and_no_deeper_than_needed(self, phi):
         task = restorer("upscale", phi, **ALL_TERMS)
         images = picture(32, 32, count=2)
         with torch.no_grad():
@@ -492,7 +492,7 @@ class TestCommand:
                 seen.append(chosen)
                 raise Stop
 
-            monkeypatch.setattr(f"pltutorial.restoration_training.{name}Task", spy)
+            monkeypatch.setattr(f"pltutorial.tasks.{'super_resolution' if kind == 'upscale' else kind}.{name}Task", spy)
             with pytest.raises(Stop):
                 command("train", kind, "-o", tmp_path)
             assert seen == [getattr(settings, f"{name}Settings")()]

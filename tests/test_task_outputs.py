@@ -7,10 +7,9 @@ import json
 import numpy
 import pytest
 import torch
-from drawers import autoencoder, inverter
 from helpers import assert_refused, picture
 from PIL import Image
-from restorers import CARD
+from random_networks import CARD, autoencoder, inverter
 from test_task_commands import FLOAT, written
 
 from pltutorial import invert, read_image, reencode, write_image
@@ -124,7 +123,7 @@ def test_tiles_leave_no_seam(command, tmp_path, monkeypatch, encoder, layer):
     """A large picture comes out as if it had gone through in one piece."""
     large = write_image(tmp_path / "large.png", picture(100, 330))
     own = save_network(tmp_path / "own.safetensors", inverter(layer, 4), CARD)
-    monkeypatch.setattr("pltutorial.cli.likeness.TILE", 128)
+    monkeypatch.setattr("pltutorial.apply.TILE", 128)
     output = tmp_path / "out.png"
     assert command("invert", large, "-o", output, "--model", own, *FLOAT)[0] == 0
     network = load_network(own)
@@ -225,7 +224,7 @@ def test_colours_of_large_pictures(command, tmp_path, monkeypatch, own_networks)
     own = own_networks["colorize"]
     large = write_image(tmp_path / "large.png", picture(90, 301))
     expected = apply(load_network(own), read_image(large), precision="float32")
-    monkeypatch.setattr("pltutorial.cli.likeness.TILE", 40)
+    monkeypatch.setattr("pltutorial.apply.TILE", 40)
     output = tmp_path / "o.png"
     assert command("colorize", large, "-o", output, "--model", own, *FLOAT)[0] == 0
     written(output, expected)

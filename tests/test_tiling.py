@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import picture, refused
-from restorers import livened
+from random_networks import livened
 
-from pltutorial import restoration
+from pltutorial import apply
 from pltutorial.apply import in_tiles
 from pltutorial.degradations import random_holes
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
@@ -132,12 +132,12 @@ def test_the_mean_of_a_picture_with_holes_is_that_of_the_whole():
 
 def test_a_network_sees_no_more_than_a_tile_at_once(monkeypatch):
     """Its features, which take the memory, are bounded by the tile whatever the size of the picture."""
-    monkeypatch.setattr(restoration, "TILE", 64)
+    monkeypatch.setattr(apply, "TILE", 64)
     shapes = []
     for network, sides in ((SubPixelNet(4, 1, 1), (160, 70)), (DenoisingNet(1, 1), (300, 200))):
         network.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
         run(network, torch.rand(1, 3, *sides), None, None, "float32")
-        most = restoration.TILE * network.fold + 2 * network.reach + 3 * network.fold
+        most = apply.TILE * network.fold + 2 * network.reach + 3 * network.fold
         assert len(shapes) > 2
         assert max(max(shape[-2:]) for shape in shapes) <= most
         shapes.clear()

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.display import display
 
+from book.chapters import CHAPTERS
 from pltutorial.teaching import exercises
 from pltutorial.teaching.exercises import verdicts
 from pltutorial.teaching.exercises.verdicts import answer_of, as_torch, exercise, judge, near
@@ -370,7 +371,7 @@ def test_every_check_of_the_book_is_an_exercise_with_a_second_hint():
         known = verdicts.EXERCISES.get(name)
         assert known, f"{name} lacks the decorator @exercise"
         assert known.label.startswith("ex-")
-        assert 1 <= known.chapter <= 9
+        assert known.chapter in {chapter.number for chapter in CHAPTERS}
         assert len(known.second.split()) >= 5
         assert known.second.endswith((".", "?", "!"))
 
@@ -384,3 +385,28 @@ def test_every_check_of_the_book_takes_bad_answers(name, said):
         text = said()
         assert text.startswith("Not yet: ")
         assert "Correct" not in text
+
+
+# The checks of the book that take a function, and so run the reader's code.
+CALLED = [
+    name
+    for name in exercises.__all__
+    if "Callable" in str(next(iter(getattr(exercises, name).__annotations__.values()), ""))
+]
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_a_crash_of_the_answer_is_a_hint_and_the_next_one_tells_more(name, said):
+    def crash(*_):
+        raise ZeroDivisionError("by hand")
+
+    check = getattr(exercises, name)
+    assert not check(crash)
+    first = said()
+    assert first.startswith("Not yet: ")
+    assert "ZeroDivisionError" in first
+    assert "Second" not in first
+    assert not check(crash)
+    second = said()
+    assert "ZeroDivisionError: by hand" in second
+    assert "Second hint" in second

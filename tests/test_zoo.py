@@ -29,6 +29,7 @@ from pltutorial.networks import (
     save_network,
 )
 from pltutorial.optimize import luminance, match_color, with_colors_of
+from pltutorial.tasks.style import memory_needed
 
 CARD = {
     "data": "nothing",

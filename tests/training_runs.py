@@ -48,13 +48,12 @@ RESTORATION |= {"width": 4, "zoom": (1.0, 1.2)}
 
 def restorer(kind: str, phi=None, /, **changes):
     """A task of restoration, ``"upscale"``, ``"denoise"`` or ``"inpaint"``, as small."""
-    from pltutorial import restoration_training as tasks
-    from pltutorial import settings
+    import pltutorial
 
     task, kept = {
-        "upscale": (tasks.SuperResolutionTask, settings.SuperResolutionSettings),
-        "denoise": (tasks.DenoisingTask, settings.DenoisingSettings),
-        "inpaint": (tasks.InpaintingTask, settings.InpaintingSettings),
+        "upscale": (pltutorial.SuperResolutionTask, pltutorial.SuperResolutionSettings),
+        "denoise": (pltutorial.DenoisingTask, pltutorial.DenoisingSettings),
+        "inpaint": (pltutorial.InpaintingTask, pltutorial.InpaintingSettings),
     }[kind]
     return task(kept(**RESTORATION | changes), network=phi)
 
@@ -72,14 +71,13 @@ _SMALLER = {
 
 def likened(kind: str, phi=None, /, **changes):
     """A task with a learned likeness, ``"invert"``, ``"autoencode"``, ``"vae"`` or ``"colorize"``, as small."""
-    from pltutorial import likeness_settings as settings
-    from pltutorial import likeness_training as tasks
+    import pltutorial
 
     task, kept = {
-        "invert": (tasks.InversionTask, settings.InversionSettings),
-        "autoencode": (tasks.AutoencoderTask, settings.AutoencoderSettings),
-        "vae": (tasks.VAETask, settings.VAESettings),
-        "colorize": (tasks.ColorizationTask, settings.ColorizationSettings),
+        "invert": (pltutorial.InversionTask, pltutorial.InversionSettings),
+        "autoencode": (pltutorial.AutoencoderTask, pltutorial.AutoencoderSettings),
+        "vae": (pltutorial.VAETask, pltutorial.VAESettings),
+        "colorize": (pltutorial.ColorizationTask, pltutorial.ColorizationSettings),
     }[kind]
     return task(kept(**LIKENESS | _SMALLER[kind] | changes), network=phi)
 

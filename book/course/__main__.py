@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..chapters import CHAPTERS
 from .assignments import CourseError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,10 +100,11 @@ def start_lab(folder: Path, chapter: int, options: list[str]) -> int:
     from .notebooks import write_kind
 
     write_kind("student", folder, keep=True)
-    pages = sorted(folder.glob(f"{chapter:02d}_*.ipynb"))
-    if not pages:
-        raise CourseError(f"there is no chapter {chapter}; it is a number from 1 to 9")
-    page = pages[0].resolve()
+    page = next((folder / one.file for one in CHAPTERS if one.number == chapter), None)
+    if page is None:
+        last = CHAPTERS[-1].number
+        raise CourseError(f"there is no chapter {chapter}; it is a number from 1 to {last}")
+    page = page.resolve()
     seen = ROOT if page.is_relative_to(ROOT) else page.parent  # the folder that JupyterLab shows
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={seen}", *options, str(page)]
     return subprocess.run(command, cwd=seen).returncode

@@ -5,7 +5,7 @@ The seed decides all layers, constants and shapes. Who has it can make the solut
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import random
 import shutil
 import subprocess
@@ -16,10 +16,10 @@ from types import ModuleType
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from ..chapters import CHAPTERS
 from .graded import Graded
 from .notebooks import write
 
-CHAPTERS = range(1, 10)
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CONFIG = """c = get_config()
 c.CourseDirectory.course_id = "perceptual-losses"
@@ -59,10 +59,11 @@ def drawn(
     if module is not None:
         found[module.__name__.rpartition(".")[2]] = module.graded(random.Random(f"{seed}/{module.__name__}"))
     else:
-        for number in chapters or CHAPTERS:
-            if (Path(__file__).parent / f"chapter{number}.py").exists():
-                chapter = importlib.import_module(f".chapter{number}", __package__)
-                found[f"chapter{number}"] = chapter.graded(random.Random(f"{seed}/chapter{number}"))
+        known = {chapter.number: chapter.course for chapter in CHAPTERS}
+        for number in chapters or known:
+            if number in known and importlib.util.find_spec(known[number]):
+                drawing = importlib.import_module(known[number])
+                found[f"chapter{number}"] = drawing.graded(random.Random(f"{seed}/chapter{number}"))
     if not found:
         raise CourseError("no chapter has graded exercises; they stand in book/course/chapterN.py")
     names = [one.name for exercises in found.values() for one in exercises]

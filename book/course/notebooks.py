@@ -15,8 +15,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+from ..chapters import CHAPTERS, NOTEBOOKS
+
 ROOT = Path(__file__).resolve().parents[2]
-CHAPTERS = ROOT / "notebooks"
 _START, _END = "{solution-start}", "{solution-end}"
 _DIRECTIVE = r"(?P<fence>:{3,}|`{3,})\{%s\}"
 # Folded answers that stand in the text itself: in exercises they are answers too.
@@ -52,15 +53,15 @@ def write_all(target: Path) -> list[Path]:
 def write_kind(kind: str, folder: Path, *, keep: bool = False) -> list[Path]:
     """Write the notebooks of one kind, with the pictures and records that they use; `keep` leaves what is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(CHAPTERS / "records", folder / "records", dirs_exist_ok=True)
+    shutil.copytree(NOTEBOOKS / "records", folder / "records", dirs_exist_ok=True)
     written = []
-    for path in sorted(CHAPTERS.glob("[0-9][0-9]_*.ipynb")):
+    for path in (chapter.path for chapter in CHAPTERS):
         if keep and (folder / path.name).exists():
             continue
         source = nbformat.read(path, as_version=4)
         notebook = student(source) if kind == "student" else instructor(source)
         for picture in _localise(notebook):
-            shutil.copyfile(CHAPTERS / picture, folder / Path(picture).name)
+            shutil.copyfile(NOTEBOOKS / picture, folder / Path(picture).name)
         write(notebook, folder / path.name)
         written.append(folder / path.name)
     return written

@@ -133,22 +133,9 @@ def _memory() -> Iterator[Finding]:
 
 def memory() -> tuple[float, float]:
     """Memory of this machine in GB: all, and what a program can still have."""
-    if sys.platform == "win32":
-        import ctypes
+    from .. import memory
 
-        class Status(ctypes.Structure):
-            _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)]
-            _fields_ += [(name, ctypes.c_ulonglong) for name in ("total", "free", *"cdefg")]
-
-        status = Status(length=ctypes.sizeof(Status))
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-        return status.total / 1e9, status.free / 1e9
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    try:
-        text = Path("/proc/meminfo").read_text()
-        return total, int(re.search(r"MemAvailable:\s+(\d+)", text)[1]) * 1024 / 1e9
-    except (OSError, TypeError):  # macOS frees what it keeps for files when it is asked for memory
-        return total, total
+    return memory.total() / 1e9, memory.free() / 1e9
 
 
 def _disk() -> Iterator[Finding]:

@@ -31,7 +31,7 @@ def export(
     storage: Annotated[str, typer.Option(help="half (float16 weights, half the bytes) or float.")] = "half",
 ) -> None:
     """Write a trained network as ONNX, for pictures of any size, and compare it with PyTorch."""
-    from ..images import check_output
+    from ..files import check_output
 
     chosen = [value for value in (name, style, model) if value is not None]
     if len(chosen) != 1:
@@ -40,7 +40,7 @@ def export(
     check_output(output, () if model is None else (model,), (".onnx",))
     network = _network(name, style, model)
 
-    from ..images import write_whole
+    from ..files import write_whole
     from ..onnx.export import LIMITS, SIZES, check_onnx, to_onnx
 
     data = to_onnx(network, storage=storage)

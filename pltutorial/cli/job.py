@@ -164,7 +164,8 @@ def source_of(name: str, folder: str) -> Path | str:
 
 def save(image: torch.Tensor, output: Path | str, ending: str | None) -> None:
     """Write the picture, or pipe it in the format of this ending."""
-    from ..images import check_output, write_image
+    from ..files import check_output
+    from ..images import write_image
 
     if output == PIPE:
         standard_output(image, ending)
@@ -198,7 +199,8 @@ def checked(
         others: more inputs, which the output must not be.
         moves: GIFs and videos are welcome.
     """
-    from ..images import PICTURE_ENDINGS, check_output
+    from ..files import check_output
+    from ..images import PICTURE_ENDINGS
     from ..video import VIDEO_ENDINGS
 
     kind = "" if source == PIPE else source.suffix.lower()

@@ -13,13 +13,9 @@ from .job import NetworkJob, source_of
 from .options import Photo, with_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import torch
 
-TILE = 512  # side of a tile: some 0.5 GB for VGG-16
 GAP = 2  # white pixels between the pictures of a sheet
-AT_ONCE = 64  # pictures that are drawn at a time
 
 
 @with_options
@@ -57,24 +53,12 @@ def invert(
         )
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from .. import inversion
         from ..images import resize
-        from ..vgg import LossNetwork
+        from ..tasks.invert import reencode
 
         image = image if size is None else resize(image, size)
         job.check_size(image.shape[-1], image.shape[-2], "give a smaller --size")
-        own = network.kind == "autoencoder"  # which brings its encoder along
-        encoder = None if own else LossNetwork(device=place, precision=job.precision)
-        drawer = network.generator if own else network
-
-        def once(part: torch.Tensor) -> torch.Tensor:
-            return inversion.invert(part, network, encoder=encoder, precision=job.precision)
-
-        # Ten positions of a code are more than VGG-16 sees to each side, and each block sees one further.
-        reach = (10 + drawer.config["blocks"]) * drawer.stride
-        for _ in range(rounds):
-            image = _in_tiles(once, image, reach, drawer.stride)
-        return image
+        return reencode(image, rounds, network, precision=job.precision)[-1]
 
     facts = {} if network.kind == "autoencoder" else {"layer": network.layer}
     job.run(work, loss, **facts, rounds=rounds)
@@ -107,15 +91,10 @@ def sample(
     job.check_size(width, height, "give a smaller --count")
 
     def work(nothing: None) -> torch.Tensor:
-        import torch
+        from ..tasks.vae import sample, sheet
 
-        from ..device import best_precision
-
-        dtype = best_precision(place, job.precision)
-        with torch.inference_mode(), torch.autocast(place.type, dtype, enabled=dtype != torch.float32):
-            z = torch.randn(count, network.latent, generator=torch.Generator().manual_seed(seed)).to(place)
-            drawn = torch.cat([network.decode(part).float().cpu() for part in z.split(AT_ONCE)])
-        return _sheet(drawn, rows, columns)
+        drawn = sample(count, network=network, seed=seed, precision=job.precision)
+        return sheet(drawn, rows, columns)
 
     job.run(work, loss, count=count, seed=seed)
 
@@ -137,52 +116,11 @@ def colorize(
     network = load_for("colorize", job.model, place)
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        import torch.nn.functional as F
+        from ..tasks.colorize import colorize
 
-        from ..networks import apply
-
-        def once(part: torch.Tensor) -> torch.Tensor:
-            """A part smaller than what the network begins with is continued, and cut off again."""
-            height, width = part.shape[-2:]
-            by = (0, max(0, network.smallest - width), 0, max(0, network.smallest - height))
-            return apply(network, F.pad(part, by, mode="replicate"), precision=job.precision)[
-                ..., :height, :width
-            ]
-
-        # Three layers of stride 2 and the way back see four positions of 8x8 pixels, and each block one further.
-        return _in_tiles(once, image, 8 * (4 + network.config["blocks"]), 8)
+        return colorize(image, network, precision=job.precision)
 
     job.run(work, None)
-
-
-def _sheet(images: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Pictures (N, 3, H, W) side by side on white; torchvision's own takes seconds to import."""
-    import torch
-    import torch.nn.functional as F
-
-    images = F.pad(images, (0, GAP, 0, GAP), value=1)
-    blank = images.new_ones(rows * columns - len(images), *images.shape[1:])
-    parts = torch.cat((images, blank)).unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4)
-    sheet = parts.flatten(3, 4).flatten(1, 2)[None]
-    return F.pad(sheet, (GAP, 0, GAP, 0), value=1)
-
-
-def _in_tiles(
-    work: Callable[[torch.Tensor], torch.Tensor], image: torch.Tensor, reach: int, fold: int
-) -> torch.Tensor:
-    """What the network makes of a picture of any size, in bounded memory and without seams."""
-    from ..device import is_out_of_memory
-    from ..tiling import in_tiles
-
-    try:
-        return in_tiles(work, (image,), reach=reach, tile=TILE, fold=fold)
-    except (MemoryError, RuntimeError) as problem:
-        if not is_out_of_memory(problem):
-            raise
-        height, width = image.shape[-2:]
-        raise InputError(
-            f"memory ran out on the way to {width}x{height} pixels; shrink the picture, or stop other programs"
-        ) from problem
 
 
 def _one_of(model: Path | None, **named: str | None) -> None:

@@ -45,7 +45,7 @@ def upscale(
     network = _load(job, "upscale", loss, (photo,), factor)
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from ..restoration import upscale
+        from ..tasks.super_resolution import upscale
 
         height, width = (network.factor * side for side in image.shape[-2:])
         job.check_size(width, height, "shrink the picture")
@@ -65,7 +65,7 @@ def denoise(
     network = _load(job, "denoise", loss, (photo,))
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from ..restoration import denoise
+        from ..tasks.denoise import denoise
 
         return denoise(image, network=network, precision=job.precision)
 
@@ -90,7 +90,7 @@ def inpaint(
     network = _load(job, "inpaint", loss, (photo,) if mask is None else (photo, mask))
 
     def work(image: torch.Tensor) -> torch.Tensor:
-        from ..restoration import inpaint, read_mask, transparency
+        from ..tasks.inpaint import inpaint, read_mask, transparency
 
         if mask is not None:
             holes = read_mask(mask, max_pixels=job.max_pixels)

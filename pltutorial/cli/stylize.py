@@ -183,7 +183,8 @@ def _weights(text: str) -> dict[str, float]:
 
 def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Path]]:
     """Every picture, GIF and video of a folder with the file it becomes in the other."""
-    from ..images import PICTURE_ENDINGS, check_output
+    from ..files import check_output
+    from ..images import PICTURE_ENDINGS
     from ..video import VIDEO_ENDINGS
 
     kinds = (*PICTURE_ENDINGS, ".gif", *VIDEO_ENDINGS)
@@ -223,7 +224,7 @@ def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Pat
 
 
 def _make(folder: Path) -> None:
-    from ..images import check_output
+    from ..files import check_output
 
     try:
         folder.mkdir(exist_ok=True)

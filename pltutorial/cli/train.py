@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from ..likeness_settings import AutoencoderSettings, ColorizationSettings, InversionSettings, VAESettings
-from ..settings import (
-    DenoisingSettings,
-    InpaintingSettings,
-    StyleTrainingSettings,
-    SuperResolutionSettings,
-)
+from ..tasks.autoencode import AutoencoderSettings
+from ..tasks.colorize import ColorizationSettings
+from ..tasks.denoise import DenoisingSettings
+from ..tasks.inpaint import InpaintingSettings
+from ..tasks.invert import InversionSettings
+from ..tasks.style import StyleTrainingSettings
+from ..tasks.super_resolution import SuperResolutionSettings
+from ..tasks.vae import VAESettings
 from .options import with_options
 
 app = typer.Typer(
@@ -53,7 +54,7 @@ def style(
 
     Under torchrun or accelerate launch the processes share the batch.
     """
-    from ..style_training import StyleTask, style_card
+    from ..tasks.style import StyleTask, style_card
 
     task = StyleTask(settings)
     blend = f" --styles {task.names[0]}:0.7,{task.names[1]}:0.3" if len(task.names) > 1 else ""
@@ -66,7 +67,8 @@ def upscale(
     settings: SuperResolutionSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to enlarge pictures: super-resolution (Johnson et al. 2016, section 4.2)."""
-    from ..restoration_training import SuperResolutionTask, restoration_card
+    from ..tasks.restoration import restoration_card
+    from ..tasks.super_resolution import SuperResolutionTask
 
     task = SuperResolutionTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "upscale PHOTO")
@@ -78,7 +80,8 @@ def denoise(
     settings: DenoisingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to take Gaussian noise of any strength out of pictures."""
-    from ..restoration_training import DenoisingTask, restoration_card
+    from ..tasks.denoise import DenoisingTask
+    from ..tasks.restoration import restoration_card
 
     task = DenoisingTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "denoise PHOTO")
@@ -90,7 +93,8 @@ def inpaint(
     settings: InpaintingSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to fill the holes of pictures."""
-    from ..restoration_training import InpaintingTask, restoration_card
+    from ..tasks.inpaint import InpaintingTask
+    from ..tasks.restoration import restoration_card
 
     task = InpaintingTask(settings)
     _train(task, settings, restoration_card, output, data, data_note, "inpaint PHOTO MASK")
@@ -100,7 +104,8 @@ def inpaint(
 @with_options(config=True)
 def invert(settings: InversionSettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
     """Teach a network to draw the picture of a code of VGG-16 (Dosovitskiy and Brox 2016)."""
-    from ..likeness_training import InversionTask, likeness_card
+    from ..tasks.invert import InversionTask
+    from ..tasks.likeness import likeness_card
 
     _train(InversionTask(settings), settings, likeness_card, output, data, data_note, "invert PHOTO")
 
@@ -111,7 +116,8 @@ def autoencode(
     settings: AutoencoderSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to pass pictures through a narrow code (Dosovitskiy and Brox 2016, section 4.1)."""
-    from ..likeness_training import AutoencoderTask, likeness_card
+    from ..tasks.autoencode import AutoencoderTask
+    from ..tasks.likeness import likeness_card
 
     _train(AutoencoderTask(settings), settings, likeness_card, output, data, data_note, "invert PHOTO")
 
@@ -121,7 +127,8 @@ def autoencode(
 def vae(settings: VAESettings, output: _Output, data: _Data = None, data_note: _Note = None) -> None:
     """Teach a variational autoencoder a kind of pictures: with pixels, DeePSiM, or a discriminator's features."""
     from ..images import bundled
-    from ..likeness_training import VAETask, likeness_card
+    from ..tasks.likeness import likeness_card
+    from ..tasks.vae import VAETask
 
     if data is None:
         data = str(bundled("emoji/train.zip"))
@@ -135,7 +142,8 @@ def colorize(
     settings: ColorizationSettings, output: _Output, data: _Data = None, data_note: _Note = None
 ) -> None:
     """Teach a network to colour grey pictures: a conditional GAN with a feature content loss."""
-    from ..likeness_training import ColorizationTask, likeness_card
+    from ..tasks.colorize import ColorizationTask
+    from ..tasks.likeness import likeness_card
 
     _train(ColorizationTask(settings), settings, likeness_card, output, data, data_note, "colorize PHOTO")
 

@@ -30,6 +30,9 @@ def upsampled_conv(
         stacked: give the result stacked, (N, O, H, 4 W), rather than as a map (N, O, 2 H, 2 W).
     """
     merged = merging(weight.device, weight.dtype)
+    # Rows (a, i, k) and columns (b, j, l) are merged alike: pixel a of a square sees the
+    # small map's row i through all taps k that fall on it, so their weights are added.
+    # The four pixels a, b come first: each is a group of output channels.
     with torch.autocast(x.device.type, enabled=False):
         weight = torch.einsum("aik,bjl,ockl->abocij", merged, merged, weight)
     four = F.conv2d(_replicate(x), weight.flatten(0, 2), bias.repeat(4))
@@ -40,9 +43,8 @@ def _replicate(x: torch.Tensor) -> torch.Tensor:
     """One position more on each side, with the value of the edge."""
     if not torch.compiler.is_compiling():
         return F.pad(x, (1, 1, 1, 1), mode="replicate")
-    x = torch.cat(
-        [x[..., :1], x, x[..., -1:]], 3
-    )  # the compiler expects another layout of that pad's gradient
+    # the compiler expects another layout of that pad's gradient
+    x = torch.cat([x[..., :1], x, x[..., -1:]], 3)
     return torch.cat([x[..., :1, :], x, x[..., -1:, :]], 2)
 
 
@@ -59,6 +61,8 @@ class _Interleave(torch.autograd.Function):
     @staticmethod
     def forward(ctx, four: torch.Tensor, stacked: bool) -> torch.Tensor:
         count, channels, height, width = four.shape
+        # a 2x2 convolution of a map with a border of one has one position more than the
+        # map: of each group a square of the map's size is kept, at (a, b)
         height, width, channels = height - 1, width - 1, channels // 4
         ctx.stacked, ctx.shape = stacked, (count, height, width, channels)
         source = four.permute(0, 2, 3, 1)
@@ -117,6 +121,9 @@ def stacked_conv(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> t
     reach = (kernel // 2 + 1) // 2  # of the stacked kernel, to either side
     padded = _ReflectStacked.apply(x, reach)
     taps = _taps(kernel, weight.device, weight.dtype)
+    # A convolution of squares: from pixel (p, q) of the square (i, j) to pixel (a, b) of the
+    # middle one goes the tap (k, l) that lies between them, if the kernel reaches so far;
+    # else the weight is 0. o, a, b together are the outputs, p, q, c the inputs.
     with torch.autocast(x.device.type, enabled=False):
         weight = torch.einsum("aipk,bjql,ockl->oabpqcij", taps, taps, weight)
     weight = weight.reshape(4 * outputs, 4 * channels, 2 * reach + 1, 2 * reach + 1)
@@ -167,10 +174,9 @@ def _mirrors(padded: torch.Tensor, dim: int, reach: int, inner: torch.Tensor | N
     """Blocks outside and the blocks whose mirror images they are; the latter in ``inner``, which has no border, if given."""
     length = padded.shape[dim] - 2 * reach
     source, shift = (padded, 0) if inner is None else (inner, reach)
-    for pixel in (
-        0,
-        1,
-    ):  # the first of a square mirrors about its own square on the left, the second on the right
+    # the first pixel of a square mirrors about its own square on the left, the second on
+    # the right
+    for pixel in (0, 1):
         target, origin = padded.select(dim + 2, pixel), source.select(dim + 2, pixel)
         left, right = reach + 1 - pixel, length - pixel
         yield target.narrow(dim, 0, reach), origin.narrow(dim, left - shift, reach)
@@ -212,6 +218,7 @@ class _InstanceNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: torch.Tensor):
         x, scale, moments, *results = ctx.saved_tensors
+        # the result itself says where the ReLU has cut off, so its input need not be kept
         to_x = torch.empty_like(x)
         to_scale, to_shift = torch.zeros_like(scale), torch.zeros_like(scale)
         for i in range(len(x)):

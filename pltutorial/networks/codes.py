@@ -34,6 +34,11 @@ def encode(
     Raises:
         InputError: an unknown layer, or a picture smaller than it needs.
 
+    Example:
+        >>> phi = LossNetwork(device="cpu")
+        >>> encode(torch.rand(1, 3, 32, 48), "relu3_3", phi).shape
+        torch.Size([1, 256, 8, 12])
+
     Taught in chapter 8.
     """
     tap = layer

@@ -42,6 +42,12 @@ def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
 
     Source: Wang et al. (2018), ESRGAN, section 3.4.
 
+    Example:
+        >>> accurate = load_restorer("denoise", "pixel", device="cpu")
+        >>> likely = load_restorer("denoise", "combined", device="cpu")
+        >>> blend_networks(accurate, likely, 0.3)(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 3, 32, 32])
+
     Taught in chapter 6.
     """
     if not 0 <= share <= 1:
@@ -69,6 +75,14 @@ def save_network(path: str | Path, network: nn.Module, card: Mapping | None = No
 
     Raises:
         InputError: another suffix, or the file cannot be written.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> card = {"limits": "it has not learned anything"}
+        >>> path = Path(mkdtemp()) / "mine.safetensors"
+        >>> path = save_network(path, DenoisingNet(), card)
+        >>> load_network(path).card["limits"]
+        'it has not learned anything'
 
     Taught in chapter 5.
     """

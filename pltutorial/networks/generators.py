@@ -33,6 +33,10 @@ def code_shape(layer: str) -> tuple[int, int]:
     Raises:
         InputError: there is no such layer (with the nearest name).
 
+    Example:
+        >>> code_shape("relu3_3"), code_shape("pool5")  # channels and stride
+        ((256, 4), (512, 32))
+
     Taught in chapter 8.
     """
     if layer not in (*RELU_LAYERS, *POOLED_LAYERS):

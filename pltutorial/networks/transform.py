@@ -104,6 +104,38 @@ class ResidualBlock(nn.Module):
         return x + self.two(self.one(x, style), style)
 
 
+def _without_noise(x: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
+    return x
+
+
+class Noise(nn.Module):
+    """One map of noise times a learned strength for each channel, and for each style.
+
+    A network that is given a photograph alone must repeat itself where the photograph
+    is even (Ulyanov et al. 2016, section 4.1; Karras et al. 2019, section 3.2). Training
+    draws new noise in every pass; in eval mode it comes from ``seed``, so that a print
+    can be repeated.
+    """
+
+    def __init__(self, channels: int, styles: int = 0, *, strength: float = 0.1, number: int = 0) -> None:
+        super().__init__()
+        shape = (styles, channels) if styles else (channels,)
+        self.strength = nn.Parameter(torch.full(shape, strength))
+        self.seed, self.number = 0, number
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+        """Features (N, C, H, W) with noise; shares of the styles (N, S) where there are several."""
+        height, width = x.shape[-2:]
+        if self.training:
+            noise = torch.randn(len(x), 1, height, width, device=x.device)
+        else:
+            generator = torch.Generator().manual_seed(1000 * self.seed + self.number)
+            noise = torch.randn(1, 1, height, width, generator=generator).to(x.device)
+        strength = self.strength.float()
+        strength = strength[None] if style is None else style.float() @ strength
+        return x + (strength[..., None, None] * noise).to(x.dtype)
+
+
 def _reflect(x: torch.Tensor, by: int) -> torch.Tensor:
     return F.pad(x, (by, by, by, by), mode="reflect")
 
@@ -130,12 +162,19 @@ class TransformNet(nn.Module):
         styles: names of the styles of a conditional network: a scale and a shift in every normalisation for each
             of them (conditional instance normalisation, Dumoulin et al. 2017, equation 5); none for a network
             of one style.
+        noise: noise before each block and each upsampling, see :class:`Noise`.
 
     Raises:
         InputError: an unknown norm or upsampling, numbers below 1, or styles with batch normalisation.
 
     With the defaults it has 1,679,235 parameters. Source: Johnson et al. (2016), section 3.1 and the
     supplementary material, table 1.
+
+    Example:
+        >>> network = TransformNet(styles=("waves", "dots")).eval()
+        >>> image, blend = torch.rand(1, 3, 32, 32), torch.tensor([[0.7, 0.3]])
+        >>> network(image, blend).shape  # seven parts waves, three parts dots
+        torch.Size([1, 3, 32, 32])
 
     Taught in chapter 5.
     """
@@ -151,6 +190,7 @@ class TransformNet(nn.Module):
         norm: str = "instance",
         upsampling: str = "resize",
         styles: Sequence[str] = (),
+        noise: bool = False,
     ) -> None:
         super().__init__()
         check_choice("norm", norm, NORMS)
@@ -169,6 +209,8 @@ class TransformNet(nn.Module):
             "upsampling": upsampling,
             "styles": list(styles),
         }
+        if noise:
+            self.config["noise"] = True
         self.style_names = tuple(styles)
         self.card: dict = {}
         self.margin = 8  # at most SMALLEST less 4
@@ -178,6 +220,11 @@ class TransformNet(nn.Module):
         self.up = nn.ModuleList(
             ConvLayer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
             for inputs, outputs in ((4, 2), (2, 1))
+        )
+        # before each block and each upsampling
+        channels = [4 * width] * (blocks + 1) + [2 * width]
+        self.noise = nn.ModuleList(
+            Noise(count, len(styles), number=number) for number, count in enumerate(channels if noise else ())
         )
         self.last = ConvLayer(width, 3, self._last_kernel, relu=False)
         self.to(memory_format=torch.channels_last)
@@ -219,9 +266,10 @@ class TransformNet(nn.Module):
         around = (margin, margin + -width % 4, margin, margin + -height % 4)
         image = F.pad(image, around, mode="reflect") if any(around) else image
         x = self._downscaled(image, style)
-        for layer in (*self.blocks, self.up[0]):
-            x = layer(x, style)
-        x = self.up[1](x, style, stacked=True)
+        noise = [*self.noise] or [_without_noise] * (len(self.blocks) + 2)
+        for layer, disturb in zip((*self.blocks, self.up[0]), noise[:-1], strict=True):
+            x = layer(disturb(x, style), style)
+        x = self.up[1](noise[-1](x, style), style, stacked=True)
         # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
         x = (self.last(x, stacked=True).float().tanh() + 1) / 2
         return x[..., margin : margin + height, margin : margin + width]
@@ -288,6 +336,13 @@ class FastTransformNet(TransformNet):
 
     Args, shapes and errors are those of :class:`TransformNet`.
 
+    Example:
+        >>> network = FastTransformNet().eval()
+        >>> network(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
+        >>> sum(parameter.numel() for parameter in network.parameters())
+        416355
+
     Taught in chapter 5.
     """
 
@@ -302,8 +357,9 @@ class FastTransformNet(TransformNet):
         norm: str = "instance",
         upsampling: str = "resize",
         styles: Sequence[str] = (),
+        noise: bool = False,
     ) -> None:
-        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles)
+        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise)
 
     def _downward(self, width: int, how: dict) -> list[nn.Module]:
         return [ConvLayer(12, 2 * width, 3, **how), ConvLayer(2 * width, 4 * width, 3, 2, **how)]

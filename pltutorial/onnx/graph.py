@@ -140,19 +140,25 @@ class Graph:
         outputs, inputs = shape[:2]
         size = TILE + 2
         (to_map, of_weight, of_map), (count, lacking, sides) = _toom_cook(), tiles
+        # as many rows and columns more as make whole tiles
         x = self.op("Pad", x, self.op("Concat", self.constant([0] * 6), lacking, axis=0))
+        # Tiles overlap by two, so a strided convolution cuts them out and forms the 36 sums
+        # in one pass. Each channel does so by itself: channels become pictures, (C, 1, H, W).
         sums = self.op("Reshape", x, self.constant([inputs, 1, 0, 0]))  # 0: as it is
         how = {"kernel_shape": [size] * 2, "strides": [TILE] * 2}
         sums = self.op("Conv", sums, self.numbers(_outer(of_map)), **how)
         sums = self.op("Reshape", sums, self.constant([inputs, size * size, -1]))
+        # the sums of the weights are constant: the runtime folds this when it loads the file
         weight = self.op("MatMul", self.numbers(of_weight), weight)
         weight = self.op("MatMul", weight, self.numbers(of_weight.T))
         weight = self.op("Reshape", weight, self.constant([outputs, inputs, size * size]))
+        # one matrix product (O, C) x (C, tiles) for each of the 36 sums: here is the arithmetic
         weight = self.op("Transpose", weight, perm=[2, 0, 1])
         products = self.op("MatMul", weight, self.op("Transpose", sums, perm=[1, 0, 2]))
         products = self.op("Transpose", products, perm=[1, 0, 2])
         shape = self.op("Concat", self.constant([outputs, size * size]), count, axis=0)
         products = self.op("Reshape", products, shape)
+        # back to tiles that do not overlap, each channel by itself again, then cut to size
         how = {"kernel_shape": [TILE] * 2, "strides": [TILE] * 2}
         x = self.op("ConvTranspose", products, self.numbers(_outer(to_map.T)), **how)
         x = self.op("Reshape", x, self.constant([1, outputs, 0, 0]))

@@ -105,6 +105,14 @@ def inpaint(
             that is masked as a whole, an unknown loss, a network for something else, or a picture that does
             not fit into memory.
 
+    Example:
+        >>> image, mask = torch.rand(1, 3, 48, 48), torch.zeros(1, 1, 48, 48)
+        >>> mask[..., 20:28, 20:28] = 1  # this is missing
+        >>> whole = inpaint(image, mask, "pixel", device="cpu")
+        >>> known = (mask == 0).expand_as(image)
+        >>> torch.equal(whole[known], image[known])
+        True
+
     Taught in chapter 7.
     """
     check_image(image, "the picture", slack=0.5)

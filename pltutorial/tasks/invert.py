@@ -108,6 +108,10 @@ def invert(
 
     Source: Dosovitskiy and Brox (2016), both papers.
 
+    Example:
+        >>> invert(torch.rand(1, 3, 32, 32), layer="relu3_3").shape
+        torch.Size([1, 3, 32, 32])
+
     Taught in chapter 8.
     """
     return reencode(

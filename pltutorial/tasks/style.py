@@ -271,6 +271,11 @@ def stylize(
     Raises:
         InputError: no image, an unknown style, a strength outside [0, 1], or a picture that does not fit into memory.
 
+    Example:
+        >>> print_of_it = stylize(torch.rand(1, 3, 32, 48), "great_wave", device="cpu")
+        >>> print_of_it.shape
+        torch.Size([1, 3, 32, 48])
+
     Taught in chapter 5.
     """
     check_options(strength, preserve_color)

@@ -116,6 +116,10 @@ def upscale(
         InputError: no image, another factor or loss, a network for something else, or a result that does not fit
             into memory.
 
+    Example:
+        >>> upscale(torch.rand(1, 3, 16, 24), loss="pixel", device="cpu").shape
+        torch.Size([1, 3, 64, 96])
+
     Taught in chapter 6.
     """
     check_image(image, "the picture", slack=0.5)

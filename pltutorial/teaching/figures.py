@@ -61,6 +61,11 @@ def show(
     Raises:
         InputError: for NaN, values outside [0, 1], other shapes, or a zoom that does not fit.
 
+    Example:
+        >>> black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+        >>> show(torch.cat([black, white]), ["black", "white"])
+        show: 2 pictures 3x8x8, means 0.00 1.00
+
     Taught in chapter 1.
     """
     panels = panels_of(image, scale)
@@ -172,6 +177,10 @@ def curves(
     Raises:
         InputError: for NaN or infinite values, unequal lengths, no line, or values of 0 or less on a
             logarithmic axis.
+
+    Example:
+        >>> curves({"loss": [4.0, 2.0, 1.0]}, "step", "loss")
+        curves: loss 3 points from 4 to 1
 
     Taught in chapter 1.
     """
@@ -368,7 +377,8 @@ def _curve_facts(series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: 
         if facts == "trend":
             # Within 1% is neither a fall nor a rise.
             change = (y[-1] - y[0]) / max(abs(y[0]), abs(y[-1]), 1e-300)
-            return f"{head} {'falls' if change < -0.01 else 'rises' if change > 0.01 else 'stays'}"
+            does = "falls" if change < -0.01 else "rises" if change > 0.01 else "stays"
+            return f"{head} {does}"
         return head
 
     words = "; ".join(one(label, y) for label, (_, y) in series.items())

@@ -82,6 +82,20 @@ def train(
             written, a checkpoint that is damaged or of another run, a loss that is no
             number, a process of the run that died.
 
+    Example:
+        >>> from pltutorial.losses import LossTerms, pixel_loss
+        >>> class Brighter:
+        ...     def __init__(self):
+        ...         self.network = torch.nn.Conv2d(3, 3, 1)
+        ...     def loss(self, network, images, first):
+        ...         output, target = network(images), 0.5 + 0.5 * images
+        ...         return LossTerms(pixel=pixel_loss(output, target))
+        ...     def samples(self, network):
+        ...         return network(torch.zeros(1, 3, 8, 8))
+        >>> trained = train(Brighter(), steps=2, batch_size=2, size=8, progress=False)
+        >>> trained.steps, trained.stopped
+        (2, 'done')
+
     Taught in chapter 5.
     """
     given = settings if settings is not None else getattr(task, "settings", None)
@@ -305,7 +319,10 @@ class _Run:
 
     def _interrupted(self) -> None:
         self.result.stopped = "interrupted"
-        if self.learner.step_is_complete:  # else the last regular one is what there is
+        # In the middle of a step weights, averages and optimizer belong to different steps:
+        # the last regular checkpoint is what there is then. And no other process is waited
+        # for: each stops where its own signal finds it, or is gone.
+        if self.learner.step_is_complete:
             self._checkpoint(alone=True)
 
     def _resume(self, path: Path) -> None:

@@ -59,6 +59,15 @@ class Pictures(Dataset):
     Raises:
         InputError: the source is missing, holds no picture, or no picture is as large as the crop.
 
+    Example:
+        >>> pictures = Pictures(size=16, seed=7)  # the bundled training photographs
+        >>> crop, skipped = pictures[5]
+        >>> crop.shape, skipped
+        (torch.Size([3, 16, 16]), ())
+        >>> again, _ = Pictures(size=16, seed=7)[5]
+        >>> torch.equal(crop, again)
+        True
+
     Taught in chapter 5.
     """
 

@@ -1,4 +1,4 @@
-"""The faulty code that a debugging exercise of a chapter prints, ready to be tried by its check."""
+"""What the tests of the exercises' checks share: how a wrong answer is refused, and the faulty code that is printed."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,16 @@ import nbformat
 import torch
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def refused(check, wrong, hint, capsys, times=1):
+    """A wrong answer fails whatever is drawn, and its hint is the one that fits, in the first line."""
+    for _ in range(times):
+        assert not check(wrong)
+        said = capsys.readouterr().out
+        assert said.startswith("Not yet: ")
+        assert hint in said.splitlines()[0]
+        assert "Correct" not in said
 
 
 def faulty_code(notebook: str, label: str) -> dict:

@@ -1,20 +1,56 @@
-"""Networks of learned likeness with random weights, and a zoo of them, for the tests that only look at how they are used."""
+"""Networks of random weights, zoos of them, and what the tests of the commands that use them share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
 from PIL import Image
-from restorers import CARD, livened, zoo_of_restorers
+from torch import nn
 
 from pltutorial import LossNetwork, zoo
 from pltutorial.networks import save_network
-from pltutorial.networks.generators import VAE, ColorizationNet, ConvAutoencoder, Discriminator, InversionNet
-from pltutorial.networks.residual import SubPixelNet
+from pltutorial.networks.generators import (
+    VAE,
+    ColorizationNet,
+    ConvAutoencoder,
+    Discriminator,
+    InversionNet,
+)
+from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 from pltutorial.zoo import INVERTED, INVERTER_LOSSES, VAE_LOSSES
+
+CARD = {
+    "data": "nothing",
+    "steps": 3,
+    "settings": {"pixel_weight": 1.0},
+    "curve": [[step, 3.0 / step, 3.0 / step] for step in range(1, 4)],
+    "terms": ["step", "pixel", "total"],
+    "seconds": 60.0,
+    "machine": "a test",
+    "held_out": {"psnr": 20.5},
+    "limits": "random weights",
+    "licence": "MIT",
+}
+
+
+def livened(network: nn.Module, seed: int = 0) -> nn.Module:
+    """A network whose random weights carry a signal to its end; fresh ones hardly change a picture."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if tensor.ndim in (2, 4):
+                fan = tensor[0].numel() if ".up." not in f".{name}" else tensor[:, 0].numel() / 4
+                gain = 1 if tensor.ndim == 4 else 0.5  # a code of normal numbers is larger than a picture's
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * gain * fan**-0.5)
+            elif name.endswith("running_mean"):
+                tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+            elif name.endswith(".bias"):
+                tensor.copy_(0.05 * torch.randn(tensor.shape, generator=generator))
+    return network.eval()
 
 
 def inverter(layer: str, seed: int = 0) -> InversionNet:
@@ -41,18 +77,39 @@ def colorizer() -> ColorizationNet:
     return livened(ColorizationNet(4, 1), 8)
 
 
+def zoo_of_restorers(folder: Path) -> Path:
+    """Files named as those that ship; the two losses of a task are other weights."""
+    makers = {
+        "upscale_x4": lambda: SubPixelNet(4, 8, 1),
+        "upscale_x8": lambda: SubPixelNet(8, 8, 1),
+        "denoise": lambda: DenoisingNet(8, 1),
+        "inpaint": lambda: InpaintingNet(8, 2),
+    }
+    named = {}
+    for name, make in makers.items():
+        likeness = "feature" if "upscale" in name else "combined"
+        for seed, loss in enumerate(("pixel", likeness)):
+            named[f"{name}_{loss}"] = lambda make=make, seed=seed: livened(make(), seed)
+    return _saved(folder, named)
+
+
 def zoo_of_drawers(folder: Path) -> Path:
     """Files named as those that ship."""
-    folder.mkdir(exist_ok=True)
     makers = {
-        f"invert_{layer}_{loss}": (inverter, layer, seed)
+        f"invert_{layer}_{loss}": lambda layer=layer, seed=seed: inverter(layer, seed)
         for layer in INVERTED
         for seed, loss in enumerate(INVERTER_LOSSES)
     }
-    makers |= {f"vae_{loss}": (vae, seed) for seed, loss in enumerate(VAE_LOSSES)}
-    makers["vae_gan_discriminator"] = (Discriminator, 0, 4)
-    for name, (make, *how) in makers.items():
-        save_network(folder / f"{name}.safetensors", make(*how), CARD)
+    for seed, loss in enumerate(VAE_LOSSES):
+        makers[f"vae_{loss}"] = lambda seed=seed: vae(seed)
+    makers["vae_gan_discriminator"] = lambda: Discriminator(0, 4)
+    return _saved(folder, makers)
+
+
+def _saved(folder: Path, makers: Mapping[str, Callable[[], nn.Module]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, make in makers.items():
+        save_network(folder / f"{name}.safetensors", make(), CARD)
     return folder
 
 
