@@ -242,7 +242,7 @@ class RestorationTask:
     def _start_from(self, start: str) -> None:
         """Takes the weights of another network; of one for another factor those that fit."""
         given, own = load_network(start, "cpu"), self.network.state_dict()
-        mine, theirs = (architecture(n.config, but=("factor", "noise")) for n in (self.network, given))
+        mine, theirs = (architecture(n.config, but=("factor",)) for n in (self.network, given))
         if mine != theirs:
             raise InputError(
                 f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"

@@ -50,10 +50,6 @@ class SuperResolutionSettings(RestorationTrainingSettings):
         "sub_pixel, or super_resolution (the paper's).",
         choices=("sub_pixel", "super_resolution"),
     )
-    noise: bool = setting(
-        False,
-        "Noise after the first convolution, for texture that the input does not decide.",
-    )
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""
@@ -77,10 +73,8 @@ class SuperResolutionTask(RestorationTask):
 
     def _fresh(self) -> nn.Module:
         settings = self.settings
-        size = (settings.factor, settings.width, settings.blocks)
-        if settings.network == "sub_pixel":
-            return SubPixelNet(*size, noise=settings.noise)
-        return SuperResolutionNet(*size)
+        kind = SubPixelNet if settings.network == "sub_pixel" else SuperResolutionNet
+        return kind(settings.factor, settings.width, settings.blocks)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """The crops made small, (N, 3, H / factor, W / factor)."""
