@@ -1,11 +1,17 @@
-"""Run the chapters, store their outputs, build the site. `make` calls it; so can you: `python book/build.py site`.
+"""Run the chapters, store their outputs, build the site. `make` calls it; so can you:
+`python book/build.py site`.
 
-book      run every chapter into build/executed/ (only what changed), then build the site from those runs
-site      build the site from the outputs stored in notebooks/, without running anything; `--answers no`: for students
+book      run every chapter into build/executed/ (only what changed), then build the
+          site from those runs
+site      build the site from the outputs stored in notebooks/, without running
+          anything; `--answers no`: for students
 execute   run every chapter and refresh the outputs stored in notebooks/
-times     run every chapter and note its seconds in notebooks/records/seconds.json; outputs stay as they are
-slow      compare the stored outputs of the two quickest chapters with what a slow processor computes
-portable  compare the stored outputs under other processors' instructions, threads and precisions
+times     run every chapter and note its seconds in notebooks/records/seconds.json;
+          outputs stay as they are
+slow      compare the stored outputs of the two quickest chapters with what a slow
+          processor computes
+portable  compare the stored outputs under other processors' instructions, threads
+          and precisions
 lock      resolve pyproject.toml into requirements.lock for Linux, macOS and Windows
 """
 
@@ -22,7 +28,14 @@ from pathlib import Path
 import chapters
 import front
 import gallery
-from execution import CELL_TIMEOUT, ChapterFailed, Stopped, files_under, processor_kind, run_chapters
+from execution import (
+    CELL_TIMEOUT,
+    ChapterFailed,
+    Stopped,
+    files_under,
+    processor_kind,
+    run_chapters,
+)
 from web import PACKAGES, SOURCE, BuildError, fingerprint, stage_live
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,21 +51,32 @@ PORTABLE_RUNS = (
 )
 
 
-# --- the site ---------------------------------------------------------------------------------------------
+# --- the site -------------------------------------------------------------------------
 
 
 def build_site(
-    notebooks: Path, target: Path, *, answers: bool = True, failed: dict[str, ChapterFailed] | None = None
+    notebooks: Path,
+    target: Path,
+    *,
+    answers: bool = True,
+    failed: dict[str, ChapterFailed] | None = None,
 ) -> Path:
-    """Build the site of book/ and the given notebooks; warnings are errors. Returns its first page.
+    """Build the site of book/ and the given notebooks; warnings are errors. Returns its
+    first page.
 
-    Without `answers` the solutions of the exercises are in no page and in no notebook that can be loaded down.
-    A failed chapter's page has the outputs stored in notebooks/, and a mark that says so.
+    Without `answers` the solutions of the exercises are in no page and in no notebook
+    that can be loaded down. A failed chapter's page has the outputs stored in
+    notebooks/, and a mark that says so.
     """
-    # The live page is laid out after the chapters and has a key of its own: a change of it runs no Sphinx.
+    # The live page is laid out after the chapters and has a key of its own: a change of
+    # it runs no Sphinx.
     live, failed = {*PACKAGES, *files_under(str(SOURCE))}, failed or {}
     sources = [
-        *(path for path in files_under("book", "pltutorial", "data") if path not in live),
+        *(
+            path
+            for path in files_under("book", "pltutorial", "data")
+            if path not in live
+        ),
         *chosen(notebooks, failed),
         *front.INGREDIENTS,
         LOCK,
@@ -72,29 +96,56 @@ def build_site(
 
 
 def chosen(notebooks: Path, failed: dict[str, ChapterFailed]) -> list[Path]:
-    """The file of each chapter: the given folder's, or the stored one where the chapter failed."""
+    """The file of each chapter: the given folder's, or the stored one where the chapter
+    failed.
+    """
     return [
-        (NOTEBOOKS if chapter.name in failed else notebooks) / chapter.file for chapter in chapters.CHAPTERS
+        (NOTEBOOKS if chapter.name in failed else notebooks) / chapter.file
+        for chapter in chapters.CHAPTERS
     ]
 
 
-def build_pages(notebooks: Path, target: Path, answers: bool, failed: dict[str, ChapterFailed]) -> None:
+def build_pages(
+    notebooks: Path, target: Path, answers: bool, failed: dict[str, ChapterFailed]
+) -> None:
     """Have Sphinx set the pages and chapters anew."""
     tree = target / "source"
     stage(notebooks, tree, answers, failed)
-    # Everything is read anew: docstrings are no file of the tree, so Sphinx would not see them change.
+    # Everything is read anew: docstrings are no file of the tree, so Sphinx would not
+    # see them change.
     shutil.rmtree(target / "_build", ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(tree)]
-    command += ["--config", str(tree / "book/_config.yml"), "--toc", str(tree / "book/_toc.yml")]
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        str(tree),
+    ]
+    command += [
+        "--config",
+        str(tree / "book/_config.yml"),
+        "--toc",
+        str(tree / "book/_toc.yml"),
+    ]
     command += ["--path-output", str(target), "-n", "-W", "--keep-going", "--quiet"]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
-    # Jupyter Book's own closing lines name other paths; warnings and errors go to stderr and are shown.
-    if subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL).returncode:
-        raise BuildError("the site was not built: see the warnings above, each of which counts as an error")
+    # Jupyter Book's own closing lines name other paths; warnings and errors go to
+    # stderr and are shown.
+    if subprocess.run(
+        command, cwd=tree, env=environment, stdout=subprocess.DEVNULL
+    ).returncode:
+        raise BuildError(
+            "the site was not built: see the warnings above, each of which counts as "
+            "an error"
+        )
 
 
-def stage(notebooks: Path, tree: Path, answers: bool, failed: dict[str, ChapterFailed]) -> None:
-    """Lay out pages and notebooks as in the repository, so that relative links work here and in Lab."""
+def stage(
+    notebooks: Path, tree: Path, answers: bool, failed: dict[str, ChapterFailed]
+) -> None:
+    """Lay out pages and notebooks as in the repository, so that relative links work
+    here and in Lab.
+    """
     import yaml
 
     shutil.rmtree(tree, ignore_errors=True)
@@ -106,7 +157,11 @@ def stage(notebooks: Path, tree: Path, answers: bool, failed: dict[str, ChapterF
     for folder in ("content", "style"):
         shutil.copytree(ROOT / "data" / folder, tree / "data" / folder)
     gallery.stage(tree)
-    for page in (tree / "book/index.md", tree / "book/_config.yml", *(tree / "book/teaching").glob("*.md")):
+    for page in (
+        tree / "book/index.md",
+        tree / "book/_config.yml",
+        *(tree / "book/teaching").glob("*.md"),
+    ):
         page.write_text(front.fill(page.read_text(encoding="utf-8")), encoding="utf-8")
     (tree / "notebooks").mkdir()
     for path in chosen(notebooks, failed):
@@ -116,7 +171,9 @@ def stage(notebooks: Path, tree: Path, answers: bool, failed: dict[str, ChapterF
             mark(notebook, failed[path.stem])
         if not answers:
             notebook["cells"] = front.without_solutions(notebook["cells"])
-        (tree / "notebooks" / path.name).write_text(json.dumps(notebook), encoding="utf-8")
+        (tree / "notebooks" / path.name).write_text(
+            json.dumps(notebook), encoding="utf-8"
+        )
 
 
 def mark(notebook: dict, failure: ChapterFailed) -> None:
@@ -125,7 +182,8 @@ def mark(notebook: dict, failure: ChapterFailed) -> None:
     warning = (
         "````{warning}\n"
         "**This chapter did not run to its end on the machine that built this site.** "
-        "The outputs below its code are those that are stored with the book; its tests verify them.\n\n"
+        "The outputs below its code are those that are stored with the book; its tests "
+        "verify them.\n\n"
         f"It stopped in {failure.place}:\n\n"
         f"```text\n{reason}\n```\n"
         "````"
@@ -135,44 +193,85 @@ def mark(notebook: dict, failure: ChapterFailed) -> None:
     first["source"] = f"{heading}\n\n{warning}\n{rest}"
 
 
-# --- before a release -------------------------------------------------------------------------------------
+# --- before a release -----------------------------------------------------------------
 
 
 def check_portability() -> None:
-    """Compare the stored outputs with what other processors, threads and precisions compute."""
+    """Compare the stored outputs with what other processors, threads and precisions
+    compute.
+    """
     for settings in PORTABLE_RUNS:
         _compare(settings, "nbval")
 
 
 def check_slow() -> None:
-    """Compare two chapters with what a processor without bfloat16 computes; on such a one the tests do it for all."""
+    """Compare two chapters with what a processor without bfloat16 computes; on such a
+    one the tests do it for all.
+    """
     if processor_kind() == "float32":
-        print("this processor has no bfloat16 of its own, so that the tests compare every chapter that way")
+        print(
+            "this processor has no bfloat16 of its own, so that the tests compare "
+            "every chapter that way"
+        )
         return
     names = [chapter.name for chapter in chapters.CHAPTERS]
-    quickest = sorted(names, key=lambda name: chapters.expected_seconds([name], "float32") or 0)[:2]
+    quickest = sorted(
+        names, key=lambda name: chapters.expected_seconds([name], "float32") or 0
+    )[:2]
     _compare(SLOW, f"nbval and ({' or '.join(sorted(quickest))})")
 
 
 def _compare(settings: dict[str, str], which: str) -> None:
     print(" ".join(f"{name}={value}" for name, value in settings.items()), flush=True)
-    command = [sys.executable, "-m", "pytest", "tests/test_notebooks.py", "-q", "-k", which]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "tests/test_notebooks.py",
+        "-q",
+        "-k",
+        which,
+    ]
     if subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}).returncode:
         raise BuildError(f"the stored outputs do not hold under {settings}")
 
 
 def resolve_lock() -> None:
-    """Write requirements.lock: one exact version of everything, with markers for every platform.
+    """Write requirements.lock: one exact version of everything, with markers for every
+    platform.
 
-    No hashes: builds of torch without CUDA have the same version and other hashes, and a machine that has one
-    may use it. No addresses: where packages come from is the machine's own setting.
+    No hashes: builds of torch without CUDA have the same version and other hashes, and
+    a machine that has one may use it. No addresses: where packages come from is the
+    machine's own setting.
     """
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "uv"], check=True
+    )
     options = ["--universal", "--python-version", "3.11", "--all-extras", "--upgrade"]
-    quiet = ["--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
-    command = [sys.executable, "-m", "uv", "pip", "compile", *options, *quiet, "pyproject.toml"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    header = "# Exact versions for Linux, macOS and Windows. Made from pyproject.toml by `make lock`.\n"
+    quiet = [
+        "--quiet",
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        *options,
+        *quiet,
+        "pyproject.toml",
+    ]
+    lines = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    header = (
+        "# Exact versions for Linux, macOS and Windows. "
+        "Made from pyproject.toml by `make lock`.\n"
+    )
     LOCK.write_text(header + lines, encoding="utf-8")
 
 
@@ -180,21 +279,27 @@ def make_book() -> None:
     """Run the chapters and build the site of them, whichever fail.
 
     Raises:
-        BuildError: the site was not built, or a chapter failed; then the site has its stored outputs.
+        BuildError: the site was not built, or a chapter failed; then the site has its
+            stored outputs.
         Stopped: see :func:`run_chapters`.
     """
     failed = run_chapters(BUILD / "executed", cached=True)
     print("building the site ...", flush=True)
-    print("open", build_site(BUILD / "executed", BUILD / "book", failed=failed), flush=True)
+    print(
+        "open",
+        build_site(BUILD / "executed", BUILD / "book", failed=failed),
+        flush=True,
+    )
     if failed:
         raise BuildError(
-            f"{_named(failed)}; the site shows the stored outputs there, with a mark, and `make book` tries again"
+            f"{_named(failed)}; the site shows the stored outputs there, with a mark, "
+            "and `make book` tries again"
         )
 
 
 def _named(failed: dict[str, ChapterFailed]) -> str:
-    one = len(failed) == 1
-    return f"{len(failed)} {'chapter' if one else 'chapters'} failed ({', '.join(sorted(failed))})"
+    count = "1 chapter" if len(failed) == 1 else f"{len(failed)} chapters"
+    return f"{count} failed ({', '.join(sorted(failed))})"
 
 
 def refresh(chapter: str, times_only: bool) -> None:
@@ -213,9 +318,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("book", "site", "execute", "times", "slow", "portable", "lock"))
     parser.add_argument(
-        "chapter", nargs="?", default="", help="execute, times: only notebooks with this in their name"
+        "what", choices=("book", "site", "execute", "times", "slow", "portable", "lock")
+    )
+    parser.add_argument(
+        "chapter",
+        nargs="?",
+        default="",
+        help="execute, times: only notebooks with this in their name",
     )
     parser.add_argument(
         "--answers",
@@ -224,7 +334,9 @@ def main() -> int:
         help="site: with or without the exercises' solutions",
     )
     parser.add_argument(
-        "--cell-timeout", metavar="SECONDS", help=f"how long one cell may take (no limit; or {CELL_TIMEOUT})"
+        "--cell-timeout",
+        metavar="SECONDS",
+        help=f"how long one cell may take (no limit; or {CELL_TIMEOUT})",
     )
     what, chapter = (arguments := parser.parse_args()).what, arguments.chapter
     if arguments.cell_timeout:
@@ -249,7 +361,8 @@ def main() -> int:
         return 1
     except Stopped as stopped:
         print(
-            f"stopped; {stopped.done} of {stopped.count} chapters are kept, and the same command goes on from there",
+            f"stopped; {stopped.done} of {stopped.count} chapters are kept, and the "
+            "same command goes on from there",
             file=sys.stderr,
         )
         return 128 + stopped.signum

@@ -1,8 +1,9 @@
-"""The chapters of the book, in one table. A new chapter is its notebook, its module of exercises and one entry here.
+"""The chapters of the book, in one table. A new chapter is its notebook, its module of
+exercises and one entry here.
 
-Who reads it: the builder, the front page, the table of contents, the course and the tests. The table says which
-chapters there are, so that one that is missing is noticed; how long each takes was measured, and stands in
-notebooks/records/seconds.json.
+Who reads it: the builder, the front page, the table of contents, the course and the
+tests. The table says which chapters there are, so that one that is missing is noticed;
+how long each takes was measured, and stands in notebooks/records/seconds.json.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS = NOTEBOOKS / "records" / "seconds.json"
-# Kinds of processors, by what convolutions are computed in; see pltutorial.device.best_precision.
+# Kinds of processors, by what convolutions are computed in; see
+# pltutorial.device.best_precision.
 KINDS = ("bfloat16", "float32")
 
 
@@ -61,7 +63,8 @@ CHAPTERS = (
     Chapter(
         "01_pixel_loss",
         "Why does squared error blur?",
-        "You watch a shift of one pixel cost more than a visible blur, and prove that the "
+        "You watch a shift of one pixel cost more than a visible blur, and prove that "
+        "the "
         "mean is the best bad answer.",
     ),
     Chapter(
@@ -82,27 +85,32 @@ CHAPTERS = (
     Chapter(
         "05_feed_forward",
         "Can a network learn the whole optimisation?",
-        "You train one that does it in a single pass, and see what it gains and what it gives up.",
+        "You train one that does it in a single pass, and see what it gains and what "
+        "it gives up.",
     ),
     Chapter(
         "06_super_resolution",
         "Sharper or more accurate?",
-        "You make pictures four and eight times as large, and see what likeness costs in accuracy.",
+        "You make pictures four and eight times as large, and see what likeness costs "
+        "in accuracy.",
     ),
     Chapter(
         "07_denoising_inpainting",
         "What does a combined loss add where pixels are missing or noisy?",
-        "You clean and mend pictures, and leave out each term of the loss to see what it was good for.",
+        "You clean and mend pictures, and leave out each term of the loss to see what "
+        "it was good for.",
     ),
     Chapter(
         "08_inverting_features",
         "What can a trained inverter see in a code?",
-        "You draw pictures back from the features of VGG, and find out what a discriminator adds.",
+        "You draw pictures back from the features of VGG, and find out what a "
+        "discriminator adds.",
     ),
     Chapter(
         "09_learned_similarity",
         "Can a generator be trained on likeness?",
-        "You train variational autoencoders with three notions of likeness and let them draw emoji.",
+        "You train variational autoencoders with three notions of likeness and let "
+        "them draw emoji.",
     ),
 )
 
@@ -110,7 +118,8 @@ CHAPTERS = (
 def front_page_list() -> str:
     """The numbered list of the chapters, in Markdown, as the front page links them."""
     return "\n".join(
-        f"{chapter.number}. [{chapter.question}](../{chapter.document}.ipynb) {chapter.promise}"
+        f"{chapter.number}. [{chapter.question}](../{chapter.document}.ipynb) "
+        f"{chapter.promise}"
         for chapter in CHAPTERS
     )
 
@@ -134,23 +143,31 @@ def pages() -> list[str]:
 
 
 def measured() -> dict[str, dict]:
-    """What the record of run times says of each kind of processor: its machine, and seconds by chapter."""
+    """What the record of run times says of each kind of processor: its machine, and
+    seconds by chapter.
+    """
     if not SECONDS.exists():
         return {}
     return json.loads(SECONDS.read_text(encoding="utf-8"))["kinds"]
 
 
 def expected_seconds(names: list[str], kind: str) -> float | None:
-    """About how long these chapters take on this kind of processor; None without any measurement.
+    """About how long these chapters take on this kind of processor; None without any
+    measurement.
 
-    A chapter that was measured on the other kind only is scaled by those that were measured on both, and one
-    that was never measured counts as much as the mean of the others.
+    A chapter that was measured on the other kind only is scaled by those that were
+    measured on both, and one that was never measured counts as much as the mean of the
+    others.
     """
     known = {name: entry["seconds"] for name, entry in measured().items()}
     own = known.get(kind, {})
     other = next((seconds for name, seconds in known.items() if name != kind), {})
     both = [name for name in own if name in other]
-    ratio = sum(own[name] for name in both) / sum(other[name] for name in both) if both else 1
+    ratio = (
+        sum(own[name] for name in both) / sum(other[name] for name in both)
+        if both
+        else 1
+    )
     estimate = {**{name: seconds * ratio for name, seconds in other.items()}, **own}
     if not estimate:
         return None

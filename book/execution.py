@@ -1,6 +1,8 @@
-"""Run the chapters: each in a kernel of its own, kept as soon as it is done, stopped with one sentence.
+"""Run the chapters: each in a kernel of its own, kept as soon as it is done, stopped
+with one sentence.
 
-A chapter that fails says so at once and lets the others run; a run that is stopped goes on where it was.
+A chapter that fails says so at once and lets the others run; a run that is stopped goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -17,13 +19,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import chapters
+from outputs import clean, refresh_text, write_notebook
 from web import BuildError, fingerprint
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS, LOCK = ROOT / "notebooks", ROOT / "requirements.lock"
-# Seconds that one cell may take; nothing set is no limit, because a busy machine is no error.
+# Seconds that one cell may take; nothing set is no limit, because a busy machine is no
+# error.
 CELL_TIMEOUT = "PLTUTORIAL_CELL_TIMEOUT"
-# One convention for runs: no progress bars in stored outputs, and no order that depends on a random hash seed.
+# One convention for runs: no progress bars in stored outputs, and no order that depends
+# on a random hash seed.
 RUN_ENVIRONMENT = {
     "TQDM_DISABLE": "1",
     "PYTHONHASHSEED": "0",
@@ -41,7 +46,9 @@ class Stopped(Exception):
 
 
 class ChapterFailed(BuildError):
-    """A chapter did not run to its end: where, and the last line of the error, in one sentence."""
+    """A chapter did not run to its end: where, and the last line of the error, in one
+    sentence.
+    """
 
     def __init__(self, place: str, reason: str, traceback: str = "") -> None:
         self.place, self.reason, self.traceback = place, reason, traceback
@@ -58,20 +65,35 @@ def chapter_paths() -> list[Path]:
     found = set(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     for path in sorted(found.symmetric_difference(paths)):
         wrong = "is in no row of book/chapters.py" if path in found else "is missing"
-        raise BuildError(f"notebooks/{path.name} {wrong}; each chapter has its notebook and its row there")
+        raise BuildError(
+            f"notebooks/{path.name} {wrong}; each chapter has its notebook and its row "
+            "there"
+        )
     return paths
 
 
 def files_under(*folders: str) -> list[Path]:
-    found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    found = [
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    ]
     return [
-        path for path in found if "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts
+        path
+        for path in found
+        if "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts
     ]
 
 
 def run_key(notebook) -> str:
-    """What a chapter's outputs depend on: its code, the package, the pictures, the versions, the run's settings."""
-    code = [f"{cell.cell_type}\0{cell.source}\0{cell.metadata.get('tags', [])}" for cell in notebook.cells]
+    """What a chapter's outputs depend on: its code, the package, the pictures, the
+    versions, the run's settings.
+    """
+    code = [
+        f"{cell.cell_type}\0{cell.source}\0{cell.metadata.get('tags', [])}"
+        for cell in notebook.cells
+    ]
     knobs = (
         "OMP_NUM_THREADS",
         "ONEDNN_MAX_CPU_ISA",
@@ -83,20 +105,32 @@ def run_key(notebook) -> str:
     return fingerprint([*files_under("pltutorial", "data"), LOCK], *code, *settings)
 
 
-# --- one notebook -----------------------------------------------------------------------------------------
+# --- one notebook ---------------------------------------------------------------------
 
 
 def own_kernel():
-    """A kernel manager for this very Python, whatever kernels the user has installed under the same name."""
+    """A kernel manager for this very Python, whatever kernels the user has installed
+    under the same name.
+    """
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
     class OwnKernel(AsyncKernelManager):
         @property
         def kernel_spec(self):
-            quiet = "--IPKernelApp.log_level=40"  # a remark about TCP at every start would hide real warnings
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", quiet]
-            return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
+            # A remark about TCP at every start would hide real warnings.
+            quiet = "--IPKernelApp.log_level=40"
+            argv = [
+                sys.executable,
+                "-m",
+                "ipykernel_launcher",
+                "-f",
+                "{connection_file}",
+                quiet,
+            ]
+            return KernelSpec(
+                argv=argv, display_name="Python 3 (ipykernel)", language="python"
+            )
 
     return OwnKernel
 
@@ -116,12 +150,15 @@ def cell_timeout() -> float | None:
         seconds = 0
     if not seconds > 0:
         raise BuildError(
-            f"{CELL_TIMEOUT} is {said!r}; give it seconds such as 600, or leave it out: no limit"
+            f"{CELL_TIMEOUT} is {said!r}; give it seconds such as 600, or leave it "
+            "out: no limit"
         )
     return seconds
 
 
-def run_notebook(path: Path, progress: Callable[[int, int], None] = lambda cell, count: None):
+def run_notebook(
+    path: Path, progress: Callable[[int, int], None] = lambda cell, count: None
+):
     """Run one notebook from notebooks/ and return it with clean outputs.
 
     Args:
@@ -129,15 +166,22 @@ def run_notebook(path: Path, progress: Callable[[int, int], None] = lambda cell,
         progress: is told each code cell's number, from 1, and how many there are.
 
     Raises:
-        ChapterFailed: a cell raised, took longer than the limit that was set, or the kernel died.
+        ChapterFailed: a cell raised, took longer than the limit that was set, or the
+            kernel died.
     """
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import (
+        CellExecutionError,
+        CellTimeoutError,
+        DeadKernelError,
+    )
 
     notebook = nbformat.read(path, as_version=4)
     name = f"{path.parent.name}/{path.name}"
-    code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    code = [
+        index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"
+    ]
     started = {"index": 0}
 
     def begin(cell, cell_index: int) -> None:
@@ -160,9 +204,13 @@ def run_notebook(path: Path, progress: Callable[[int, int], None] = lambda cell,
         traceback = ""
         if isinstance(error, CellExecutionError):
             last = (str(error.evalue).strip().splitlines() or [""])[-1]
-            reason, traceback = f"{error.ename}: {last}".rstrip(": "), _plain(error.traceback)
+            reason, traceback = (
+                f"{error.ename}: {last}".rstrip(": "),
+                _plain(error.traceback),
+            )
         elif isinstance(error, CellTimeoutError):
-            reason = f"it took longer than the {timeout:g} s that {CELL_TIMEOUT} allows a cell"
+            allowed = f"the {timeout:g} s that {CELL_TIMEOUT} allows a cell"
+            reason = f"it took longer than {allowed}"
         else:
             reason = "its kernel died; the machine may have run out of memory"
         count = code.index(started["index"]) + 1 if started["index"] in code else "?"
@@ -177,16 +225,18 @@ def _plain(text: str) -> str:
 
 
 def _beside(work: Callable, stop: Callable) -> None:
-    """Do the work in a thread, so that a signal reaches this one at once; on a signal, stop it and say so.
+    """Do the work in a thread, so that a signal reaches this one at once; on a signal,
+    stop it and say so.
 
-    In the main thread nbclient puts its own handlers in place of ours, and a Ctrl-C ends in its traceback.
+    In the main thread nbclient puts its own handlers in place of ours, and a Ctrl-C
+    ends in its traceback.
     """
     raised: list[BaseException] = []
 
     def worked() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  (it is raised again in the other thread)
+        except BaseException as error:  # raised again in the other thread
             raised.append(error)
 
     thread = threading.Thread(target=worked, daemon=True)
@@ -210,81 +260,24 @@ def _kill(client) -> None:
         return
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)  # jupyter_client gives each kernel a session of its own
+            os.killpg(
+                process.pid, signal.SIGKILL
+            )  # jupyter_client gives each kernel a session of its own
         else:
             process.kill()
 
 
-def clean(notebook):
-    """Keep what a reader sees and drop what changes from run to run: times, widget state, versions."""
-    count, seen = 0, set()
-    for index, cell in enumerate(notebook.cells):
-        if not cell.get("id") or cell["id"] in seen:
-            cell["id"] = f"cell-{index:02d}"
-        seen.add(cell["id"])
-        cell.metadata.pop("execution", None)
-        if cell.cell_type != "code":
-            continue
-        if cell.source.strip():
-            count += 1
-            cell.execution_count = count
-        cell.outputs = joined_streams(cell.outputs)
-        for output in cell.outputs:
-            if "execution_count" in output:
-                output["execution_count"] = cell.execution_count
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    language = {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}
-    notebook.metadata.pop("widgets", None)
-    notebook.metadata.update(kernelspec=kernel, language_info={**language, "pygments_lexer": "ipython3"})
-    notebook.nbformat_minor = max(5, notebook.nbformat_minor)
-    return notebook
-
-
-def joined_streams(outputs: list) -> list:
-    """How a stream is cut into pieces is chance: join neighbours."""
-    joined: list = []
-    for output in outputs:
-        if (
-            joined
-            and output.output_type == "stream" == joined[-1].output_type
-            and output.name == joined[-1].name
-        ):
-            joined[-1].text += output.text
-        else:
-            joined.append(output)
-    return joined
-
-
-def write_notebook(notebook, path: Path) -> None:
-    import nbformat
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    nbformat.write(notebook, beside)
-    beside.replace(path)  # never half a notebook
-
-
-def refresh_text(source: Path, done: Path) -> None:
-    """Take over captions and other metadata that the key leaves out, keeping the outputs of the run."""
-    import nbformat
-
-    new, old = nbformat.read(source, as_version=4), nbformat.read(done, as_version=4)
-    for fresh, ran in zip(new.cells, old.cells, strict=True):
-        if fresh.cell_type == "code":
-            fresh.outputs, fresh.execution_count = ran.outputs, ran.execution_count
-    write_notebook(clean(new), done)
-
-
-# --- all chapters -----------------------------------------------------------------------------------------
+# --- all chapters ---------------------------------------------------------------------
 
 
 def run_chapters(
     target: Path, *, cached: bool, only: str = "", noted: bool = False
 ) -> dict[str, ChapterFailed]:
-    """Run every chapter into the target folder; with `cached`, only those whose ingredients changed.
+    """Run every chapter into the target folder; with `cached`, only those whose
+    ingredients changed.
 
-    Each is written as soon as it is done. Returns the failed ones by name; their outputs are not in the target
-    if `cached`, and are what they were otherwise.
+    Each is written as soon as it is done. Returns the failed ones by name; their
+    outputs are not in the target if `cached`, and are what they were otherwise.
 
     Raises:
         BuildError: there is no such chapter.
@@ -301,7 +294,11 @@ def run_chapters(
     for path in target.glob("*.ipynb") if cached else ():
         if path.stem not in keys:
             path.unlink()  # a chapter that was renamed or removed
-    waiting = [path for path in paths if not (cached and _is_done(target, path.stem, keys[path.stem]))]
+    waiting = [
+        path
+        for path in paths
+        if not (cached and _is_done(target, path.stem, keys[path.stem]))
+    ]
     print(announcement(len(paths), [path.stem for path in waiting]), flush=True)
     failures: dict[str, ChapterFailed] = {}
     done = len(paths) - len(waiting)
@@ -312,7 +309,9 @@ def run_chapters(
                     refresh_text(path, target / path.name)
                     print(f"{path.stem}: unchanged", flush=True)
                     continue
-                failure = _run_one(path, target, keys[path.stem] if cached else "", noted)
+                failure = _run_one(
+                    path, target, keys[path.stem] if cached else "", noted
+                )
                 if failure:
                     failures[path.stem] = failure
                 done += not failure
@@ -324,12 +323,21 @@ def run_chapters(
 
 def _is_done(target: Path, name: str, key: str) -> bool:
     key_file = target / f"{name}.key"
-    return (target / f"{name}.ipynb").exists() and key_file.exists() and key_file.read_text() == key
+    return (
+        (target / f"{name}.ipynb").exists()
+        and key_file.exists()
+        and key_file.read_text() == key
+    )
 
 
 def _run_one(path: Path, target: Path, key: str, noted: bool) -> ChapterFailed | None:
-    """Run one chapter into the target folder and say how it went; with a key, keep that too."""
-    key_file, error_file = target / f"{path.stem}.key", target / f"{path.stem}.error.txt"
+    """Run one chapter into the target folder and say how it went; with a key, keep that
+    too.
+    """
+    key_file, error_file = (
+        target / f"{path.stem}.key",
+        target / f"{path.stem}.error.txt",
+    )
     error_file.unlink(missing_ok=True)
     print(f"{path.stem}: running ...", end=" ", flush=True)
     begun = time.perf_counter()
@@ -358,7 +366,9 @@ def _run_one(path: Path, target: Path, key: str, noted: bool) -> ChapterFailed |
 
 
 def shown_progress(name: str) -> Callable[[int, int], None]:
-    """A counter of cells in the line of the chapter, where somebody looks at a terminal."""
+    """A counter of cells in the line of the chapter, where somebody looks at a
+    terminal.
+    """
 
     def show(cell: int, count: int) -> None:
         if sys.stdout.isatty():
@@ -374,7 +384,10 @@ def stopping_by_signals() -> Iterator[None]:
     def stop(signum: int, frame) -> None:
         raise Stopped(signum)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -383,43 +396,61 @@ def stopping_by_signals() -> Iterator[None]:
 
 
 def processor_kind() -> str:
-    """What this processor computes convolutions in by itself, "bfloat16" or "float32", as the record names it."""
+    """What this processor computes convolutions in, "bfloat16" or "float32"."""
     from pltutorial.device import best_device, best_precision
 
     return str(best_precision(best_device())).removeprefix("torch.")
 
 
 def announcement(count: int, waiting: list[str]) -> str:
-    """What is ahead, in one line: how many chapters, and about how many minutes on this kind of processor."""
+    """What is ahead, in one line: how many chapters, and about how many minutes on this
+    kind of processor.
+    """
     if not waiting:
         return f"{count} chapters, all of them run already with this very code"
     kind = processor_kind()
     expected = chapters.expected_seconds(waiting, kind)
-    how_many = f"{count} chapters" if len(waiting) == count else f"{len(waiting)} of {count} chapters to run"
+    how_many = (
+        f"{count} chapters"
+        if len(waiting) == count
+        else f"{len(waiting)} of {count} chapters to run"
+    )
     if expected is None:
-        return f"{how_many}; how long they take was never measured. Ctrl-C stops, the same command goes on"
+        return (
+            f"{how_many}; how long they take was never measured. Ctrl-C stops, the "
+            "same command goes on"
+        )
     minutes = max(1, round(expected / 60))
     unit = "minute" if minutes == 1 else "minutes"
     return (
-        f"{how_many}, about {minutes} {unit} on a processor {'with' if kind == 'bfloat16' else 'without'} bfloat16 "
-        "like this one, if nothing else runs on it. Ctrl-C stops, the same command goes on"
+        f"{how_many}, about {minutes} {unit} on a processor "
+        f"{'with' if kind == 'bfloat16' else 'without'} bfloat16 "
+        "like this one, if nothing else runs on it. Ctrl-C stops, the same command "
+        "goes on"
     )
 
 
 def note_seconds(name: str, seconds: float) -> None:
-    """Keep how long a chapter took; the run is meant for a machine that does nothing else."""
+    """Keep how long a chapter took; the run is meant for a machine that does nothing
+    else.
+    """
     import torch
 
     from pltutorial.training.cards import processor
 
     path = chapters.SECONDS
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"kinds": {}}
+    known = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"kinds": {}}
+    )
     known["what"] = (
-        "seconds that each chapter took, its kernel's start included, by what the processor computes convolutions in"
+        "seconds that each chapter took, its kernel's start included, by what the "
+        "processor computes convolutions in"
     )
     entry = known["kinds"].setdefault(processor_kind(), {"seconds": {}})
     entry["machine"] = processor(torch.device("cpu"))
     if limit := os.environ.get("ATEN_CPU_CAPABILITY"):
         entry["machine"] += f", held to {limit}"
-    entry["seconds"] = dict(sorted({**entry["seconds"], name: round(seconds, 1)}.items()))
+    entry["seconds"] = dict(
+        sorted({**entry["seconds"], name: round(seconds, 1)}.items())
+    )
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")

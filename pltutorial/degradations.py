@@ -248,3 +248,114 @@ def _square(height: int, width: int, wanted: float) -> numpy.ndarray:
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
     mask[top : top + side, left : left + side] = 1
     return mask
+
+
+# --- blur -------------------------------------------------------------------------------
+
+
+def motion_kernel(
+    length: float, angle: float = 0.0, bend: float = 0.0, size: int | None = None
+) -> torch.Tensor:
+    """The blur of a camera that moves while the shutter is open: a path, drawn evenly.
+
+    Args:
+        length: of the path, in pixels.
+        angle: of its chord, in radians; 0 is along a row.
+        bend: how far the path leaves its chord, as a share of the length; 0 is straight.
+        size: side of the kernel in pixels, odd; the smallest that holds it if left out.
+
+    Returns:
+        (size, size), float32, at least 0, with the sum 1 and its centre in the middle.
+
+    Raises:
+        InputError: a length that is not positive, or a size that is even or too small.
+    """
+    if not 0 < length < math.inf or not (math.isfinite(angle) and abs(bend) <= 1):
+        raise InputError(
+            f"length={length}, angle={angle} and bend={bend} were given; give a positive "
+            "length in pixels, an angle in radians and a bend from -1 to 1"
+        )
+    along = torch.linspace(-0.5, 0.5, 16 * math.ceil(length) + 1, dtype=torch.float64)
+    across = bend * (4 * along.square() - 1 / 3)  # a parabola, whose mean is 0
+    x = length * (along * math.cos(angle) - across * math.sin(angle))
+    y = length * (along * math.sin(angle) + across * math.cos(angle))
+    reach = math.floor(float(torch.maximum(x.abs(), y.abs()).max())) + 1
+    size = _kernel_size(reach, size)
+    kernel = torch.zeros(size, size, dtype=torch.float64)
+    left, top = x.floor(), y.floor()
+    for right, below in ((0, 0), (0, 1), (1, 0), (1, 1)):  # shared among four pixels
+        share = (1 - (x - left - right).abs()) * (1 - (y - top - below).abs())
+        row, column = (part.long() + size // 2 for part in (top + below, left + right))
+        inside = share > 1e-9
+        places = (row[inside], column[inside])
+        kernel.index_put_(places, share[inside], accumulate=True)
+    return (kernel / kernel.sum()).float()
+
+
+def defocus_kernel(radius: float, size: int | None = None) -> torch.Tensor:
+    """The blur of a lens that is out of focus: a disc, whose rim is drawn in shades.
+
+    Args:
+        radius: of the disc, in pixels.
+        size: side of the kernel in pixels, odd; the smallest that holds it if left out.
+
+    Returns:
+        (size, size), float32, at least 0, with the sum 1.
+
+    Raises:
+        InputError: a radius below 0, or a size that is even or too small.
+    """
+    if not 0 <= radius < math.inf:
+        raise InputError(f"radius={radius} was given; give 0 or more pixels")
+    size = _kernel_size(math.ceil(radius + 0.5) - 1, size)
+    place = torch.arange(size, dtype=torch.float64) - size // 2
+    distance = (place[:, None].square() + place.square()).sqrt()
+    kernel = (radius + 0.5 - distance).clamp(0, 1)
+    return (kernel / kernel.sum()).float()
+
+
+def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+    """Each picture convolved with its own kernel; at its border the picture is reflected.
+
+    Args:
+        images: (N, 3, H, W), of any values, on any device.
+        kernels: (N, K, K), one for each, or (1, K, K) for all, K odd.
+
+    Returns:
+        (N, 3, H, W), float32.
+
+    Raises:
+        InputError: kernels of another shape.
+    """
+    count, channels, height, width = images.shape
+    side = kernels.shape[-1]
+    if kernels.ndim != 3 or kernels.shape[1] != side or side % 2 == 0:
+        raise InputError(
+            f"kernels of shape {tuple(kernels.shape)} were given; give ({count}, K, K), K odd"
+        )
+    if len(kernels) not in (1, count):
+        raise InputError(
+            f"{len(kernels)} kernels were given for {count} pictures; give one for all, or "
+            "one for each"
+        )
+    weights = kernels.to(images.device, torch.float32, non_blocking=True)
+    weights = weights.flip(1, 2).expand(count, side, side)  # torch correlates
+    weights = weights.repeat_interleave(channels, 0)[:, None]
+    by = side // 2
+    mode = "reflect" if min(height, width) > by else "replicate"
+    padded = F.pad(images.float(), (by, by, by, by), mode=mode)
+    stacked = padded.reshape(1, count * channels, *padded.shape[2:])
+    blurred = F.conv2d(stacked, weights, groups=count * channels)
+    return blurred.view(count, channels, height, width)
+
+
+def _kernel_size(reach: int, size: int | None) -> int:
+    """The side of a kernel that reaches so many pixels from its middle."""
+    if size is None:
+        return 2 * reach + 1
+    if size % 2 == 0 or size < 2 * reach + 1:
+        raise InputError(
+            f"size={size} was given for a kernel that needs {2 * reach + 1} pixels; give "
+            "that or more, an odd number"
+        )
+    return size

@@ -7,13 +7,23 @@ import math
 import numpy
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import Operations, picture, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pltutorial import read_image, write_image
-from pltutorial.degradations import add_noise, crop_to_multiple, downscale, random_holes, to_8_bits
+from pltutorial.degradations import (
+    add_noise,
+    blur_with,
+    crop_to_multiple,
+    defocus_kernel,
+    downscale,
+    motion_kernel,
+    random_holes,
+    to_8_bits,
+)
 
 
 def cubic(x: float, a: float) -> float:
@@ -251,3 +261,70 @@ def test_in_the_training_loop_no_value_is_asked_for(device):
         add_noise(images, torch.tensor([3.0, 4.0]), generators)
     assert seen.names
     assert seen.to_host == []
+
+
+# --- blur -------------------------------------------------------------------------------
+
+
+class TestBlur:
+    @pytest.mark.parametrize("length", [1, 3.5, 15])
+    @pytest.mark.parametrize("angle", [0, 0.4, math.pi / 2, 3])
+    @pytest.mark.parametrize("bend", [-0.2, 0, 0.1])
+    def test_motion_is_a_path_of_this_length_and_angle(self, length, angle, bend):
+        kernel = motion_kernel(length, angle, bend).double()
+        assert kernel.min() >= 0
+        assert kernel.sum() == pytest.approx(1, abs=1e-6)
+        place = torch.arange(len(kernel), dtype=torch.float64) - len(kernel) // 2
+        x, y = (kernel.sum(0) * place).sum(), (kernel.sum(1) * place).sum()
+        assert abs(x) < 0.02 * length + 0.01  # its centre is in the middle
+        assert abs(y) < 0.02 * length + 0.01
+        if not bend and length > 10:
+            xx, yy = ((kernel.sum(axis) * place.square()).sum() for axis in (0, 1))
+            assert xx + yy == pytest.approx(length**2 / 12, rel=0.05)
+            xy = (kernel * place * place[:, None]).sum()
+            found = 0.5 * math.atan2(2 * xy, xx - yy)
+            assert math.sin(found - angle) == pytest.approx(0, abs=0.02)
+
+    @pytest.mark.parametrize("radius", [0, 0.5, 1, 2.7, 4])
+    def test_defocus_is_a_disc(self, radius):
+        kernel = defocus_kernel(radius)
+        assert kernel.sum() == pytest.approx(1, abs=1e-6)
+        for other in (kernel.flip(0), kernel.flip(1), kernel.T):
+            assert torch.equal(kernel, other)
+        area = 1 / kernel.max()
+        assert float(area) == pytest.approx(max(1, math.pi * radius**2), rel=0.35, abs=1)
+        assert kernel[len(kernel) // 2, 0] > 0  # no border of zeros
+
+    def test_each_picture_has_its_own_kernel(self):
+        images = picture(24, 30, count=2)
+        kernels = torch.stack([motion_kernel(5, 0.3, 0.1, 11), defocus_kernel(2, 11)])
+        blurred = blur_with(images, kernels)
+        for number in range(2):
+            padded = F.pad(images[number : number + 1], (5, 5, 5, 5), mode="reflect")
+            weight = kernels[number].flip(0, 1)[None, None]
+            plain = torch.cat([F.conv2d(part, weight) for part in padded.split(1, 1)], 1)
+            assert torch.allclose(blurred[number], plain[0], atol=1e-6)
+        point = torch.zeros(1, 3, 11, 11)
+        point[..., 5, 5] = 1  # a point of light draws the kernel itself
+        assert torch.allclose(blur_with(point, kernels[:1])[0, 0], kernels[0], atol=1e-7)
+
+    def test_nothing_changes_what_is_even_or_not_blurred(self):
+        even = torch.full((1, 3, 9, 4), 0.3)
+        kernel = motion_kernel(15, 1.0, 0.1, 19)[None]
+        assert torch.allclose(blur_with(even, kernel), even, atol=1e-6)
+        image = picture(16, 16)
+        assert torch.equal(blur_with(image, defocus_kernel(0)[None]), image)
+
+    def test_refused(self):
+        with refused("length=0"):
+            motion_kernel(0)
+        with refused("radius=-1"):
+            defocus_kernel(-1)
+        with refused("size=4", "odd"):
+            defocus_kernel(1, 4)
+        with refused("size=3", "needs"):
+            motion_kernel(15, size=3)
+        with refused("(3, 3)", "K odd"):
+            blur_with(picture(16, 16), torch.ones(3, 3))
+        with refused("3 kernels", "2 pictures"):
+            blur_with(picture(16, 16, count=2), torch.ones(3, 5, 5))

@@ -280,7 +280,7 @@ def test_folders_that_are_refused(command, album, photo, tmp_path):
 
 
 def test_an_interrupted_folder_keeps_what_is_done(command, album, tmp_path, monkeypatch):
-    real, seen_so_far = zoo.stylize, []
+    real, seen_so_far = stylize, []
 
     def stop(*given, **rest):
         seen_so_far.append(given)
@@ -288,7 +288,7 @@ def test_an_interrupted_folder_keeps_what_is_done(command, album, tmp_path, monk
             raise KeyboardInterrupt
         return real(*given, **rest)
 
-    monkeypatch.setattr(zoo, "stylize", stop)
+    monkeypatch.setattr("pltutorial.tasks.style.stylize", stop)
     code, _, errors = command("stylize", album, "-o", tmp_path / "made", "--style", "great_wave")
     assert code != 0
     assert "Traceback" not in errors

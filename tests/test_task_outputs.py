@@ -136,7 +136,7 @@ def test_running_out_of_memory_is_one_sentence(command, photo, tmp_path, monkeyp
     def full(*given, **rest):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("pltutorial.tasks.invert.reencode", full)
+    monkeypatch.setattr(InversionNet, "forward", full)
     outcome = command("invert", photo, "-o", tmp_path / "o.png")
     assert_refused(outcome, "48x40", "shrink")
 

@@ -11,10 +11,12 @@ import nbformat
 import pytest
 from browsing import browser
 
+from book.chapters import CHAPTERS as TABLE
+
 __all__ = ["browser"]  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+CHAPTERS = [chapter.path for chapter in TABLE]
 NOTES = (ROOT / "book/teaching/notes.md").read_text(encoding="utf-8")
 
 sys.path.insert(0, str(ROOT / "book"))
@@ -24,7 +26,7 @@ sys.path.pop(0)
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
-@pytest.mark.parametrize("number", range(1, len(CHAPTERS) + 1))
+@pytest.mark.parametrize("number", [chapter.number for chapter in TABLE])
 def test_every_chapter_has_notes(number):
     section = re.search(rf"^## Chapter {number}: .*?(?=^## |\Z)", NOTES, re.M | re.S)
     assert section, f"chapter {number} has no notes"

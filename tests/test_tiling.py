@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from helpers import picture, refused
 from random_networks import livened
 
-from pltutorial import apply
+from pltutorial import apply, denoise, inpaint, upscale
 from pltutorial.apply import in_tiles
 from pltutorial.degradations import random_holes
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
@@ -94,8 +94,8 @@ HALF = 0.5 / 255
 def run(network, image: torch.Tensor, mask: torch.Tensor, tile: int, precision: str) -> torch.Tensor:
     how = {"network": network, "tile": tile, "precision": precision}
     if network.kind == "inpainting":
-        return restoration.inpaint(image, mask, **how)
-    return (restoration.denoise if network.kind == "denoising" else restoration.upscale)(image, **how)
+        return inpaint(image, mask, **how)
+    return (denoise if network.kind == "denoising" else upscale)(image, **how)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -148,6 +148,6 @@ def test_tiles_without_holes_cost_nothing():
     network.register_forward_hook(lambda *_: calls.append(1))
     image, mask = picture(128, 128), torch.zeros(1, 1, 128, 128)
     mask[..., 60:62, 3:5] = 1
-    made = restoration.inpaint(image, mask, network=network, tile=32, precision="float32")
+    made = inpaint(image, mask, network=network, tile=32, precision="float32")
     assert len(calls) < 16
     assert torch.equal(made[..., 64:], image[..., 64:])

@@ -64,7 +64,7 @@ class DenoisingTask(RestorationTask):
         """The crops with noise, (N, 3, H, W)."""
         low, high = self.settings.sigma
         seeds = [seed_of(self.settings.seed, first + number) for number in range(len(images))]
-        generators = [torch.Generator().manualseed_of(seed) for seed in seeds]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         draws = torch.cat([torch.rand(1, generator=generator) for generator in generators])
         sigma = (low + (high - low) * draws.double()).float()
         return (add_noise(images, sigma, generators),)

@@ -108,7 +108,7 @@ class VAETask(LikenessTask):
         generator = torch.Generator()
         rows = []
         for number in range(first, first + count):
-            generator.manualseed_of(seed_of(self.settings.seed, number))
+            generator.manual_seed(seed_of(self.settings.seed, number))
             rows.append(torch.randn(1, length, generator=generator))
         return torch.cat(rows)
 
