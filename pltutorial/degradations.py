@@ -12,9 +12,8 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from .errors import InputError, nearest
-from .images import check_image
+from .images import check_factor, check_image
 
-FACTORS = (2, 4, 8)
 KERNELS = ("bicubic", "gaussian")
 
 
@@ -77,16 +76,6 @@ def downscaled(image: torch.Tensor, factor: int, kernel: str, round_values: bool
     size = (height // factor, width // factor)
     small = F.interpolate(image, size, mode="bicubic", antialias=kernel == "bicubic", align_corners=False)
     return to_8_bits(small) if round_values else small.clamp(0, 1)
-
-
-def check_factor(factor: int) -> None:
-    """Refuse a factor that no network is made for.
-
-    Raises:
-        InputError: it is not 2, 4 or 8.
-    """
-    if factor not in FACTORS:
-        raise InputError(f"the factor {factor} was given; give one of {', '.join(map(str, FACTORS))}")
 
 
 def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from .errors import InputError, nearest
 from .files import PICTURE_ENDINGS, check_output, write_whole
 
+FACTORS = (2, 4, 8)  # by which super-resolution makes pictures smaller and larger
 MAX_PIXELS = 100_000_000  # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
 
 
@@ -316,6 +317,16 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     if sides == [height, width]:
         return image.clamp(0, 1)
     return F.interpolate(image, size=sides, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def check_factor(factor: int) -> None:
+    """Refuse a factor that no network is made for.
+
+    Raises:
+        InputError: it is not 2, 4 or 8.
+    """
+    if factor not in FACTORS:
+        raise InputError(f"the factor {factor} was given; give one of {', '.join(map(str, FACTORS))}")
 
 
 def check_image(

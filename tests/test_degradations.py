@@ -252,12 +252,12 @@ class TestHoles:
 
 def test_in_the_training_loop_no_value_is_asked_for(device):
     """What the tasks call instead of the checked functions."""
-    from pltutorial.degradations import _downscaled
+    from pltutorial.degradations import downscaled
 
     images, generators = picture(32, 32, count=2, device=device), [torch.Generator(), torch.Generator()]
     with Operations() as seen:
-        _downscaled(images, 4, "bicubic")
-        _downscaled(images, 4, "gaussian")
+        downscaled(images, 4, "bicubic")
+        downscaled(images, 4, "gaussian")
         add_noise(images, torch.tensor([3.0, 4.0]), generators)
     assert seen.names
     assert seen.to_host == []

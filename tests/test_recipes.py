@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import pltutorial
-from pltutorial import zoo
+from pltutorial import register, tasks, zoo
 from pltutorial.settings import default_of
 from pltutorial.training.cards import kept_settings
 
@@ -22,17 +22,8 @@ COMMANDS = [
     if line.startswith("pltutorial train ")
 ]
 NAMES = [arguments[4].removesuffix(".yaml") for arguments in COMMANDS]
-TASKS = {
-    "style": "tasks.style.StyleTask",
-    "upscale": "tasks.super_resolution.SuperResolutionTask",
-    "denoise": "tasks.denoise.DenoisingTask",
-    "inpaint": "tasks.inpaint.InpaintingTask",
-    "invert": "tasks.invert.InversionTask",
-    "autoencode": "tasks.autoencode.AutoencoderTask",
-    "vae": "tasks.vae.VAETask",
-    "colorize": "tasks.colorize.ColorizationTask",
-}
-LIKENESS = [name for name, arguments in zip(NAMES, COMMANDS, strict=True) if arguments[2] in list(TASKS)[4:]]
+LIKENESS_TASKS = [name for name, spec in tasks.all().items() if spec.folder == "likeness"]
+LIKENESS = [name for name, arguments in zip(NAMES, COMMANDS, strict=True) if arguments[2] in LIKENESS_TASKS]
 READ: dict = {}  # what the commands were found to say
 ARCHITECTURE = (
     "network",
@@ -71,7 +62,9 @@ def settings_of(command, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.chdir(FOLDER)
-            patch.setattr(f"pltutorial.{TASKS[task]}", spy)
+            spec = tasks.find(task)
+            patch.setattr(f"{spec.training.__module__}.{spec.training.__name__}", spy)
+            patch.setitem(register.REGISTER, task, replace(spec, training=spy))
             with pytest.raises(Stop):
                 command("train", task, *options)
         READ[name] = seen[0], options[options.index("-o") + 1]

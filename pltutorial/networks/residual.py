@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..degradations import check_factor
 from ..errors import InputError
+from ..images import check_factor
 from .kinds import network_kind
 from .transform import UPSAMPLINGS, ConvLayer, ResidualBlock, check_choice
 

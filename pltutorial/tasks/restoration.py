@@ -311,11 +311,22 @@ def restoring(
     help: str,
     function: Callable,
     options: Sequence[Option] = (),
-    default_loss: str = "combined",
+    losses: Sequence[str] = ("pixel", "combined"),
     **more,
 ) -> Command:
-    """The command of a task of restoration: a network by its loss, or from a file."""
+    """The command of a task of restoration: a network by its loss, or from a file.
+
+    Args:
+        name: of the command and of the task.
+        help: what it does.
+        function: the Python function, which takes ``network=`` and ``precision=``.
+        options: those that it has besides.
+        losses: of the networks that ship; of two, a number between 0 and 1 blends them.
+        **more: see :class:`pltutorial.register.Command`.
+    """
+    *accurate, default_loss = losses
     also = "pixel (accuracy); a number from 0 (pixel) to 1 blends."
+    loss_help = f"{default_loss} (likeness; the default) or {also}" if accurate else ""
 
     def load(*, loss=None, model=None, device=None, factor=None, **options) -> nn.Module:
         factor = 4 if factor is None else factor
@@ -330,7 +341,7 @@ def restoring(
         load=load,
         run=run,
         options=tuple(options),
-        loss_help=f"{default_loss} (likeness; the default) or {also}",
+        loss_help=loss_help,
         default_loss=default_loss,
         **more,
     )

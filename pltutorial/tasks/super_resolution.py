@@ -217,7 +217,7 @@ register(
                     default=False,
                 ),
             ),
-            default_loss="feature",
+            losses=("pixel", "feature"),
             size=lambda network, image, **options: tuple(
                 network.factor * side for side in (image.shape[-1], image.shape[-2])
             ),
