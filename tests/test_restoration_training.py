@@ -479,24 +479,6 @@ class TestCommand:
         assert (code, err.count("\n")) == (2, 1)
         assert_sentence(err.removeprefix("error: ").strip(), "relu5_1", "at least 16")
 
-    def test_defaults_are_those_of_the_settings(self, command, monkeypatch, tmp_path):
-        from pltutorial import settings
-
-        class Stop(Exception):
-            pass
-
-        for kind, name in zip(KINDS, ("SuperResolution", "Denoising", "Inpainting"), strict=True):
-            seen = []
-
-            def spy(chosen, seen=seen):
-                seen.append(chosen)
-                raise Stop
-
-            monkeypatch.setattr(f"pltutorial.tasks.{'super_resolution' if kind == 'upscale' else kind}.{name}Task", spy)
-            with pytest.raises(Stop):
-                command("train", kind, "-o", tmp_path)
-            assert seen == [getattr(settings, f"{name}Settings")()]
-
 
 class TestGridAndAdversary:
     """What makes a network for features draw no lattice, and what makes it sharp."""

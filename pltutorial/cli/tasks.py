@@ -69,7 +69,7 @@ def train_command(spec: TaskSpec) -> Callable:
     """``pltutorial train NAME``, with the task's settings as options."""
 
     def command(output: Folder, data: Data = None, data_note: Note = None, *, settings):
-        _train(spec, settings, output, data, data_note)
+        _train(register.find(spec.name), settings, output, data, data_note)
 
     command.__annotations__["settings"] = spec.settings
     return with_options(command, config=True)
