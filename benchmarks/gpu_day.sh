@@ -12,7 +12,7 @@ pictures=$1 out=$2 jobs=${3:-benchmarks/gpu_day.yaml} minutes=${4:-8}
 export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out"
 if [ "${TESTS:-1}" = 1 ]; then # beside the timings' start-up; they take less than a minute
-  timeout 120 python3 -m pytest -q -p no:cacheprovider -k "cuda or gpu" tests >"$out/tests.txt" 2>&1 || true
+  timeout 120 "${PYTHON:-python3}" -m pytest -q -p no:cacheprovider -k "cuda or gpu" tests >"$out/tests.txt" 2>&1 || true
   tail -n 3 "$out/tests.txt"
 fi
-python3 -m benchmarks.gpu_day run "$pictures" "$out" --jobs "$jobs" --minutes "$minutes" ${TIMINGS:+--timings}
+"${PYTHON:-python3}" -m benchmarks.gpu_day run "$pictures" "$out" --jobs "$jobs" --minutes "$minutes" ${TIMINGS:+--timings}

@@ -19,7 +19,7 @@ from .images import check_image
 from .vgg import LossNetwork
 
 NORMALIZATIONS = ("johnson", "gatys", "mean", "relative")
-_SILENT = 1e-12  # a target whose mean square is below it counts as so loud
+_SILENT = 1e-30  # a target whose mean square is below it counts as so loud
 _UNTRAINED = 20.0  # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
 _CHUNK = 8192  # positions summed at a time by a Gram matrix
 JOHNSON_CONTENT = {"relu3_3": 1.0}

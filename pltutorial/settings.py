@@ -245,7 +245,7 @@ class TransferSettings(OptimizeSettings):
         above=0,
     )
     normalization: str = setting(
-        "johnson", "johnson, gatys or mean: how the terms are normalised."
+        "johnson", "johnson, gatys, mean or relative: how the terms are normalised."
     )
     preserve_color: str | None = setting(
         None,

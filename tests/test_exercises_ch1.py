@@ -68,6 +68,10 @@ PSNR_WRONG = [
     (lambda o, t: 10 * math.log10(255**2 / mse(o, t)), "not 255"),
     (lambda o, t: 10 * math.log10(t.max() ** 2 / mse(o, t)), "no white"),
     (lambda o, t: -10 * math.log10((o - t).square().sum()), "added up"),
+    (
+        lambda o, t: float((-10 * (o - t).square().mean((0, 2, 3)).log10()).mean()),
+        "mean of three colours",
+    ),
     (lambda o, t: -10 * math.log10((o - t).var()), "too bright everywhere"),
     (lambda o, t: -10 * torch.log10((o - t).square().mean((2, 3))), "one number"),
     (lambda o, t: -20 * math.log10((o - t).abs().mean()), "ten times"),

@@ -1,6 +1,7 @@
 """The checks of chapter 2: right answers of every kind pass, wrong ones get the hint that fits, copies fail."""
 
 import copy
+import time
 
 import numpy
 import pytest
@@ -110,6 +111,16 @@ def test_right_fields(right, capsys):
 )
 def test_wrong_shapes_get_a_hint(answer, hint, capsys):
     refused(check_feature_shape, answer, hint, capsys, times=2)
+
+
+def test_a_field_that_takes_long_to_measure_is_waited_for(capsys):
+    def measured(layer):
+        end = time.process_time() + (2.3 if layer == "relu5_3" else 0)
+        while time.process_time() < end:
+            pass
+        return field_of(layer)
+
+    assert check_receptive_field(measured)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,20 @@ def test_wrong_descent_gets_the_hint(optimizer, fault, hint, capsys):
     refused(check_descent, lambda *given: descend(*given, optimizer, fault), hint, capsys)
 
 
+def test_descent_in_short_steps_is_told_that_they_are_short(capsys):
+    def answer(objective, start, steps):
+        pixels = start.clone().requires_grad_()
+        moves = torch.optim.Adam([pixels], lr=0.005)
+        for _ in range(steps):
+            moves.zero_grad()
+            objective(pixels).backward()
+            moves.step()
+            pixels.data.clamp_(0, 1)
+        return pixels.detach()
+
+    refused(check_descent, answer, "each step goes downhill, but they are too short", capsys)
+
+
 def transfer(phi, content, style, style_weight, steps, fault="", gram="matmul", rate=0.02):
     """The transfer of the exercise, right or with one of its faults."""
     products = {

@@ -6,7 +6,7 @@ import random
 import signal
 
 import pytest
-from helpers import assert_sentence, stopped_at
+from helpers import assert_sentence
 from training_runs import (
     _SMALLER,
     FULL,
@@ -20,7 +20,6 @@ from training_runs import (
     wait_for_rows,
 )
 
-from pltutorial import likeness_settings
 from pltutorial.networks import load_network
 from pltutorial.training import train
 
@@ -208,11 +207,3 @@ class TestCommand:
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert_sentence(err.removeprefix("error: ").strip(), "has won", "the last checkpoint is kept in")
         assert state(tmp_path / "run")["step"] == 4
-
-    @pytest.mark.parametrize("kind", NAMES)
-    def test_defaults_are_those_of_the_settings(self, kind, command, monkeypatch, tmp_path):
-        task = f"pltutorial.tasks.{kind}.{NAMES[kind]}Task"
-        with stopped_at(task, monkeypatch) as seen:
-            command("train", kind, "-o", tmp_path)
-        expected = getattr(likeness_settings, f"{NAMES[kind]}Settings")()
-        assert seen == [((expected,), {})]

@@ -618,3 +618,91 @@ class TestNothingIsCopiedToTheHost:
             step(loss, output, content, style)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+class TestRelative:
+    """Each term is measured against its own target."""
+
+    def test_features_by_hand(self):
+        output, target = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+        expected = [
+            float(((a - b) ** 2).sum() / (b**2).sum())
+            for a, b in zip(output, target, strict=True)
+        ]
+        given = losses.feature_loss(
+            output, target, normalization="relative", reduction="none"
+        )
+        close(given, expected)
+
+    def test_styles_by_hand_and_of_other_sizes(self):
+        output, target = random(2, 3, 4, 5), random(1, 3, 7, 2, seed=1)
+        right = reference_gram(target)[0]
+        expected = [
+            ((gram - right) ** 2).sum() / (right**2).sum()
+            for gram in reference_gram(output)
+        ]
+        given = losses.style_loss(
+            output, target, normalization="relative", reduction="none"
+        )
+        close(given, expected)
+
+    @pytest.mark.parametrize("loss", [losses.feature_loss, losses.style_loss])
+    def test_a_silent_output_is_one_at_any_loudness(self, loss):
+        for loudness in (1e-3, 1.0, 1e3):
+            target = loudness * random(1, 3, 4, 4)
+            close(loss(0 * target, target, normalization="relative"), 1.0)
+
+    def test_every_layer_is_heard(self, network, pictures):
+        output, _, style = pictures
+        layers = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+        def shares(normalization):
+            loss = PerceptualLoss(
+                {}, dict.fromkeys(layers, 1.0), normalization=normalization, network=network
+            )
+            terms = loss(output, style=style)
+            return [float(value / terms.total) for value in terms.values()]
+
+        assert min(shares("johnson")) < 0.01
+        assert min(shares("relative")) > 0.02
+
+    def test_a_silent_target_gives_no_infinity(self):
+        loss = losses.feature_loss(
+            random(1, 3, 4, 4), torch.zeros(1, 3, 4, 4), normalization="relative"
+        )
+        assert loss.isfinite()
+
+
+class TestGridLoss:
+    @pytest.mark.parametrize("period", [2, 4, 8])
+    def test_a_lattice_of_one_grey_level_is_about_one(self, period):
+        image = random(1, 3, 64, 64).clamp(0.1, 0.9)
+        dots = torch.zeros(1, 1, 64, 64)
+        dots[..., ::period, ::period] = 1
+        dots = (dots - dots.mean()) / dots.std()
+        close(losses.grid_loss(image + dots / 255, image, period), 1.0, 0.02)
+
+    def test_no_lattice_no_loss(self):
+        image = random(2, 3, 32, 48)
+        assert losses.grid_loss(image + 0.1, image) < 1e-6
+        rows = torch.linspace(0, 0.2, 32)[None, None, :, None]  # slow change is none
+        assert losses.grid_loss(image + rows, image) < 3.5
+
+    def test_what_the_target_repeats_is_allowed(self):
+        stripes = (torch.arange(32) % 4 < 2).float().expand(1, 3, 32, 32)
+        assert losses.grid_loss(stripes, stripes) == 0
+
+    def test_its_gradient_takes_the_lattice_away(self):
+        target = random(1, 1, 16, 16)
+        dots = torch.zeros_like(target)
+        dots[..., ::4, ::4] = 0.1
+        output = (target + dots).requires_grad_()
+        losses.grid_loss(output, target).backward()
+        assert (output.grad * dots).sum() > 0
+        assert output.grad.flatten() @ (dots - dots.mean()).flatten() > 0.9 * (
+            output.grad.norm() * (dots - dots.mean()).norm()
+        )
+
+    def test_too_small(self):
+        with refused("9x7 pixels were given for a period of 4", "at least 8"):
+            losses.grid_loss(random(1, 3, 7, 9), random(1, 3, 7, 9))

@@ -450,3 +450,51 @@ class TestFiles:
         with refused("net.safetensors"):
             load_network(written(config="{"))
         assert load_network(written(), "cpu").config == config
+
+
+class TestNoise:
+    """Noise in the blocks: new in training, the same again in a print."""
+
+    def test_a_print_can_be_repeated_and_the_seed_changes_it(self):
+        network = make(noise=True).eval()
+        image = picture(20, 24)
+        first, again = network(image), network(image)
+        assert torch.equal(first, again)
+        for noise in network.noise:
+            noise.seed = 1
+        assert not torch.equal(first, network(image))
+
+    def test_training_draws_anew(self):
+        network = make(noise=True).train()
+        image = picture(20, 24)
+        assert not torch.equal(network(image), network(image))
+
+    def test_without_strength_it_is_the_network_without(self):
+        quiet, plain_one = make(noise=True).eval(), make().eval()
+        with torch.no_grad():
+            for noise in quiet.noise:
+                noise.strength.zero_()
+        plain_one.load_state_dict(quiet.state_dict(), strict=False)
+        image = picture(20, 24)
+        torch.testing.assert_close(quiet(image), plain_one(image))
+
+    def test_styles_have_strengths_of_their_own(self):
+        network = make(noise=True, styles=("a", "b")).eval()
+        with torch.no_grad():
+            for noise in network.noise:
+                noise.strength[0] = 0
+        image = picture(20, 24)
+        share = network.blend
+        before = [network(image, share(name)) for name in "ab"]
+        for noise in network.noise:
+            noise.seed = 7
+        assert torch.equal(before[0], network(image, share("a")))
+        assert not torch.equal(before[1], network(image, share("b")))
+
+    def test_through_a_file(self, tmp_path):
+        network = make(noise=True).eval()
+        save_network(tmp_path / "n.safetensors", network)
+        loaded = load_network(tmp_path / "n.safetensors", "cpu").eval()
+        assert loaded.config["noise"] is True
+        image = picture(20, 24)
+        torch.testing.assert_close(loaded(image), network(image), atol=5e-3, rtol=0)

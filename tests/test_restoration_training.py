@@ -14,7 +14,7 @@ from training_runs import RESTORATION, assert_same_end, kill, restorer, rows, st
 
 from pltutorial.datasets import Pictures
 from pltutorial.degradations import add_noise, downscale, random_holes
-from pltutorial.losses import PerceptualLoss, gram_matrix
+from pltutorial.losses import PerceptualLoss, gram_matrix, grid_loss
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
 from pltutorial.seeds import seed_of
@@ -479,20 +479,26 @@ class TestCommand:
         assert (code, err.count("\n")) == (2, 1)
         assert_sentence(err.removeprefix("error: ").strip(), "relu5_1", "at least 16")
 
-    def test_defaults_are_those_of_the_settings(self, command, monkeypatch, tmp_path):
-        from pltutorial import settings
 
-        class Stop(Exception):
-            pass
+class TestGridAndAdversary:
+    """What makes a network for features draw no lattice, and what makes it sharp."""
 
-        for kind, name in zip(KINDS, ("SuperResolution", "Denoising", "Inpainting"), strict=True):
-            seen = []
+    def test_terms_and_the_other_player(self, tmp_path):
+        settings = {"grid_weight": 0.5, "adversarial_weight": 0.1, "steps": 3}
+        task = restorer("upscale", **settings)
+        seen = []
+        result = train(task, folder=tmp_path, callback=lambda r: seen.append(r.terms))
+        for terms in seen:
+            assert {"pixel", "grid", "adversarial", "discriminator", "paused"} <= set(terms)
+        before = restorer("upscale", **settings).adversary.state_dict()
+        after = task.adversary.state_dict()
+        assert any(not torch.equal(before[name], after[name]) for name in before)
+        card = restoration_card(result, task, task.settings)
+        assert card["terms"] == ["step", "pixel", "grid", "adversarial", "total"]
 
-            def spy(chosen, seen=seen):
-                seen.append(chosen)
-                raise Stop
-
-            monkeypatch.setattr(f"pltutorial.tasks.{'super_resolution' if kind == 'upscale' else kind}.{name}Task", spy)
-            with pytest.raises(Stop):
-                command("train", kind, "-o", tmp_path)
-            assert seen == [getattr(settings, f"{name}Settings")()]
+    def test_the_grid_term_is_the_loss_of_the_same_name(self):
+        task = restorer("upscale", grid_weight=0.5)
+        images = picture(32, 32, count=2)
+        terms = task.loss(task.network, images, 0)
+        output = task.network(*task.degrade(images, 0))
+        torch.testing.assert_close(terms["grid"], 0.5 * grid_loss(output, images, 4))

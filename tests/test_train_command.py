@@ -60,9 +60,10 @@ class TestCommand:
         assert rows(folder) == rows(tmp_path / "function")
 
     def test_defaults_are_those_of_the_function(self, command, monkeypatch, tmp_path):
-        with stopped_at("pltutorial.tasks.style.StyleTask", monkeypatch) as seen:
+        with stopped_at("pltutorial.cli.tasks._train", monkeypatch) as seen:
             command("-o", tmp_path)
-        assert seen == [((StyleTrainingSettings(),), {})]
+        ((_, given, *_), _) = seen.pop()
+        assert given == StyleTrainingSettings()
 
     def test_a_configuration_sets_defaults_that_options_replace(self, command, monkeypatch, tmp_path):
         path = tmp_path / "run.yaml"
@@ -71,7 +72,7 @@ class TestCommand:
             f"progress: false\nwidth: 24\nstart: null\noutput: {tmp_path / 'run'}\n"
         )
 
-        with stopped_at("pltutorial.tasks.style.StyleTask", monkeypatch) as seen:
+        with stopped_at("pltutorial.cli.tasks._train", monkeypatch) as seen:
             command("--config", path, "--steps", "90", "--width", "16")
         changed = {
             "styles": ("great_wave", "poppies"),
@@ -80,7 +81,7 @@ class TestCommand:
             "zoom": (1.0, 2.0),
         }
         changed |= {"style_weight": 2.0, "progress": False, "width": 16}
-        ((given,), _) = seen.pop()
+        ((_, given, *_), _) = seen.pop()
         assert asdict(given) == asdict(StyleTrainingSettings(**changed))
         assert isinstance(given.style_weight, float)
 

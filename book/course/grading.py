@@ -18,14 +18,15 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from . import runner
+from . import runner, submissions
 from .assignments import CELL_SECONDS, CourseError
-from .reports import export, sums, write_whole
+from .reports import export, export_leftovers, file_name, say, sums, write_whole
+from .submissions import LONGEST, Submission, mark_of, read_cells
 
 SUBMISSION_SECONDS = 600  # all cells of one submission together
 _HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S)
 _SOLUTION = re.compile(r"^### BEGIN SOLUTION\n(.*?)^### END SOLUTION", re.M | re.S)
-_RULES = 5  # raised whenever the same submission could get another grade
+_RULES = 6  # raised whenever the same submission could get another grade
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,6 @@ class Task:
     def written(self) -> bool:
         """Whether a person grades it."""
         return bool(self.rubric)
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What a student handed in for an assignment; `path` is None where nothing was found."""
-
-    student: str
-    assignment: str
-    path: Path | None
-    remark: str = ""
 
 
 def tasks_of(source: NotebookNode) -> list[Task]:
@@ -95,106 +86,21 @@ def load_tasks(course: Path) -> dict[str, list[Task]]:
     return {path.stem: tasks_of(nbformat.read(path, as_version=4)) for path in paths}
 
 
-# --- finding what was handed in ---------------------------------------------------------------------------
-
-
 def collect(submitted: Path, tasks: dict[str, list[Task]]) -> list[Submission]:
-    """One entry for each student and each assignment that anybody handed in, whatever the files are called.
+    """One entry for each student and each assignment that anybody handed in.
 
     Raises:
         CourseError: the folder does not exist or holds nothing.
     """
-    if not submitted.is_dir():
-        raise CourseError(f"{str(submitted)!r} is no folder; give one that holds student/assignment/*.ipynb")
-    names = {_simple(name): name for name in tasks}
-    found: dict[tuple[str, str], list[tuple[int, Path]]] = {}
-    students = sorted(path for path in submitted.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for student in students:
-        files = [
-            path for path in student.rglob("*") if path.is_file() and ".ipynb_checkpoints" not in path.parts
-        ]
-        for path in sorted(files):
-            if path.name.startswith("."):
-                continue
-            marks = _marks(path)
-            by_content = [(len(marks & _ids(known)), name) for name, known in tasks.items()]
-            count, best = max(by_content, default=(0, ""))
-            folders = [names[_simple(part)] for part in _parts(path, student) if _simple(part) in names]
-            assignment = best if count else folders[-1] if folders else ""
-            if assignment:
-                found.setdefault((student.name, assignment), []).append((count, path))
-            else:
-                found.setdefault((student.name, ""), []).append((0, path))
-    if not students or not found:
-        raise CourseError(
-            f"nothing was handed in under {str(submitted)!r}; it must hold student/assignment/*.ipynb"
-        )
-    wanted = [name for name in tasks if any(assignment == name for _, assignment in found)] or list(tasks)
-    entries = []
-    for student in students:
-        spare = [path.name for _, path in found.get((student.name, ""), [])]
-        for assignment in wanted:
-            files = found.get((student.name, assignment), [])
-            if not files:
-                remark = f"nothing handed in{f'; what is {spare[0]}?' if spare else ''}"
-                entries.append(Submission(student.name, assignment, None, remark))
-                continue
-            # The file with most of the assignment's cells; of several such the one changed last.
-            _, path = max(files, key=lambda file: (file[0], file[1].stat().st_mtime, file[1].name))
-            remarks = [] if path.name == f"{assignment}.ipynb" else [f"the file was named {path.name}"]
-            remarks += [f"{len(files)} files, this one graded"] if len(files) > 1 else []
-            entries.append(Submission(student.name, assignment, path, "; ".join(remarks)))
-    return entries
+    return submissions.collect(submitted, _names(tasks))
 
 
-def _simple(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _parts(path: Path, student: Path) -> list[str]:
-    return [*path.relative_to(student).parts[:-1], path.stem]
+def _names(tasks: dict[str, list[Task]]) -> dict[str, set[str]]:
+    return {name: _ids(known) for name, known in tasks.items()}
 
 
 def _ids(tasks: list[Task]) -> set[str]:
     return {task.name for task in tasks} | {f"{task.name}-tests" for task in tasks}
-
-
-def _marks(path: Path) -> set[str]:
-    """The names that nbgrader gave the cells in a file; none where it is no notebook."""
-    try:
-        return {_mark(cell) for cell in _cells(path)} - {""}
-    except ValueError:
-        return set()
-
-
-def _mark(cell: dict) -> str:
-    marks = cell.get("metadata", {}).get("nbgrader", {}) if isinstance(cell.get("metadata"), dict) else {}
-    return str(marks.get("grade_id", "")) if isinstance(marks, dict) else ""
-
-
-def _cells(path: Path) -> list[dict]:
-    """The cells of a notebook of any version, without insisting that all of it is valid.
-
-    Raises:
-        ValueError: with a sentence, where this is no notebook.
-    """
-    try:
-        content = path.read_bytes()
-        if not content.strip():
-            raise ValueError("the file is empty")
-        data = json.loads(content.decode("utf-8-sig"))
-        if isinstance(data, dict) and "worksheets" in data:
-            data = nbformat.convert(nbformat.from_dict(data), 4)
-        cells = [cell for cell in data["cells"] if isinstance(cell, dict)]
-    except ValueError as problem:
-        said = str(problem) if str(problem) == "the file is empty" else "the file is no notebook"
-        raise ValueError(said) from None
-    except (OSError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ValueError("the file is no notebook") from None
-    for cell in cells:
-        source = cell.get("source", "")
-        cell["source"] = "".join(map(str, source)) if isinstance(source, list) else str(source)
-    return cells
 
 
 # --- grading one ------------------------------------------------------------------------------------------
@@ -207,9 +113,14 @@ def grade(submission: Submission, tasks: list[Task], seconds: float = CELL_SECON
     cells: list[dict] = []
     try:
         if submission.path is not None:
-            cells = _cells(submission.path)
+            cells = read_cells(submission.path)
     except ValueError as problem:
         result["remark"] = "; ".join(filter(None, [str(problem), submission.remark]))
+    notes = _notes(cells, tasks)
+    result["remark"] = "; ".join(filter(None, [result["remark"], *notes]))
+    for cell in cells:
+        if len(cell["source"]) > LONGEST:
+            cell["source"] = 'raise ValueError("a cell of over 1,000,000 characters")'
     code, places = _program(cells, tasks) if cells else ([], {})
     ran = runner.run(code, seconds, SUBMISSION_SECONDS) if code else []
     result["exercises"] = [_judged(task, cells, ran, places.get(task.name, {})) for task in tasks]
@@ -218,15 +129,18 @@ def grade(submission: Submission, tasks: list[Task], seconds: float = CELL_SECON
 
 
 def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str, dict[str, int]]]:
-    """The code to run, in the student's order, with the real tests after each answer; and where each part stands.
+    """The code to run, in the student's order, and where each exercise's parts stand.
 
-    Test cells that the student changed or deleted are the instructor's again. Her own cells run too.
+    The tests follow an answer and whatever comes before the next known cell, so that an
+    answer that was split is whole. Test cells that the student changed or deleted are
+    the instructor's again. Her own cells run too.
     """
     graded = {task.name: task for task in tasks if not task.written}
     known = _ids(tasks)
-    last = {_mark(cell): number for number, cell in enumerate(cells) if cell.get("cell_type") == "code"}
+    last = {mark_of(cell): number for number, cell in enumerate(cells)}
     code: list[str] = []
     places: dict[str, dict[str, int]] = {name: {} for name in graded}
+    open_name = before = ""  # whose tests are still to come; whose cell came before
 
     def add(name: str, part: str, text: str) -> None:
         if text.strip():
@@ -234,29 +148,60 @@ def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str,
             code.append(text)
 
     def add_tests(name: str) -> None:
-        add(name, "visible", graded[name].visible)
-        add(name, "hidden", graded[name].hidden)
+        if name:
+            add(name, "visible", graded[name].visible)
+            add(name, "hidden", graded[name].hidden)
 
     for number, cell in enumerate(cells):
-        mark = _mark(cell)
-        if cell.get("cell_type") != "code":
-            continue
-        if mark in graded:
-            add(mark, "answer", cell["source"])
+        mark, source = mark_of(cell), cell["source"]
+        if mark in known and open_name and mark != open_name:
+            add_tests(open_name)
+            open_name = ""
+        if mark in graded:  # of whatever type: what was made Markdown is code again
+            if before == mark and _goes_on(source):
+                code[-1] += f"\n{source}"
+            else:
+                add(mark, "answer", source)
+            before = mark
             if last[mark] == number:
-                add_tests(mark)
-        elif mark not in known and cell["source"].strip():
-            code.append(cell["source"])
+                open_name = mark
+        elif cell["cell_type"] == "code" and mark not in known and source.strip():
+            if open_name and code and _goes_on(source):
+                code[-1] += f"\n{source}"
+            else:
+                code.append(source)
+                before = ""
+    add_tests(open_name)
     for name in graded:
         if name not in last:
-            add_tests(name)  # the cell was deleted; its function may stand in a cell of her own
+            add_tests(name)  # the cell was deleted; its function may stand elsewhere
     return code, places
+
+
+def _goes_on(source: str) -> bool:
+    """Whether a cell begins inside of something, as the second half of a split one."""
+    return source.lstrip("\n")[:1] in (" ", "\t")
+
+
+def _notes(cells: list[dict], tasks: list[Task]) -> list[str]:
+    """What a person should know of the cells: copies, changed types, and the like."""
+    found = []
+    for task in tasks:
+        own = [cell for cell in cells if mark_of(cell) == task.name]
+        if len(own) > 1:
+            found.append(f"{len(own)} cells of {task.name}, the last one counts")
+        kind = own[-1]["cell_type"] if own else ""
+        if not task.written and kind not in ("", "code"):
+            found.append(f"the cell of {task.name} is {kind}; it was run as code")
+        if any(len(cell["source"]) > LONGEST for cell in own):
+            found.append(f"a cell of {task.name} is too long to be run")
+    return found
 
 
 def _judged(task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[str, int]) -> dict:
     """Points, verdict and message of one exercise; a written one waits for a person."""
     judged = {"name": task.name, "title": task.title, "of": task.points, "points": 0, "by_hand": task.written}
-    own = [cell for cell in cells if _mark(cell) == task.name]
+    own = [cell for cell in cells if mark_of(cell) == task.name]
     text = own[-1]["source"].strip() if own else ""
     if task.written:
         empty = not text or text == "*Your answer:*"
@@ -301,14 +246,14 @@ def grade_all(
         CourseError: nothing to grade, or no assignments to grade it by.
     """
     tasks = load_tasks(course)
-    submissions = collect(submitted, tasks)
+    handed_in, left = submissions.collect_all(submitted, _names(tasks))
     jobs = jobs or max(1, (os.cpu_count() or 2))
     started, done = time.perf_counter(), []
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {}
-        for submission in submissions:
+        for submission in handed_in:
             key = _key(submission, tasks[submission.assignment], seconds)
-            path = results / "results" / submission.assignment / f"{submission.student}.json"
+            path = results / "results" / submission.assignment / file_name(submission.student, ".json")
             known = _read(path)
             if known and known.get("key") == key:
                 done.append(known)
@@ -323,15 +268,16 @@ def grade_all(
                 write_whole(path, json.dumps(result, indent=1))
                 done.append(result)
                 earned, of, _ = sums(result)
-                print(
-                    f"{result['student']}, {result['assignment']}: {earned:g} of {of} in {result['seconds']} s",
-                    flush=True,
+                say(
+                    f"{result['student']}, {result['assignment']}: {earned:g} of {of} "
+                    f"in {result['seconds']} s"
                 )
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: what is done is written
             raise
     done.sort(key=lambda one: (one["assignment"], one["student"]))
     export(done, tasks, results)
+    export_leftovers(left, results)
     if fresh:
         each = (time.perf_counter() - started) / fresh
         print(f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per student and assignment")
@@ -352,7 +298,10 @@ def _grade_safely(submission: Submission, tasks: list[Task], seconds: float) -> 
 
 def _key(submission: Submission, tasks: list[Task], seconds: float) -> str:
     """What a grade depends on: the file, the tests, the limits."""
-    content = submission.path.read_bytes() if submission.path else b""
+    try:
+        content = submission.path.read_bytes() if submission.path else b""
+    except OSError:
+        content = b"not readable"
     parts = (content, repr(tasks).encode(), f"{_RULES} {seconds} {submission.remark}".encode())
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 

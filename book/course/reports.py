@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import html
 import io
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +17,7 @@ from .assignments import CourseError
 
 if TYPE_CHECKING:
     from .grading import Task
+    from .submissions import Leftover
 
 BY_HAND = ("student", "assignment", "exercise", "of", "points", "comment")
 
@@ -22,8 +26,24 @@ def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8", newline="")
+    beside.write_bytes(text.encode("utf-8", "backslashreplace"))
     beside.replace(path)
+
+
+def file_name(student: str, ending: str) -> str:
+    """A file's name for a student of any name: short, and allowed everywhere."""
+    plain = re.sub(r"[^\w .()@+-]", "_", student).rstrip(". ")[:80]
+    if plain != student or len(plain.encode()) > 200:
+        mark = hashlib.sha256(student.encode("utf-8", "backslashreplace")).hexdigest()
+        plain = f"{plain.encode()[:150].decode('utf-8', 'ignore')}-{mark[:8]}"
+    return plain + ending
+
+
+def say(text: str) -> None:
+    """Print a line, whatever is in it and whatever the terminal can show."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError, ValueError):
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def sums(result: dict) -> tuple[float, int, int]:
@@ -49,13 +69,23 @@ def export(done: list[dict], tasks: dict[str, list[Task]], results: Path) -> Non
             details.append(
                 [*start, one["name"], f"{one['points']:g}", one["of"], one["verdict"], one["message"]]
             )
-        path = results / "feedback" / result["assignment"] / f"{result['student']}.html"
+        path = results / "feedback" / result["assignment"] / file_name(result["student"], ".html")
         write_whole(path, feedback(result))
     head = ["student", "assignment", "points", "of", "waiting for a person", "remark", "seconds"]
     write_whole(results / "grades.csv", _table(head, rows))
     head = ["student", "assignment", "exercise", "points", "of", "verdict", "message"]
     write_whole(results / "exercises.csv", _table(head, details))
     write_whole(results / "written.html", _written(done, tasks))
+
+
+def export_leftovers(left: list[Leftover], results: Path) -> None:
+    """Name each file that no grade comes from: the first ones on the screen, all in a table."""
+    rows = [[one.file, one.why] for one in left]
+    write_whole(results / "not_graded.csv", _table(["file", "why"], rows))
+    for file, why in rows[:20]:
+        say(f"not graded: {file} ({why})")
+    if len(rows) > 20:
+        say(f"and {len(rows) - 20} more; see not_graded.csv")
 
 
 def _table(head: list[str], rows: list[list]) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 from ..errors import InputError
 from ..images import check_factor
 from .kinds import network_kind
-from .transform import UPSAMPLINGS, ConvLayer, Noise, ResidualBlock, check_choice
+from .transform import UPSAMPLINGS, ConvLayer, ResidualBlock, check_choice
 
 
 @network_kind
@@ -121,15 +121,10 @@ class _ResidualNet(nn.Module):
         width: int,
         blocks: int,
         dilations: Sequence[int] = (1,),
-        *,
-        noise: bool = False,
     ) -> None:
         super().__init__()
         _check_size(width, blocks)
         self.config = {"kind": self.kind, "width": width, "blocks": blocks}
-        if noise:
-            self.config["noise"] = True
-        self.noise = Noise(width) if noise else None
         self.card: dict = {}
         self.fold, self.unfold = fold, unfold
         self.first = nn.Conv2d(inputs * fold**2, width, 3, padding=1)
@@ -148,7 +143,6 @@ class _ResidualNet(nn.Module):
         x = F.pad(x, (0, -width % self.fold, 0, -height % self.fold), mode="replicate")
         x = F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x
         x = self.first(x.contiguous(memory_format=torch.channels_last))
-        x = x if self.noise is None else self.noise(x)
         x = self.last(x + self.blocks(x)).float()
         x = F.pixel_shuffle(x, self.unfold) if self.unfold > 1 else x
         return x[..., : height * self.unfold // self.fold, : width * self.unfold // self.fold]
@@ -184,9 +178,9 @@ class SubPixelNet(_ResidualNet):
 
     kind = "sub_pixel"
 
-    def __init__(self, factor: int = 4, width: int = 48, blocks: int = 8, *, noise: bool = False) -> None:
+    def __init__(self, factor: int = 4, width: int = 48, blocks: int = 8) -> None:
         check_factor(factor)
-        super().__init__(3, 1, factor, width, blocks, noise=noise)
+        super().__init__(3, 1, factor, width, blocks)
         self.config["factor"] = self.factor = factor
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ with deferred_imports():
     import torch
     from torch import nn
     from torch.nn import functional as F
+    from torch.nn.utils import parametrize
 
     from ..apply import through
     from ..device import best_device
@@ -25,8 +26,9 @@ with deferred_imports():
         PerceptualLoss,
         StyleTarget,
         gram_matrix,
+        grid_loss,
     )
-    from ..networks import architecture, load_network
+    from ..networks import Discriminator, architecture, load_network
     from ..training.cards import training_card
     from ..vgg import LossNetwork
     from ..zoo import check_network, load_restorer
@@ -70,6 +72,36 @@ class RestorationTrainingSettings(TrainingSettings):
     feature_weight: float = weight(0.0, "Weight of the feature term.")
     feature_layers: tuple[str, ...] = setting(
         ("relu2_2",), "Layers of the feature term, each with the same weight."
+    )
+    normalization: str = setting(
+        "johnson",
+        "How the feature and style terms are normalised.",
+        choices=("johnson", "gatys", "mean", "relative"),
+    )
+    grid_weight: float = weight(
+        0.0,
+        "Weight of the grid term: patterns that repeat every few pixels and are not in "
+        "the target.",
+    )
+    adversarial_weight: float = weight(
+        0.0, "Weight of the adversarial term (Ledig et al. 2017)."
+    )
+    discriminator_width: int = setting(
+        32, "Channels of the discriminator's first layer.", least=1
+    )
+    discriminator_rate: float = setting(
+        2e-4, "Adam's step length for the discriminator.", above=0
+    )
+    pause_below: float = setting(
+        0.1,
+        "The discriminator pauses while its loss is below this share of the "
+        "generator's; 0 never pauses.",
+        least=0,
+    )
+    give_up: int = setting(
+        2000,
+        "Stop when the discriminator has won for so many steps on end; 0 never does.",
+        least=0,
     )
     style_weight: float = weight(0.0, "Weight of the style term.")
     style_layers: tuple[str, ...] = setting(
@@ -137,10 +169,14 @@ class RestorationTask:
             pixel=settings.pixel_weight,
             pixel_kind=settings.pixel_kind,
             total_variation=settings.total_variation,
+            normalization=settings.normalization,
             network=network if compares else _no_network,
         )
         # An untrained network hands its noise on, far out of [0, 1]: no reason for the warning of the first call.
         self.objective._checked = True
+        self.adversary = None
+        if settings.adversarial_weight:
+            self.adversary = Discriminator(0, settings.discriminator_width)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """What the network is given instead of these crops (N, 3, H, W), of which the first has this number."""
@@ -150,7 +186,29 @@ class RestorationTask:
         """Pixel, feature, style and total variation terms of a batch (N, 3, H, W), each a mean over it."""
         with torch.no_grad():
             given = self.degrade(images, first)
-        return self.terms(network(*given), images)
+        output = network(*given)
+        terms = self.terms(output, images)
+        if self.settings.grid_weight:
+            period = max(4, getattr(self.settings, "factor", 4))
+            grid = grid_loss(output, images, period)
+            terms["grid"] = self.settings.grid_weight * grid
+        if self.adversary is not None:
+            with parametrize.cached():
+                adversarial = F.softplus(-self.adversary(output).float()).mean()
+            terms["adversarial"] = self.settings.adversarial_weight * adversarial
+            self._game = (output.detach(), images, adversarial.detach())
+        return terms
+
+    def adversary_loss(self, adversary: nn.Module) -> tuple[LossTerms, torch.Tensor]:
+        """The discriminator's terms for the pictures of the last :meth:`loss`.
+
+        Beside them the generator's adversarial loss.
+        """
+        output, target, adversarial = self._game
+        logits = adversary(torch.cat([target, output.to(target.dtype)])).float()
+        real, made = logits.chunk(2)
+        terms = {"real": F.softplus(-real).mean(), "made": F.softplus(made).mean()}
+        return LossTerms(terms), adversarial
 
     def terms(self, output: torch.Tensor, target: torch.Tensor) -> LossTerms:
         """The objective of outputs (N, 3, H, W) for targets of the same shape; the loss network sees each once."""
@@ -217,6 +275,8 @@ def restoration_card(
         "content": objective.content_weights,
         "style": objective.style_weights,
         "total_variation": objective.total_variation,
+        "grid": settings.grid_weight,
+        "adversarial": settings.adversarial_weight,
     }
     terms = [name for name, weight in kinds.items() if weight]
     return training_card(result, settings, pictures, terms) | {

@@ -77,6 +77,16 @@ class StyleTrainingSettings(TrainingSettings):
     )
     content_weight: float = weight(1.0, "Weight of the content term.")
     style_weight: float = weight(1.5e-4, "Weight of the style term.")
+    normalization: str = setting(
+        "johnson",
+        "How the terms are normalised; relative: no layer is mute, and a "
+        "style_weight of 1 to 10 fits.",
+        choices=("johnson", "gatys", "mean", "relative"),
+    )
+    noise: bool = setting(
+        False,
+        "Noise in the residual blocks, so that even areas need not repeat themselves.",
+    )
     style_weights: tuple[float, ...] = setting(
         (), "A factor on it for each style, in their order; 1 for all if left out."
     )
@@ -135,6 +145,7 @@ class StyleTask:
         several = names if len(names) > 1 else ()
         kind = FastTransformNet if settings.network == "fast" else TransformNet
         how = {"norm": settings.norm, "upsampling": settings.upsampling, "styles": several}
+        how["noise"] = settings.noise
         width = {} if settings.width is None else {"width": settings.width}
         self.network: TransformNet = kind(**width, blocks=settings.blocks, **how)
         self.names = names
@@ -144,6 +155,7 @@ class StyleTask:
             dict.fromkeys(settings.content_layers, settings.content_weight),
             dict.fromkeys(settings.style_layers, settings.style_weight),
             total_variation=settings.total_variation,
+            normalization=settings.normalization,
             network=network
             or LossNetwork(precision=settings.precision, device=device, compile=settings.compile),
         )
@@ -185,7 +197,7 @@ class StyleTask:
         """Takes the weights of another network of the same sizes; a style's own row where it has one."""
         given = load_style(start, "cpu")
         own = self.network.state_dict()
-        mine, theirs = (architecture(n.config, but=("styles",)) for n in (self.network, given))
+        mine, theirs = (architecture(n.config, but=("styles", "noise")) for n in (self.network, given))
         if mine != theirs:
             raise InputError(
                 f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"

@@ -39,7 +39,11 @@ def check_psnr(answer: Callable[[torch.Tensor, torch.Tensor], float]) -> bool:
         target = 0.12 + 0.48 * torch.rand(
             (1, 3, height, width), generator=draw
         )  # no white, but the peak is 1
-        output = target + strength * (torch.rand(target.shape, generator=draw) - 0.2)
+        # each colour errs by another size, as in photographs, so that a mean of three
+        # colours' decibels is not the decibels of the mean
+        sizes = strength * torch.tensor([0.25, 0.5, 1.0])
+        sizes = sizes[torch.randperm(3, generator=draw)].view(1, 3, 1, 1)
+        output = target + sizes * (torch.rand(target.shape, generator=draw) - 0.2)
         value = answer_of(answer, output, target)
         if value is None:
             return False
@@ -60,6 +64,14 @@ def check_psnr(answer: Callable[[torch.Tensor, torch.Tensor], float]) -> bool:
             return judge(False, "", "the sign is turned round: a smaller error must give more decibels.")
         if says(10 * math.log(1 / error)):
             return judge(False, "", "take the logarithm to base 10, not the natural one.")
+        each = -10 * difference.square().mean((0, 2, 3)).log10()
+        if says(float(each.mean())):
+            return judge(
+                False,
+                "",
+                "a mean of three colours' decibels is not the PSNR; average the squared "
+                "errors over all colours, then take the logarithm.",
+            )
         if says(right / 2) or says(right * 2):
             return judge(False, "", "a squared error takes the factor 10, its root the factor 20.")
         if says(right + 20 * math.log10(255)):

@@ -66,6 +66,7 @@ def check_feature_shape(answer: Callable[[str, int, int], tuple[int, int, int]])
 @exercise(
     chapter=2,
     label="ex-features-field",
+    seconds=30,  # a field may be measured, by the gradient of a network
     second="carry two numbers through the layers, the side (1 at first) and the step (1 at first): a convolution adds 2 "
     "steps to the side; a pooling adds 1 step to the side and then doubles the step.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch.nn import functional
@@ -127,6 +128,8 @@ def check_descent(answer: Callable[[Callable, torch.Tensor, int], torch.Tensor])
             return judge(False, "", f"after the first steps the picture no longer moves; {hint}")
         if spread < 1 and not after < 0.05 * before:
             hint = "follow the total and the pixels step by step: does each step go downhill?"
+            if after < before and hill.never_rises():
+                hint = "each step goes downhill, but they are too short: take longer ones"
             return judge(False, "", f"40 steps did not come near the goal; {hint}")
     return judge(
         True, "one picture is held, judged, moved and clamped, and each step has its own gradient", ""
@@ -224,6 +227,11 @@ class _Hill:
         own = self._scale * own
         if (image.grad - own).norm() > 0.05 * own.norm() + 1e-3 * self._scale.abs():
             self.added_up = True
+
+    def never_rises(self) -> bool:
+        """No picture that was judged is worse than the one before it."""
+        values = [float(self.value(picture.float())) for picture in self.seen]
+        return all(late <= early * 1.001 for early, late in pairwise(values))
 
     def stands_still(self) -> bool:
         """The second half of the pictures are all alike, and none is good."""

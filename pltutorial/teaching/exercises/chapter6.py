@@ -151,6 +151,9 @@ def check_benchmark_psnr(answer: Callable[[torch.Tensor, torch.Tensor, int], flo
                     hint = "on which scale is the error, and on which the peak, 1 or 255?"
                 elif abs(value - rgb) < 0.02 and abs(off) > 0.2:
                     hint = "which channel do the benchmarks compare?"
+            if abs(value - _decibels(output, true, factor, whole_y=True)) < 0.15:
+                hint = "Y too was rounded to 8 bits, as rgb2ycbcr does with uint8; "
+                hint += "here only the pictures are, and Y keeps its fractions"
             return judge(False, "", f"PSNR is off by more than 0.15 dB; {hint}")
     return judge(
         True, "8 bits, the narrow Y, a border on four sides, one scale: now tables can be compared.", ""
@@ -207,6 +210,9 @@ def check_training_pair(answer: Callable[..., tuple[torch.Tensor, torch.Tensor]]
     )
 
 
-def _decibels(output: torch.Tensor, target: torch.Tensor, border: int) -> float:
-    y, t = (y_channel(((255 * one.double()).round() / 255).clamp(0, 1)) for one in (output, target))
+def _decibels(output: torch.Tensor, target: torch.Tensor, border: int, whole_y: bool = False) -> float:
+    pictures = (((255 * one.double()).round() / 255).clamp(0, 1) for one in (output, target))
+    y, t = map(y_channel, pictures)
+    if whole_y:
+        y, t = ((255 * one).round() / 255 for one in (y, t))
     return -10 * float((y - t)[..., border:-border, border:-border].square().mean().log10())
