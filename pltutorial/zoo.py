@@ -71,6 +71,27 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
     return {path.stem: _card(path) for path in paths}
 
 
+def installed() -> dict[str, Path]:
+    """The file of every network of every task of the register, by name; styles first.
+
+    Taught in chapter 5.
+    """
+    known = {"styles": FOLDER, "restoration": RESTORERS, "likeness": LIKENESS}
+    files = {}
+    for name in sorted({spec.folder for spec in register.all().values()}, reverse=True):
+        folder = known.get(name, FOLDER.parent / name)
+        files |= {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+    return files
+
+
+def cards() -> dict[str, dict]:
+    """Name and card of every network of every task, see :func:`available`.
+
+    Taught in chapter 5.
+    """
+    return {name: _card(path) for name, path in installed().items()}
+
+
 def styles(folder: str | os.PathLike | None = None) -> dict[str, list[str]]:
     """Every style that the zoo knows, and the names of the networks that paint it, the quickest first."""
     found: dict[str, list[str]] = {}

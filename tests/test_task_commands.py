@@ -6,16 +6,17 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import assert_refused, picture, process
+from helpers import assert_refused, picture, process, stopped_at
 from PIL import Image
 from test_stylize import HALF
 from test_video import gif
 
-from pltutorial import invert, read_image, write_image, zoo
+from pltutorial import invert, read_image, tasks, write_image, zoo
 from pltutorial.images import open_picture, to_image
 from pltutorial.networks import apply, load_network
 from pltutorial.restoration import denoise, inpaint, read_mask, upscale
@@ -318,6 +319,34 @@ def test_each_command_takes_its_own_networks_alone(command, photo, tmp_path, own
     outcome = command("denoise", photo, "-o", out, "--model", own_networks["upscale"])
     assert_refused(outcome, "for_upscale.safetensors", "for `upscale`")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", tasks.all())
+def test_train_takes_the_settings_of_the_task(name, command, monkeypatch, tmp_path):
+    spec = tasks.find(name)
+    with stopped_at("pltutorial.cli.tasks._train", monkeypatch) as seen:
+        command("train", name, "-o", tmp_path)
+    assert seen == [((spec, spec.settings(), str(tmp_path), None, None), {})]
+    shown = " ".join(command("train", name, "--help")[1].split())
+    assert spec.train_help.split(".")[0][:40] in shown
+    for setting in fields(spec.settings):
+        assert f"--{setting.name.replace('_', '-')}" in shown
+        assert setting.metadata["help"][:20] in shown
+
+
+@pytest.mark.parametrize(
+    "spec", [spec for spec in tasks.all().values() if spec.command], ids=lambda s: s.name
+)
+def test_a_task_s_command_has_its_options_and_those_of_all(spec, command):
+    shown = command(spec.command.name, "--help")[1]
+    assert ("PHOTO" in shown) == spec.command.takes_picture
+    assert ("--loss" in shown) == bool(spec.command.loss_help)
+    for option in spec.command.options:
+        name = option.name.replace("_", "-")
+        assert (name.upper() if option.argument else f"--{name}") in shown
+        assert option.help[:20] in " ".join(shown.split())
+    for shared in ("output", "format", "json", "max-pixels", "model", "device"):
+        assert f"--{shared}" in shown
 
 
 # --- pipes -------------------------------------------------------------------------

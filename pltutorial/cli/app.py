@@ -16,12 +16,10 @@ from .cards import list_models, list_styles
 from .classroom import doctor, progress
 from .data import app as data
 from .export import export
-from .likeness import colorize, invert, sample
 from .optimize import reconstruct, texture, transfer
-from .restore import denoise, inpaint, upscale
 from .serve import serve
 from .stylize import stylize
-from .train import app as train
+from .tasks import add_to as add_tasks
 
 app = typer.Typer(
     name="pltutorial",
@@ -75,16 +73,10 @@ app.command()(reconstruct)
 app.command()(texture)
 app.command()(stylize)
 app.command("styles")(list_styles)
-app.command()(upscale)
-app.command()(denoise)
-app.command()(inpaint)
-app.command()(invert)
-app.command()(sample)
-app.command()(colorize)
+add_tasks(app)
 app.command("models")(list_models)
 app.command()(export)
 app.command()(serve)
 app.add_typer(data, name="data")
-app.add_typer(train, name="train")
 app.command()(doctor)
 app.command()(progress)

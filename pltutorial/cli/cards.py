@@ -28,15 +28,10 @@ def list_styles(card: Card = None, as_json: CardsAsJson = False) -> None:
 
 
 def list_models(card: Card = None, as_json: CardsAsJson = False) -> None:
-    """List all trained networks that are installed, and print their cards.
+    """List all trained networks that are installed, of every task; print their cards."""
+    from .. import zoo
 
-    They are for styles, restoration and learned likeness.
-    """
-    from ..zoo import LIKENESS, RESTORERS, available
-
-    _print_cards(
-        available() | available(RESTORERS) | available(LIKENESS), card, as_json
-    )
+    _print_cards(zoo.cards(), card, as_json)
 
 
 def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> None:

@@ -68,8 +68,7 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
         return load_network(model, "cpu")
     if style is not None:
         return zoo.load_style(style, "cpu")
-    folders = (zoo.FOLDER, zoo.RESTORERS, zoo.LIKENESS)
-    paths = {known: folder / f"{known}.safetensors" for folder in folders for known in zoo.available(folder)}
+    paths = zoo.installed()
     if name in paths:
         return load_network(paths[name], "cpu")
     if name in zoo.styles():
