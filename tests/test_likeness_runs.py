@@ -8,20 +8,14 @@ import signal
 import pytest
 from helpers import assert_sentence
 from training_runs import (
-    _SMALLER,
     FULL,
-    LIKENESS,
     assert_same_end,
     kill,
-    likened,
     rows,
     state,
     tensors,
     wait_for_rows,
 )
-
-from pltutorial.networks import load_network
-from pltutorial.training import train
 
 PIXELS = FULL | {"feature_weight": 0.0}  # features of VGG-16 alone would take the time of the rest
 GAN = FULL | {"comparator": "discriminator", "feature_layers": ("conv1", "conv2"), "image_weight": 0.0}
@@ -104,106 +98,3 @@ class TestProcesses:
             why, sentence, _ = server.finish(process)
             assert why == "error"
             assert_sentence(sentence, "a batch of 2", "2 processes", "norm='batch'", "at least 4")
-
-
-# --- the commands -----------------------------------------------------------------------------------------
-
-
-def options(kind: str, **changes) -> list[str]:
-    given = []
-    for name, value in (LIKENESS | _SMALLER[kind] | changes).items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            given.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            given += [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return given
-
-
-class TestCommand:
-    @pytest.mark.parametrize(
-        ("kind", "use"),
-        [
-            ("invert", "invert PHOTO"),
-            ("autoencode", "invert PHOTO"),
-            ("vae", "sample"),
-            ("colorize", "colorize PHOTO"),
-        ],
-    )
-    def test_trains_from_yaml_as_the_function_does_and_says_how_to_use_it(
-        self, kind, use, command, pictures, phi, tmp_path
-    ):
-        config = tmp_path / "run.yaml"
-        config.write_text("steps: 70\nadversarial_weight: 1e-1\npause_below: 0.2\n")
-        given = ["train", kind, "--config", config, "-o", tmp_path / "run", "--data", pictures]
-        code, out, err = command(*given, *options(kind, steps=4), "--data-note", "noise; CC0")
-        assert (code, err) == (0, "")
-        first, second = out.splitlines()
-        file = tmp_path / "run" / "network.safetensors"
-        assert first.startswith(f"{file}: 4 steps in ")
-        assert second == f"use it: pltutorial {use} --model {file} -o OUT"
-        card = load_network(file, "cpu").card
-        expected = {"steps": 4, "adversarial_weight": 0.1, "pause_below": 0.2, "width": 4}
-        assert card["settings"].items() >= expected.items()
-        assert card["data"].startswith("noise; CC0")
-        task = likened(kind, phi, steps=4, adversarial_weight=0.1, pause_below=0.2)
-        train(task, pictures=pictures, folder=tmp_path)
-        assert rows(tmp_path) == rows(tmp_path / "run")
-
-    @pytest.mark.parametrize(
-        ("kind", "yaml", "words"),
-        [
-            ("invert", "layer: relu4_4\n", ["'relu4_4'", "nearest is 'relu4_3'"]),
-            ("invert", "size: 60\n", ["60 pixels", "relu4_3", "a multiple of 8"]),
-            ("invert", "width: 0\n", ["width=0", "at least 1"]),
-            ("invert", "blocks: -1\n", ["blocks=-1"]),
-            ("invert", "start: none.safetensors\n", ["none.safetensors", "does not exist"]),
-            ("invert", "image_weight: 0\n", ["all weights are 0"]),
-            ("invert", "image_weight: -1\n", ["image_weight=-1", "at least 0"]),
-            ("invert", "feature_weight: .nan\n", ["feature_weight=nan", "finite"]),
-            ("invert", "feature_weight: 1\nfeature_layers: relu9_9\n", ["'relu9_9'", "nearest"]),
-            ("invert", "feature_weight: 1\nfeature_layers: []\n", ["feature_layers"]),
-            ("autoencode", "code_channels: 0\n", ["channels=0", "at least 1"]),
-            ("autoencode", "norm: batch\nbatch_size: 1\n", ["a batch of 1", "at least 2"]),
-            ("autoencode", "norm: instance\n", ["'instance'", "none"]),
-            ("autoencode", "give_up: -1\n", ["give_up=-1", "0 or more"]),
-            ("vae", "size: 40\n", ["40 pixels", "a multiple of 16"]),
-            ("vae", "latent: 0\n", ["latent=0", "at least 1"]),
-            ("vae", "encoder: relu3_9\n", ["'relu3_9'", "nearest"]),
-            ("vae", "kl_weight: -1\n", ["kl_weight=-1", "at least 0"]),
-            ("vae", "comparator: discriminatr\n", ["'discriminatr'", "nearest is 'discriminator'"]),
-            (
-                "vae",
-                "comparator: discriminator\nfeature_weight: 1\n",
-                ["nothing trains it", "adversarial_weight"],
-            ),
-            (
-                "vae",
-                "comparator: discriminator\nfeature_weight: 1\nadversarial_weight: 1\n",
-                ["no hidden layer 'relu2_2'", "conv1"],
-            ),
-            ("colorize", "norm: batch\n", ["norm='batch'", "norm='none'"]),
-            ("colorize", "discriminator_rate: 0\n", ["discriminator_rate=0", "positive"]),
-            ("colorize", "discriminator_width: 0\n", ["discriminator_width=0", "at least 1"]),
-            ("colorize", "pause_below: .inf\n", ["pause_below=inf", "0 or more"]),
-            ("colorize", "latent: 3\n", ["'latent'", "nearest"]),
-        ],
-        ids=lambda value: value.replace("\n", " ").strip() if isinstance(value, str) else "",
-    )
-    def test_a_bad_configuration_is_one_sentence(self, kind, yaml, words, command, pictures, tmp_path):
-        config = tmp_path / "run.yaml"
-        config.write_text(f"device: cpu\n{yaml}")
-        given = ["--config", config, "-o", tmp_path / "run", "--data", pictures]
-        code, out, err = command("train", kind, *given)
-        assert (code, out) == (2, "")
-        assert err.startswith("error: ")
-        assert_sentence(err.removeprefix("error: ").strip(), *words)
-        assert not (tmp_path / "run").exists()
-
-    def test_a_discriminator_that_has_won_ends_the_command(self, command, pictures, tmp_path):
-        won = {"adversarial_weight": 0.1, "pause_below": 9e9, "give_up": 6, "checkpoint_every": 2}
-        given = ["-o", tmp_path / "run", "--data", pictures, *options("colorize", **won)]
-        code, out, err = command("train", "colorize", *given)
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        assert_sentence(err.removeprefix("error: ").strip(), "has won", "the last checkpoint is kept in")
-        assert state(tmp_path / "run")["step"] == 4

@@ -8,9 +8,9 @@ import signal
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import Operations, assert_sentence, picture, refused
+from helpers import Operations, picture, refused
 from PIL import Image
-from training_runs import RESTORATION, assert_same_end, kill, restorer, rows, state, tensors, wait_for_rows
+from training_runs import assert_same_end, kill, restorer, rows, state, tensors, wait_for_rows
 
 from pltutorial.datasets import Pictures
 from pltutorial.degradations import add_noise, downscale, random_holes
@@ -389,95 +389,6 @@ class TestStart:
 
 
 # --- the commands -----------------------------------------------------------------------------------------
-
-
-def options() -> list[str]:
-    given = []
-    for name, value in RESTORATION.items():
-        option = name.replace("_", "-")
-        if isinstance(value, bool):
-            given.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            given += [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return given
-
-
-class TestCommand:
-    @pytest.mark.parametrize(
-        ("kind", "yaml", "kept", "use"),
-        [
-            ("upscale", "factor: 2\nkernel: gaussian\n", {"factor": 2, "kernel": "gaussian"}, "PHOTO"),
-            ("denoise", "sigma: [15, 25]\n", {"sigma": [15.0, 25.0]}, "PHOTO"),
-            ("inpaint", "holes: 2e-1\n", {"holes": 0.2}, "PHOTO MASK"),
-        ],
-        ids=KINDS,
-    )
-    def test_trains_from_yaml_and_says_how_to_use_it(
-        self, kind, yaml, kept, use, command, pictures, tmp_path
-    ):
-        config = tmp_path / "run.yaml"
-        config.write_text(f"steps: 70\npixel_kind: l2\n{yaml}")
-        given = ["train", kind, "--config", config, "-o", tmp_path / "run", "--data", pictures]
-        code, out, err = command(*given, *options(), "--steps", "4", "--data-note", "noise; CC0")
-        assert (code, err) == (0, "")
-        first, second = out.splitlines()
-        file = tmp_path / "run" / "network.safetensors"
-        assert first.startswith(f"{file}: 4 steps in ")
-        assert second == f"use it: pltutorial {kind} {use} --model {file} -o OUT"
-        card = load_network(file).card
-        assert card["settings"].items() >= ({"steps": 4, "pixel_kind": "l2", "width": 4} | kept).items()
-        assert card["data"].startswith("noise; CC0")
-        changes = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
-        train(restorer(kind, steps=4, pixel_kind="l2", **changes), pictures=pictures, folder=tmp_path)
-        assert rows(tmp_path) == rows(tmp_path / "run")
-
-    @pytest.mark.parametrize(
-        ("kind", "yaml", "words"),
-        [
-            ("upscale", "factor: 3\n", ["factor=3", "2, 4 or 8"]),
-            ("upscale", "factor: 0\n", ["factor=0", "2, 4 or 8"]),
-            ("upscale", "factor: 2.5\n", ["factor", "a whole number"]),
-            ("upscale", "size: 30\n", ["crops of 30 pixels", "a multiple"]),
-            ("upscale", "kernel: gausian\n", ["'gausian'", "nearest is 'gaussian'"]),
-            ("upscale", "network: subpixel\n", ["'subpixel'", "nearest is 'sub_pixel'"]),
-            ("upscale", "start: none.safetensors\n", ["none.safetensors", "does not exist"]),
-            ("upscale", "pixel_weight: 0\n", ["all weights are 0"]),
-            ("upscale", "pixel_weight: -1\n", ["pixel_weight=-1", "at least 0"]),
-            ("upscale", "pixel_kind: l3\n", ["'l3'", "nearest is"]),
-            ("upscale", "feature_weight: 1\nfeature_layers: []\n", ["feature_layers"]),
-            ("upscale", "feature_weight: 1\nfeature_layers: relu9_9\n", ["'relu9_9'", "nearest"]),
-            ("upscale", "sigma: [5, 55]\n", ["'sigma'", "nearest"]),
-            ("denoise", "sigma: [55, 5]\n", ["sigma=", "growing"]),
-            ("denoise", "sigma: 25\n", ["sigma=", "two"]),
-            ("denoise", "width: 0\n", ["width=0", "at least 1"]),
-            ("denoise", "total_variation: .nan\n", ["total_variation=nan", "finite"]),
-            ("inpaint", "blocks: many\n", ["blocks", "'many'", "a whole number"]),
-            ("inpaint", "holes: 0\n", ["holes=0", "at most 0.9"]),
-            ("inpaint", "holes: 0.95\n", ["holes=0.95", "at most 0.9"]),
-            ("inpaint", "style_weight: 1\nstyle_layers: ''\n", ["style_layers"]),
-        ],
-        ids=lambda value: value.replace("\n", " ").strip() if isinstance(value, str) else "",
-    )
-    def test_a_bad_configuration_is_one_sentence(self, kind, yaml, words, command, pictures, tmp_path):
-        config = tmp_path / "run.yaml"
-        config.write_text(f"device: cpu\n{yaml}")
-        given = ["--config", config, "-o", tmp_path / "run", "--data", pictures]
-        code, out, err = command("train", kind, *given)
-        assert (code, out) == (2, "")
-        assert err.startswith("error: ")
-        assert_sentence(err.removeprefix("error: ").strip(), *words)
-        assert not (tmp_path / "run").exists()
-
-    def test_crops_too_small_for_the_paper_s_network_or_a_layer(self, command, pictures, tmp_path):
-        given = ["-o", tmp_path / "run", "--data", pictures, *options()]
-        small = ["--network", "super_resolution", "--factor", "8"]
-        code, _, err = command("train", "upscale", *given, *small)
-        assert (code, err.count("\n")) == (2, 1)
-        assert_sentence(err.removeprefix("error: ").strip(), "4x4 pixels", "at least 5")
-        small = ["--size", "8", "--feature-weight", "1", "--feature-layers", "relu5_1"]
-        code, _, err = command("train", "denoise", *given, *small)
-        assert (code, err.count("\n")) == (2, 1)
-        assert_sentence(err.removeprefix("error: ").strip(), "relu5_1", "at least 16")
 
 
 class TestGridAndAdversary:
