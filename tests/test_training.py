@@ -21,10 +21,11 @@ from torch import nn
 from training_runs import assert_same_end, rows, state, tiny
 
 from pltutorial import write_image
+from pltutorial.bounds import setting
 from pltutorial.datasets import Pictures
 from pltutorial.losses import LossTerms
 from pltutorial.networks import FastTransformNet, TransformNet, load_network, save_network
-from pltutorial.settings import TrainingSettings, setting
+from pltutorial.settings import TrainingSettings
 from pltutorial.tasks.style import StyleTask, style_card
 from pltutorial.training import loop, train
 from pltutorial.zoo import CARD, card_text

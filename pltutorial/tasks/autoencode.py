@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..bounds import setting
 from ..deferred import deferred_imports
 from ..register import TaskSpec, register
-from ..settings import setting
 from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
 with deferred_imports():

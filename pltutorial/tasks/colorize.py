@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..bounds import setting
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Command, TaskSpec, register
-from ..settings import setting
 from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
 with deferred_imports():

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..bounds import setting
 from ..deferred import deferred_imports
 from ..register import TaskSpec, register
-from ..settings import setting
 from .restoration import (
     RestorationTask,
     RestorationTrainingSettings,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..bounds import setting
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Option, TaskSpec, register
-from ..settings import setting
 from .restoration import (
     RestorationTask,
     RestorationTrainingSettings,

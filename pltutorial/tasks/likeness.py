@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..bounds import setting, weight
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import limits_of
-from ..settings import TrainingSettings, setting, weight
+from ..settings import TrainingSettings
 
 with deferred_imports():
     import torch

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..bounds import setting, weight
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Command, Option, limits_of
-from ..settings import TrainingSettings, setting, weight
+from ..settings import TrainingSettings
 
 with deferred_imports():
     import torch

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..bounds import setting, weight
 from ..deferred import deferred_imports
 from ..errors import InputError, nearest
 from ..register import TaskSpec, register
-from ..settings import TrainingSettings, setting, weight
+from ..settings import TrainingSettings
 
 with deferred_imports():
     import torch

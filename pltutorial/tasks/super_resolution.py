@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..bounds import setting
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Option, TaskSpec, register
-from ..settings import setting
 from .restoration import (
     RestorationTask,
     RestorationTrainingSettings,

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..bounds import setting, weight
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Command, Option, TaskSpec, register
-from ..settings import setting, weight
 from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
 with deferred_imports():
