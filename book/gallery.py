@@ -33,7 +33,7 @@ def names(folder: str) -> list[str]:
 def key() -> str:
     """What the pictures depend on."""
     total = hashlib.sha256()
-    files = [Path(__file__), ROOT / "pltutorial" / "networks.py", *NETWORK.glob("*.safetensors")]
+    files = [Path(__file__), *(ROOT / "pltutorial" / "networks").glob("*.py"), *NETWORK.glob("*.safetensors")]
     for path in sorted(
         [*files, *(ROOT / "data" / "content").glob("*"), *(ROOT / "data" / "style").glob("*")]
     ):
