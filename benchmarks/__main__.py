@@ -1,7 +1,8 @@
-"""Side-by-side timings: `make bench`, or `python -m benchmarks [NAME ...]`. Ratios of one run count, not seconds.
+"""Side-by-side timings: `make bench`, or `python -m benchmarks [NAME ...]`. Ratios of
+one run count, not seconds.
 
-Each benchmark returns rows (what, value, unit, bound): a number is the most, ">=2" the least that is allowed.
-The run is written to benchmarks/record.json.
+Each benchmark returns rows (what, value, unit, bound): a number is the most, ">=2" the
+least that is allowed. The run is written to benchmarks/record.json.
 """
 
 from __future__ import annotations
@@ -35,11 +36,15 @@ ROUNDS = 2
 
 
 def _pair(size):
-    return read_image(bundled("content/pagoda"), size), read_image(bundled("style/great_wave"), 384)
+    return read_image(bundled("content/pagoda"), size), read_image(
+        bundled("style/great_wave"), 384
+    )
 
 
 def precision(device: torch.device) -> list[tuple]:
-    """120 L-BFGS steps at 384x256: the default precision, our float32, and float32 as most write it; alternating."""
+    """120 L-BFGS steps at 384x256: the default precision, our float32, and float32 as
+    most write it; alternating.
+    """
     content, style = (image.to(device) for image in _pair((256, 384)))
     exact = LossNetwork(precision="float32", device=device)
     objectives = {
@@ -49,7 +54,8 @@ def precision(device: torch.device) -> list[tuple]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in objectives}
     losses = {}
-    for objective in objectives.values():  # warm up: allocator, oneDNN's primitives, cuDNN
+    # warm up: allocator, oneDNN's primitives, cuDNN
+    for objective in objectives.values():
         optimize_image(objective, content, steps=5, progress=False)
     for _ in range(ROUNDS):
         for name, objective in objectives.items():
@@ -59,12 +65,19 @@ def precision(device: torch.device) -> list[tuple]:
                 losses[name] = float(objectives["float32"](result.image).total)
     label = f"transfer, 120 L-BFGS steps, 384x256, {device.type}"
     default = str(best_precision(device)).removeprefix("torch.")
-    rows = [(f"{label}, {name}", statistics.median(taken), "s", None) for name, taken in seconds.items()]
+    rows = [
+        (f"{label}, {name}", statistics.median(taken), "s", None)
+        for name, taken in seconds.items()
+    ]
     for name, bound in (("plain", None), ("float32", 0.45)):
-        ratio = statistics.median(b / a for a, b in zip(seconds[name], seconds["default"], strict=True))
+        ratio = statistics.median(
+            b / a for a, b in zip(seconds[name], seconds["default"], strict=True)
+        )
         rows.append((f"{label}, default ({default}) / {name}", ratio, "ratio", bound))
         worse = abs(losses["default"] / losses[name] - 1)
-        rows.append((f"{label}, final loss, default / {name} - 1", worse, "ratio", 0.02))
+        rows.append(
+            (f"{label}, final loss, default / {name} - 1", worse, "ratio", 0.02)
+        )
     return rows
 
 
@@ -73,19 +86,27 @@ def memory(device: torch.device) -> list[tuple]:
     code = (
         "import resource, torch\n"
         "from pltutorial import bundled, read_image, transfer_style\n"
-        "content, style = read_image(bundled('content/bridge')), read_image(bundled('style/starry_night'))\n"
-        f"transfer_style(content, style, steps=25, sizes=1024, progress=False, device='{device.type}')\n"
+        "content, style = read_image(bundled('content/bridge')), "
+        "read_image(bundled('style/starry_night'))\n"
+        "transfer_style(content, style, steps=25, sizes=1024, progress=False, "
+        f"device='{device.type}')\n"
         "gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0\n"
         "print(gpu or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
     )
     peak = int(
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout
     )
-    return [(f"peak memory, transfer at 1024x750, {device.type}", peak / 1e9, "GB", 6.0)]
+    return [
+        (f"peak memory, transfer at 1024x750, {device.type}", peak / 1e9, "GB", 6.0)
+    ]
 
 
 def start(device: torch.device) -> list[tuple]:
-    """What the package adds to `import torch`, and how soon `--help` answers; alternating, medians of 9."""
+    """What the package adds to `import torch`, and how soon `--help` answers;
+    alternating, medians of 9.
+    """
 
     def timed(*arguments: str) -> float:
         begin = time.perf_counter()
@@ -93,9 +114,15 @@ def start(device: torch.device) -> list[tuple]:
         return time.perf_counter() - begin
 
     everything = (
-        "import torch, pltutorial; from pltutorial import PerceptualLoss, read_image, transfer_style, show"
+        "import torch, pltutorial; from pltutorial import PerceptualLoss, read_image, "
+        "transfer_style, show"
     )
-    rows: dict[str, list[float]] = {"torch": [], "both": [], "everything": [], "help": []}
+    rows: dict[str, list[float]] = {
+        "torch": [],
+        "both": [],
+        "everything": [],
+        "help": [],
+    }
     for _ in range(9):
         rows["torch"].append(timed("-c", "import torch"))
         rows["both"].append(timed("-c", "import torch, pltutorial"))
@@ -116,7 +143,9 @@ def start(device: torch.device) -> list[tuple]:
 
 
 def _plain_objective(network: LossNetwork, content: torch.Tensor, style: torch.Tensor):
-    """The same losses as most programs write them: torch.nn layers in float32, autograd through F @ F.T."""
+    """The same losses as most programs write them: torch.nn layers in float32,
+    autograd through F @ F.T.
+    """
     layers = _plain_vgg(network).to(content.device)
 
     def features_of(image):
@@ -138,18 +167,29 @@ def _plain_objective(network: LossNetwork, content: torch.Tensor, style: torch.T
 
     def objective(image):
         features = features_of(image)
-        terms = {name: 1e-4 * (gram(features[name]) - grams[name]).square().sum() for name in _STYLE}
+        terms = {
+            name: 1e-4 * (gram(features[name]) - grams[name]).square().sum()
+            for name in _STYLE
+        }
         terms["content"] = (features["relu3_3"] - goal).square().mean()
-        return LossTerms({**terms, "total_variation": 1e-6 * 255**2 * total_variation(image)})
+        return LossTerms(
+            {**terms, "total_variation": 1e-6 * 255**2 * total_variation(image)}
+        )
 
     return objective
 
 
 def _our_objective(network: LossNetwork, content: torch.Tensor, style: torch.Tensor):
     loss = PerceptualLoss(
-        {"relu3_3": 1.0}, dict.fromkeys(_STYLE, 1e-4), total_variation=1e-6, network=network
+        {"relu3_3": 1.0},
+        dict.fromkeys(_STYLE, 1e-4),
+        total_variation=1e-6,
+        network=network,
     )
-    targets = {"content": loss.content_target(content), "style": loss.style_target(style)}
+    targets = {
+        "content": loss.content_target(content),
+        "style": loss.style_target(style),
+    }
     return lambda image: loss(image, **targets)
 
 
@@ -161,7 +201,10 @@ def _plain_vgg(network: LossNetwork) -> torch.nn.Sequential:
     for name in (name.removeprefix("relu") for name in network.layer_names[:13]):
         if name.endswith("_1") and name != "1_1":
             layers.add_module(f"pool{name[0]}", torch.nn.MaxPool2d(2))
-        weight, bias = getattr(network, f"weight{name}"), getattr(network, f"bias{name}")
+        weight, bias = (
+            getattr(network, f"weight{name}"),
+            getattr(network, f"bias{name}"),
+        )
         conv = torch.nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
         conv.load_state_dict({"weight": weight.contiguous(), "bias": bias})
         layers.add_module(f"conv{name}", conv.requires_grad_(False))
@@ -184,25 +227,37 @@ def main(arguments: list[str]) -> int:
     device = best_device()
     machine = side.machine(device)
     print(machine, flush=True)
-    names = [name for name in arguments if not name.startswith("--")]  # options are read by the benchmarks
+    # options are read by the benchmarks
+    names = [name for name in arguments if not name.startswith("--")]
     rows, failed = [], 0
     for name in names or BENCHMARKS:
         for what, value, unit, bound in BENCHMARKS[name](device):
-            least = isinstance(bound, str)  # ">=2.6"; a number is the most that is allowed
+            # ">=2.6"; a number is the most that is allowed
+            least = isinstance(bound, str)
             limit = float(bound.removeprefix(">=")) if least else bound
             holds = limit is None or (value >= limit if least else value <= limit)
             words = (
-                f"(at {'least' if least else 'most'} {limit:g}: {'holds' if holds else 'FAILS'})"
+                (
+                    f"(at {'least' if least else 'most'} {limit:g}: "
+                    f"{'holds' if holds else 'FAILS'})"
+                )
                 if bound
                 else ""
             )
             failed += not holds
             key = "at_least" if least else "at_most"
-            rows.append({"what": what, "value": round(value, 4), "unit": unit, key: limit})
+            rows.append(
+                {"what": what, "value": round(value, 4), "unit": unit, key: limit}
+            )
             print(f"{what:88s} {value:9.3f} {unit:5s} {words}", flush=True)
     if not names:
-        RECORD.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-        print(f"peak memory of this run {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
+        RECORD.write_text(
+            json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n"
+        )
+        print(
+            "peak memory of this run "
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
+        )
     return failed
 
 

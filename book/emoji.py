@@ -1,15 +1,21 @@
-"""Draw the emoji of chapter 9: `python book/emoji.py [--font PATH] [--to FOLDER]` writes data/emoji/train.zip and test.zip.
+"""Draw the emoji of chapter 9: `python book/emoji.py [--font PATH] [--to FOLDER]`
+writes data/emoji/train.zip and test.zip.
 
-The pictures come from the colour bitmaps (109 px) of Noto Color Emoji, SIL Open Font License 1.1, as Debian's package
-fonts-noto-color-emoji installs it; version 2.042 was used. One code point gives one picture: 64 x 64, RGB, over
-white, its ink centred. Left out are:
+The pictures come from the colour bitmaps (109 px) of Noto Color Emoji, SIL Open Font
+License 1.1, as Debian's package fonts-noto-color-emoji installs it; version 2.042
+was used. One code point gives one picture: 64 x 64, RGB, over white, its ink
+centred. Left out are:
 
-- code points below U+1F300, flags' letters and skin tones; above, the signs, buttons, arrows, clocks and shapes of SIGNS;
-- a picture that is almost another or another's mirror image, as crops are flipped: its mean difference is below 2/255;
-- a picture of such fine detail that 1024 bytes do not hold it at 34.5 dB, so that all of data/emoji stays below 1.5 MB.
+- code points below U+1F300, flags' letters and skin tones; above, the signs, buttons,
+  arrows, clocks and shapes of SIGNS;
+- a picture that is almost another or another's mirror image, as crops are flipped: its
+  mean difference is below 2/255;
+- a picture of such fine detail that 1024 bytes do not hold it at 34.5 dB, so that all
+  of data/emoji stays below 1.5 MB.
 
-Each is a lossless WebP of as many colours as its bytes allow: lossy WebP, at the same size, halves the resolution of
-colour and leaves fringes on flat drawings. Every tenth picture, in the order of code points, is a test picture.
+Each is a lossless WebP of as many colours as its bytes allow: lossy WebP, at the same
+size, halves the resolution of colour and leaves fringes on flat drawings. Every tenth
+picture, in the order of code points, is a test picture.
 """
 
 from __future__ import annotations
@@ -30,11 +36,14 @@ FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "emoji"
 SIZE = 64
 STRIKE = 109  # pixels per em of the font's only bitmaps
-CELL = 136  # this square of the strike becomes SIZE: the widest ink, 126, keeps a margin of 2 pixels
+# this square of the strike becomes SIZE: the widest ink, 126, keeps a
+# margin of 2 pixels
+CELL = 136
 ALIKE = 2.0  # of 255, mean absolute difference
 TEST_EVERY = 10
 COLOURS = (128, 64, 48, 36, 28, 20, 14)
-FITS = ((512, 40.0), (1024, 34.5))  # a tar stores whole 512 bytes: (bytes, least PSNR in dB)
+# a tar stores whole 512 bytes: (bytes, least PSNR in dB)
+FITS = ((512, 40.0), (1024, 34.5))
 FIRST = 0x1F300
 SIGNS = (
     (0x1F4F2, 0x1F4F6),  # telephones with signs
@@ -91,7 +100,8 @@ def code_points(path: Path) -> list[int]:
         code
         for code in codes
         if code >= FIRST
-        and unicodedata.category(chr(code)) in ("So", "Cn")  # neither skin tones nor tags nor private use
+        # neither skin tones nor tags nor private use
+        and unicodedata.category(chr(code)) in ("So", "Cn")
         and not any(first <= code <= last for first, last in SIGNS)
     ]
 
@@ -99,7 +109,9 @@ def code_points(path: Path) -> list[int]:
 def draw(code: int, font: ImageFont.FreeTypeFont) -> Image.Image:
     """One emoji over white, its ink in the middle."""
     ink = Image.new("RGBA", (2 * CELL, 2 * CELL))
-    ImageDraw.Draw(ink).text((CELL // 2, CELL // 2), chr(code), font=font, embedded_color=True)
+    ImageDraw.Draw(ink).text(
+        (CELL // 2, CELL // 2), chr(code), font=font, embedded_color=True
+    )
     left, top, right, bottom = ink.getbbox()
     left, top = (left + right - CELL) / 2, (top + bottom - CELL) / 2
     white = Image.new("RGBA", ink.size, "white")
@@ -114,10 +126,13 @@ def distinct(pictures: dict[int, Image.Image]) -> dict[int, Image.Image]:
     for code, picture in pictures.items():
         array = numpy.asarray(picture).astype(numpy.float32)
         for mirrored in (array, array[:, ::-1]):
-            # the means of 8 x 8 blocks differ by no more than the pixels do, so most need no second look
+            # the means of 8 x 8 blocks differ by no more than the pixels do, so most
+            # need no second look
             low = blocks(mirrored)
             near = (
-                numpy.flatnonzero(numpy.abs(numpy.array(coarse) - low).mean((1, 2, 3)) < ALIKE)
+                numpy.flatnonzero(
+                    numpy.abs(numpy.array(coarse) - low).mean((1, 2, 3)) < ALIKE
+                )
                 if kept
                 else ()
             )
@@ -136,27 +151,37 @@ def blocks(array: numpy.ndarray) -> numpy.ndarray:
 
 
 def encode(picture: Image.Image) -> bytes | None:
-    """The smallest number of 512 bytes that holds the picture well, with as many colours as go in; or None."""
+    """The smallest number of 512 bytes that holds the picture well, with as many
+    colours as go in; or None.
+    """
     found = None
     for colours in COLOURS:  # fewer and fewer, so quality and bytes fall
-        few = picture.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE).convert(
-            "RGB"
-        )
+        few = picture.quantize(
+            colours, Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE
+        ).convert("RGB")
         error = numpy.asarray(few).astype(float) - numpy.asarray(picture)
         quality = 10 * numpy.log10(255**2 / max(numpy.square(error).mean(), 1e-9))
-        limits = [limit for limit, least in FITS if quality >= least and (found is None or limit < found[0])]
+        limits = [
+            limit
+            for limit, least in FITS
+            if quality >= least and (found is None or limit < found[0])
+        ]
         if not limits:
             break
         file = io.BytesIO()
         few.save(file, "WEBP", lossless=True, quality=90, method=4)
-        smallest = min((limit for limit in limits if file.tell() <= limit), default=None)
+        smallest = min(
+            (limit for limit in limits if file.tell() <= limit), default=None
+        )
         if smallest is not None:
             found = smallest, file.getvalue()
     return found and found[1]
 
 
 def archive(path: Path, members: dict[str, bytes]) -> None:
-    """A zip of the members in their order, not compressed again: the same bytes on every run and system."""
+    """A zip of the members in their order, not compressed again: the same bytes on
+    every run and system.
+    """
     with zipfile.ZipFile(path, "w") as target:
         for name, data in members.items():
             member = zipfile.ZipInfo(name)  # of 1980, the earliest time a zip can tell
@@ -168,23 +193,31 @@ def main(arguments: list[str] | None = None) -> int:
     """Write both archives."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--font", type=Path, default=FONT)
-    parser.add_argument("--to", type=Path, default=FOLDER, help="the folder to write to")
+    parser.add_argument(
+        "--to", type=Path, default=FOLDER, help="the folder to write to"
+    )
     given = parser.parse_args(arguments)
     try:
-        font = ImageFont.truetype(given.font, STRIKE, layout_engine=ImageFont.Layout.BASIC)
+        font = ImageFont.truetype(
+            given.font, STRIKE, layout_engine=ImageFont.Layout.BASIC
+        )
         codes = code_points(given.font)
-    except (
-        Exception
-    ) as problem:  # neither FreeType nor fontTools has one error for files that are no such font
+    except Exception as problem:
+        # neither FreeType nor fontTools has one error for files that are no such font
         print(
             f"error: the font {str(given.font)!r} cannot be read ({problem}); "
-            "install Debian's package fonts-noto-color-emoji, or name its NotoColorEmoji.ttf with --font",
+            "install Debian's package fonts-noto-color-emoji, or name its "
+            "NotoColorEmoji.ttf with --font",
             file=sys.stderr,
         )
         return 2
     drawn = {code: draw(code, font) for code in codes}
     kept = distinct(drawn)
-    members = {f"{named(code)}.webp": data for code, picture in kept.items() if (data := encode(picture))}
+    members = {
+        f"{named(code)}.webp": data
+        for code, picture in kept.items()
+        if (data := encode(picture))
+    }
     names = list(members)
     parts = {"test": names[TEST_EVERY - 1 :: TEST_EVERY]}
     parts["train"] = [name for name in names if name not in set(parts["test"])]
@@ -192,8 +225,13 @@ def main(arguments: list[str] | None = None) -> int:
     for part, chosen in sorted(parts.items()):
         path = given.to / f"{part}.zip"
         archive(path, {name: members[name] for name in chosen})
-        print(f"{path.name}: {len(chosen)} pictures, {path.stat().st_size / 1e6:.2f} MB")
-    print(f"left out: {len(drawn) - len(kept)} like another, {len(kept) - len(names)} of too fine detail")
+        print(
+            f"{path.name}: {len(chosen)} pictures, {path.stat().st_size / 1e6:.2f} MB"
+        )
+    print(
+        f"left out: {len(drawn) - len(kept)} like another, "
+        f"{len(kept) - len(names)} of too fine detail"
+    )
     return 0
 
 

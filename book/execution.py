@@ -260,9 +260,8 @@ def _kill(client) -> None:
         return
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
-            os.killpg(
-                process.pid, signal.SIGKILL
-            )  # jupyter_client gives each kernel a session of its own
+            # jupyter_client gives each kernel a session of its own
+            os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
 

@@ -1,8 +1,11 @@
-"""Make the pictures of chapter 5 that take too long for its page: `python book/feed_forward.py [styles] [weights]`.
+"""Make the pictures of chapter 5 that take too long for its page: `python
+book/feed_forward.py [styles] [weights]`.
 
-``styles``: a photograph that no training saw, in the eight styles of the conditional network; seconds.
-``weights``: the same photograph by networks of one style, each tuned with another style weight from the shipped one;
-some minutes on two CPU cores. An interrupted run goes on where it was. Stored as JPEG so that the repository stays small.
+``styles``: a photograph that no training saw, in the eight styles of the
+conditional network; seconds.
+``weights``: the same photograph by networks of one style, each tuned with another style
+weight from the shipped one; some minutes on two CPU cores. An interrupted run goes on
+where it was. Stored as JPEG so that the repository stays small.
 """
 
 from __future__ import annotations
@@ -13,7 +16,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from pltutorial import StyleTask, StyleTrainingSettings, bundled, load_style, read_image, stylize, train
+from pltutorial import (
+    StyleTask,
+    StyleTrainingSettings,
+    bundled,
+    load_style,
+    read_image,
+    stylize,
+    train,
+)
 from pltutorial.networks import apply
 from pltutorial.teaching.sheets import compose
 
@@ -38,27 +49,39 @@ def styles() -> None:
     """One photograph in every style, in a sheet of three by three."""
     photo = read_image(bundled("test/kodim23"), 384)
     network = load_style("eight_styles")
-    painted = {name: stylize(photo, name, network=network) for name in network.style_names}
+    painted = {
+        name: stylize(photo, name, network=network) for name in network.style_names
+    }
     _store("styles", [photo, *painted.values()], ["photo", *painted], 3, 760)
 
 
 def weights() -> None:
-    """One network for each style weight, all from the same start with the same crops."""
+    """One network for each style weight, all from the same start
+    with the same crops.
+    """
     photo = read_image(bundled("test/monarch"), 256)
     outputs = []
     for weight in WEIGHTS:
-        settings = {name: getattr(LESSON, name) for name in vars(LESSON)} | {"style_weight": weight}
+        settings = {name: getattr(LESSON, name) for name in vars(LESSON)} | {
+            "style_weight": weight
+        }
         task = StyleTask(StyleTrainingSettings(**settings))
         folder = BUILD / f"weight_{weight:g}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         result = train(task, folder=folder)
         outputs.append(apply(result.network, photo))
-        print(f"style weight {weight:g}: {result.history[-1].terms}, {result.seconds:.0f} s", flush=True)
+        print(
+            f"style weight {weight:g}: {result.history[-1].terms}, "
+            f"{result.seconds:.0f} s",
+            flush=True,
+        )
     titles = ["photo", *(f"style weight {weight:g}" for weight in WEIGHTS)]
     _store("weights", [photo, *outputs], titles, 2, 560)
 
 
-def _store(name: str, pictures: list[torch.Tensor], titles: list[str], columns: int, width: int) -> None:
+def _store(
+    name: str, pictures: list[torch.Tensor], titles: list[str], columns: int, width: int
+) -> None:
     panels = [picture[0].cpu().numpy() for picture in pictures]
     titles = [title.replace("_", " ") for title in titles]
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
@@ -66,7 +89,11 @@ def _store(name: str, pictures: list[torch.Tensor], titles: list[str], columns: 
     sheet: Image.Image = compose(rows, headings, None, None, None, "gray", False, width)
     path = FOLDER / f"feed_forward_{name}.webp"
     sheet.save(path, quality=84, method=6)
-    print(f"{path.name}: {sheet.width}x{sheet.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
+    print(
+        f"{path.name}: {sheet.width}x{sheet.height}, "
+        f"{path.stat().st_size / 1000:.0f} kB",
+        flush=True,
+    )
 
 
 def main(names: list[str]) -> None:

@@ -1,4 +1,5 @@
-"""What is put into the pages while they are staged: the strip of the front page, measured numbers, the address.
+"""What is put into the pages while they are staged: the strip of the front page,
+measured numbers, the address.
 
 Pages write `{{ name }}` for a value of `values()`; nothing that was measured is typed.
 """
@@ -14,12 +15,18 @@ import address
 import chapters
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORD, FAST = ROOT / "benchmarks" / "record.json", ROOT / "notebooks" / "records" / "feed_forward.json"
+RECORD, FAST = (
+    ROOT / "benchmarks" / "record.json",
+    ROOT / "notebooks" / "records" / "feed_forward.json",
+)
 LICENCES = ROOT / "data" / "SOURCES.csv"
 INGREDIENTS = (RECORD, FAST, chapters.SECONDS, LICENCES, ROOT / "pyproject.toml")
 SOLUTION = re.compile(r"^(:{3,}|`{3,})\{solution\}.*?^\1[ ]*$", re.M | re.S)
 STRIP = ROOT / "book" / "images" / "strip"
-STRIP_ALT = "A pavilion above a lake coming out of noise in the lines and blues of Hokusai's Great Wave"
+STRIP_ALT = (
+    "A pavilion above a lake coming out of noise in the lines and blues of "
+    "Hokusai's Great Wave"
+)
 
 
 def seconds(value: float) -> str:
@@ -30,7 +37,9 @@ def seconds(value: float) -> str:
 
 
 def values() -> dict[str, str]:
-    """The values that pages may name, from the records in the repository and from pyproject.toml."""
+    """The values that pages may name, from the records in the repository and
+    from pyproject.toml.
+    """
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     rows = {row["what"]: row["value"] for row in record["rows"]}
     fast = json.loads(FAST.read_text(encoding="utf-8"))
@@ -41,7 +50,11 @@ def values() -> dict[str, str]:
         "machine": fast["machine"].partition(",")[0],
         "stylize_512": seconds(half["fast"]),
         "optimize_512": seconds(half["seconds_500"]),
-        "transfer": seconds(rows["transfer, 120 L-BFGS steps, 384x256, cpu, default precision (bfloat16)"]),
+        "transfer": seconds(
+            rows[
+                "transfer, 120 L-BFGS steps, 384x256, cpu, default precision (bfloat16)"
+            ]
+        ),
         "loss": seconds(rows[loss + "PerceptualLoss"]),
         "loss_plain": seconds(rows[loss + "written plainly in float32"]),
         "memory": f"{rows['peak memory, transfer at 1024x750, cpu']:.1f} GB",
@@ -49,13 +62,17 @@ def values() -> dict[str, str]:
 
 
 def strip() -> str:
-    """The strip, a slider of files; `theme/site.js` plays it once unless less motion is asked for."""
+    """The strip, a slider of files; `theme/site.js` plays it once unless less
+    motion is asked for.
+    """
     from pltutorial.teaching.figures import slider_page
 
     about = json.loads((STRIP / "strip.json").read_text(encoding="utf-8"))
     frames = [f"images/strip/{frame['file']}" for frame in about["frames"]]
     labels = [str(frame["step"]) for frame in about["frames"]]
-    page = slider_page("step", labels, STRIP_ALT, frames, about["frames"][0]["size"], len(frames) - 1)
+    page = slider_page(
+        "step", labels, STRIP_ALT, frames, about["frames"][0]["size"], len(frames) - 1
+    )
     return f'<div class="strip">\n{page}</div>'
 
 
@@ -78,22 +95,35 @@ def fill(text: str) -> str:
 
 
 def run_times() -> str:
-    """The table of what each chapter takes to run, on processors with and without bfloat16."""
+    """The table of what each chapter takes to run, on processors with
+    and without bfloat16.
+    """
     kinds = chapters.measured()
     lines = [
         "| chapter | on a processor with bfloat16 | on one without |",
         "|---|---|---|",
     ]
     for chapter in chapters.CHAPTERS:
-        took = [kinds.get(kind, {}).get("seconds", {}).get(chapter.name) for kind in chapters.KINDS]
-        cells = ["not measured" if value is None else f"{value:.0f} s" for value in took]
-        lines.append(f"| [{chapter.number}](../../{chapter.document}.ipynb) | {' | '.join(cells)} |")
+        took = [
+            kinds.get(kind, {}).get("seconds", {}).get(chapter.name)
+            for kind in chapters.KINDS
+        ]
+        cells = [
+            "not measured" if value is None else f"{value:.0f} s" for value in took
+        ]
+        lines.append(
+            f"| [{chapter.number}](../../{chapter.document}.ipynb) | "
+            f"{' | '.join(cells)} |"
+        )
     machines = [kinds[kind]["machine"] for kind in chapters.KINDS if kind in kinds]
     names = [chapter.name for chapter in chapters.CHAPTERS]
-    whole = [(chapters.expected_seconds(names, kind) or 0) / 60 for kind in chapters.KINDS]
+    whole = [
+        (chapters.expected_seconds(names, kind) or 0) / 60 for kind in chapters.KINDS
+    ]
     return "\n".join(lines) + (
-        f"\n\nAll cells of a chapter. Measured on {'; '.join(machines)}. All chapters together take about "
-        f"{whole[0]:.0f} and {whole[1]:.0f} minutes."
+        "\n\n"
+        f"All cells of a chapter. Measured on {'; '.join(machines)}. All chapters "
+        f"together take about {whole[0]:.0f} and {whole[1]:.0f} minutes."
     )
 
 
@@ -101,7 +131,10 @@ def licences() -> str:
     """The table of the bundled data: what, by whom, under which licence."""
     with LICENCES.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    lines = [f"| `{r['file']}` | {r['title']} | {r['author']} | {r['licence']} |" for r in rows]
+    lines = [
+        f"| `{r['file']}` | {r['title']} | {r['author']} | {r['licence']} |"
+        for r in rows
+    ]
     return "\n".join(["| file | what | by | licence |", "|---|---|---|---|", *lines])
 
 
@@ -128,8 +161,15 @@ def without_solutions(cells: list[dict]) -> list[dict]:
 
 
 def mark_curves(notebook: dict) -> None:
-    """Name the drawings among a chapter's figures, so that the dark page can turn their white to black."""
+    """Name the drawings among a chapter's figures, so that the dark page can turn
+    their white to black.
+    """
     for cell in notebook["cells"]:
-        lines = ["".join(output.get("data", {}).get("text/plain", "")) for output in cell.get("outputs", [])]
+        lines = [
+            "".join(output.get("data", {}).get("text/plain", ""))
+            for output in cell.get("outputs", [])
+        ]
         if any(line.startswith("curves:") for line in lines):
-            cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})["classes"] = "curves"
+            cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})[
+                "classes"
+            ] = "curves"

@@ -1,7 +1,8 @@
-"""The gallery: every bundled photograph in every shipped style, made while the site is built.
+"""The gallery: every bundled photograph in every shipped style, made while
+the site is built.
 
-`python book/gallery.py` makes the pictures alone, into build/gallery/; they are kept there until the networks, the
-pictures or this file change, and are never committed.
+`python book/gallery.py` makes the pictures alone, into build/gallery/; they are kept
+there until the networks, the pictures or this file change, and are never committed.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "gallery"
-SIZES = (192, 384)  # pixels, longer side: thumbnails for phones, and for screens with finer pixels
+# pixels, longer side: thumbnails for phones, and for screens with finer pixels
+SIZES = (192, 384)
 QUALITY = 78
 NETWORK = ROOT / "pltutorial" / "assets" / "styles"
 
 
 def sources() -> dict[str, dict[str, str]]:
-    """Title, author and licence of every bundled picture, by `content/NAME` and `style/NAME`."""
+    """Title, author and licence of every bundled picture, by
+    `content/NAME` and `style/NAME`.
+    """
     with (ROOT / "data" / "SOURCES.csv").open(encoding="utf-8", newline="") as table:
-        return {str(Path(row["file"]).with_suffix("").as_posix()): row for row in csv.DictReader(table)}
+        return {
+            str(Path(row["file"]).with_suffix("").as_posix()): row
+            for row in csv.DictReader(table)
+        }
 
 
 def names(folder: str) -> list[str]:
@@ -33,9 +40,17 @@ def names(folder: str) -> list[str]:
 def key() -> str:
     """What the pictures depend on."""
     total = hashlib.sha256()
-    files = [Path(__file__), *(ROOT / "pltutorial" / "networks").glob("*.py"), *NETWORK.glob("*.safetensors")]
+    files = [
+        Path(__file__),
+        *(ROOT / "pltutorial" / "networks").glob("*.py"),
+        *NETWORK.glob("*.safetensors"),
+    ]
     for path in sorted(
-        [*files, *(ROOT / "data" / "content").glob("*"), *(ROOT / "data" / "style").glob("*")]
+        [
+            *files,
+            *(ROOT / "data" / "content").glob("*"),
+            *(ROOT / "data" / "style").glob("*"),
+        ]
     ):
         total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
@@ -57,7 +72,9 @@ def make() -> Path:
 
     def store(image: torch.Tensor, name: str) -> None:
         for size in SIZES:
-            to_picture(resize(image, size)).save(CACHE / f"{name}_{size}.webp", quality=QUALITY, method=4)
+            to_picture(resize(image, size)).save(
+                CACHE / f"{name}_{size}.webp", quality=QUALITY, method=4
+            )
 
     for style in names("style"):
         store(read_image(bundled(f"style/{style}"), SIZES[-1]), style)
@@ -73,24 +90,33 @@ def make() -> Path:
 
 def stage(tree: Path) -> None:
     """Copy the pictures beside the staged page and write their table into it."""
-    shutil.copytree(make(), tree / "book" / "gallery", ignore=shutil.ignore_patterns("key"))
+    shutil.copytree(
+        make(), tree / "book" / "gallery", ignore=shutil.ignore_patterns("key")
+    )
     page = tree / "book" / "gallery.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(
-        text.replace("% the pictures are put here", "```{raw} html\n" + table() + "\n```"), "utf-8"
+        text.replace(
+            "% the pictures are put here", "```{raw} html\n" + table() + "\n```"
+        ),
+        "utf-8",
     )
 
 
 def picture(name: str, alt: str, caption: str) -> str:
-    """One thumbnail with a link to its larger self; the browser takes the size that it needs."""
+    """One thumbnail with a link to its larger self; the browser takes the
+    size that it needs.
+    """
     from PIL import Image
 
     width, height = Image.open(CACHE / f"{name}_{SIZES[-1]}.webp").size
     small = Image.open(CACHE / f"{name}_{SIZES[0]}.webp").size[0]
     return (
-        f'<a href="gallery/{name}_{SIZES[-1]}.webp"><img src="gallery/{name}_{SIZES[0]}.webp" '
-        f'srcset="gallery/{name}_{SIZES[0]}.webp {small}w, gallery/{name}_{SIZES[-1]}.webp {width}w" '
-        f'sizes="(max-width: 600px) 45vw, 180px" width="{width}" height="{height}" loading="lazy" decoding="async" '
+        f'<a href="gallery/{name}_{SIZES[-1]}.webp"><img '
+        f'src="gallery/{name}_{SIZES[0]}.webp" srcset="gallery/{name}_{SIZES[0]}.webp '
+        f'{small}w, gallery/{name}_{SIZES[-1]}.webp {width}w" sizes="(max-width: '
+        f'600px) 45vw, 180px" width="{width}" height="{height}" loading="lazy" '
+        'decoding="async" '
         f'alt="{html.escape(alt)}"></a><figcaption>{caption}</figcaption>'
     )
 
@@ -103,16 +129,27 @@ def table() -> str:
         title = photo["title"]
         figures = [picture(content, f"The photograph: {title}.", "the photograph")]
         for style in names("style"):
-            print_title = re.sub(r", (c\. )?\d{4}$", "", about[f"style/{style}"]["title"])
+            print_title = re.sub(
+                r", (c\. )?\d{4}$", "", about[f"style/{style}"]["title"]
+            )
             artist = about[f"style/{style}"]["author"]
-            caption = f"{html.escape(print_title)}<br><small>{html.escape(artist)}</small>"
-            alt = f"{title}, redrawn in the colours and strokes of {print_title} by {artist}."
+            caption = (
+                f"{html.escape(print_title)}<br><small>{html.escape(artist)}</small>"
+            )
+            alt = (
+                f"{title}, redrawn in the colours and strokes of "
+                f"{print_title} by {artist}."
+            )
             figures.append(picture(f"{content}_{style}", alt, caption))
-        licence = f"Photograph: {html.escape(photo['author'])}, {html.escape(photo['licence'])}."
+        licence = (
+            f"Photograph: {html.escape(photo['author'])}, "
+            f"{html.escape(photo['licence'])}."
+        )
         rows = "\n".join(f"<figure>{figure}</figure>" for figure in figures)
         heading = f'<h2 id="{content}">{html.escape(title)}</h2>'
         parts.append(
-            f'<section class="gallery">{heading}\n<div>{rows}</div>\n<p><small>{licence}</small></p></section>'
+            f'<section class="gallery">{heading}\n<div>{rows}</div>\n'
+            f"<p><small>{licence}</small></p></section>"
         )
     return "\n".join(parts)
 

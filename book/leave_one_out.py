@@ -1,8 +1,10 @@
-"""Make the record of chapter 7: what each term of the combined loss adds, `python book/leave_one_out.py [COMMAND ...]`.
+"""Make the record of chapter 7: what each term of the combined loss adds, `python
+book/leave_one_out.py [COMMAND ...]`.
 
-``train --data PICTURES``: from the shipped networks for accuracy, four short trainings for noise and four for holes:
-with the combined loss of the recipe, and with its pixel, feature or style term left out. Some six minutes on one
-core; interrupted, it goes on where it was. Writes ``notebooks/records/leave_one_out.json`` and two sheets of details.
+``train --data PICTURES``: from the shipped networks for accuracy, four short trainings
+for noise and four for holes: with the combined loss of the recipe, and with its pixel,
+feature or style term left out. Some six minutes on one core; interrupted, it goes on
+where it was. Writes ``notebooks/records/leave_one_out.json`` and two sheets of details.
 ``title``: the picture at the top of the chapter, by the shipped networks; seconds.
 """
 
@@ -44,7 +46,10 @@ from pltutorial.vgg import LossNetwork
 ROOT = Path(__file__).parents[1]
 ASSETS = Path(pltutorial.__file__).parent / "assets"
 RECORD = ROOT / "notebooks" / "records" / "leave_one_out.json"
-TASKS = {"denoise": (DenoisingTask, DenoisingSettings), "inpaint": (InpaintingTask, InpaintingSettings)}
+TASKS = {
+    "denoise": (DenoisingTask, DenoisingSettings),
+    "inpaint": (InpaintingTask, InpaintingSettings),
+}
 TERMS = ("pixel", "feature", "style")
 SIGMA, SHARE, SIDE = 35, 0.35, 256
 SHORT = {
@@ -59,14 +64,16 @@ SHORT = {
     "checkpoint_every": 50,
 }
 ZOOMS = {"denoise": (1.5, 2.5), "inpaint": (1.2, 2.5)}
-DETAILS = {"denoise": ("tulips", 60, 150), "inpaint": ("kodim23", 40, 160)}  # test picture, top and left
+# test picture, top and left
+DETAILS = {"denoise": ("tulips", 60, 150), "inpaint": ("kodim23", 40, 160)}
 CUT, SHOWN = 80, 144  # side of a detail, cut out and on the sheet
 
 
 def variants(combined) -> dict:
     """The settings of the combined loss, and with each of its terms left out."""
     return {"all terms": combined} | {
-        f"without {term}": replace(combined, **{f"{term}_weight": 0.0}) for term in TERMS
+        f"without {term}": replace(combined, **{f"{term}_weight": 0.0})
+        for term in TERMS
     }
 
 
@@ -82,7 +89,9 @@ def given(task: str) -> tuple[torch.Tensor, ...]:
 
 def test_photos() -> torch.Tensor:
     """The middle squares of the test photographs, (N, 3, 256, 256)."""
-    return torch.cat([middle_square(bundled(f"test/{name}"), SIDE) for name in bundled_names("test")])
+    return torch.cat(
+        [middle_square(bundled(f"test/{name}"), SIDE) for name in bundled_names("test")]
+    )
 
 
 def restored(task: str, network: torch.nn.Module) -> torch.Tensor:
@@ -92,16 +101,23 @@ def restored(task: str, network: torch.nn.Module) -> torch.Tensor:
 
 
 def facts_of(task: str, output: torch.Tensor) -> dict:
-    """Accuracy, likeness and contrast of the outputs; of holes, PSNR and contrast are those inside."""
+    """Accuracy, likeness and contrast of the outputs; of holes, PSNR and
+    contrast are those inside.
+    """
     photos = test_photos()
     where = torch.ones_like(photos[:, :1]) if task == "denoise" else given(task)[1]
     where = where.expand_as(photos) > 0
-    errors = [((o - p)[w]).square().mean() for o, p, w in zip(output, photos, where, strict=True)]
+    errors = [
+        ((o - p)[w]).square().mean()
+        for o, p, w in zip(output, photos, where, strict=True)
+    ]
     inside = [float(-10 * error.log10()) for error in errors]
     return {
         "psnr": round(float(psnr(output, photos, channel="rgb").mean()), 3),
         "psnr_inside": round(sum(inside) / len(inside), 3),
-        "perceptual_distance": round(float(perceptual_distance(output, photos).mean()), 4),
+        "perceptual_distance": round(
+            float(perceptual_distance(output, photos).mean()), 4
+        ),
         "contrast": round(_variation(output, where) / _variation(photos, where), 3),
     }
 
@@ -120,11 +136,20 @@ def leave_out(options: argparse.Namespace) -> None:
     """Train the variants, judge them, write the record and the sheets."""
     judge = LossNetwork()
     record = {
-        "what": "fine-tuned from the networks for pixels alone with the combined loss, and with one of its terms left out; "
-        f"judged on {len(bundled_names('test'))} photographs that no training saw, at {SIDE}x{SIDE} pixels",
-        "command": f"python book/leave_one_out.py train --steps {options.steps} --data PICTURES",
-        "machine": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.system()}, "
-        f"torch {torch.__version__}",
+        "what": (
+            "fine-tuned from the networks for pixels alone with the combined loss, "
+            "and with one of its terms left out; judged on "
+            f"{len(bundled_names('test'))} photographs that no training saw, at "
+            f"{SIDE}x{SIDE} pixels"
+        ),
+        "command": (
+            "python book/leave_one_out.py train --steps "
+            f"{options.steps} --data PICTURES"
+        ),
+        "machine": (
+            f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+            f"{platform.system()}, torch {torch.__version__}"
+        ),
         "sigma": SIGMA,
         "holes": round(float(given("inpaint")[1].mean()), 3),
         "steps": options.steps,
@@ -146,7 +171,9 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
     recipe = read_config(options.recipes / f"{task}_combined.yaml", known)
     del recipe["data_note"]
     combined = settings_kind(
-        **recipe | SHORT | {"zoom": ZOOMS[task], "steps": options.steps, "start": str(start)}
+        **recipe
+        | SHORT
+        | {"zoom": ZOOMS[task], "steps": options.steps, "start": str(start)}
     )
     rows, pictures = {}, {}
     if task == "denoise":
@@ -157,14 +184,20 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
     for name, settings in variants(combined).items():
         folder = options.build / f"{task}_{name.replace(' ', '_')}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        result = train(kind(settings, network=judge), folder=folder, pictures=options.data, progress=False)
+        result = train(
+            kind(settings, network=judge),
+            folder=folder,
+            pictures=options.data,
+            progress=False,
+        )
         pictures[name] = restored(task, result.network)
         rows[name] = facts_of(task, pictures[name]) | {"seconds": round(result.seconds)}
         print(f"{task}, {name}: {rows[name]}", flush=True)
     _sheet(task, pictures)
     weights = {f"{term}_weight": getattr(combined, f"{term}_weight") for term in TERMS}
     layers = {
-        name: kept_settings(combined).get(name) for name in ("pixel_kind", "feature_layers", "style_layers")
+        name: kept_settings(combined).get(name)
+        for name in ("pixel_kind", "feature_layers", "style_layers")
     }
     return {"weights": weights | layers, "rows": rows}
 
@@ -180,34 +213,59 @@ def _sheet(task: str, pictures: dict[str, torch.Tensor]) -> None:
         title: resize(batch[index : index + 1, :, *cut].clamp(0, 1), (SHOWN, SHOWN))[0]
         for title, batch in panels.items()
     }
-    _store(f"leave_one_out_{task}", [panel.numpy() for panel in panels.values()], list(panels), 4, 640)
+    _store(
+        f"leave_one_out_{task}",
+        [panel.numpy() for panel in panels.values()],
+        list(panels),
+        4,
+        640,
+    )
 
 
 def title(options: argparse.Namespace) -> None:
-    """Noise and holes, given back for pixels alone and by the combined loss: the shipped networks."""
+    """Noise and holes, given back for pixels alone and by the combined loss:
+    the shipped networks.
+    """
     photo = read_image(bundled("test/kodim23"), 320)
     noisy = add_noise(photo, SIGMA, 7)
     holes = random_holes(1, *photo.shape[-2:], SHARE, [8])
     networks = {
         name: load_network(options.networks / f"{name}.safetensors")
-        for name in ("denoise_pixel", "denoise_combined", "inpaint_pixel", "inpaint_combined")
+        for name in (
+            "denoise_pixel",
+            "denoise_combined",
+            "inpaint_pixel",
+            "inpaint_combined",
+        )
     }
     panels = [noisy.clamp(0, 1)] + [
-        denoise(noisy, network=networks[f"denoise_{loss}"]) for loss in ("pixel", "combined")
+        denoise(noisy, network=networks[f"denoise_{loss}"])
+        for loss in ("pixel", "combined")
     ]
     panels += [photo * (1 - holes) + holes]
-    panels += [inpaint(photo, holes, network=networks[f"inpaint_{loss}"]) for loss in ("pixel", "combined")]
+    panels += [
+        inpaint(photo, holes, network=networks[f"inpaint_{loss}"])
+        for loss in ("pixel", "combined")
+    ]
     titles = ["noise", "pixels alone", "combined", "holes", "pixels alone", "combined"]
-    _store("leave_one_out_title", [panel[0].numpy() for panel in panels], titles, 3, 760)
+    _store(
+        "leave_one_out_title", [panel[0].numpy() for panel in panels], titles, 3, 760
+    )
 
 
-def _store(name: str, panels: list, titles: list[str], columns: int, width: int) -> None:
+def _store(
+    name: str, panels: list, titles: list[str], columns: int, width: int
+) -> None:
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(titles), columns)]
     sheet: Image.Image = compose(rows, headings, None, None, None, "gray", False, width)
     path = ROOT / "book" / "images" / f"{name}.webp"
     sheet.save(path, quality=84, method=6)
-    print(f"{path.name}: {sheet.width}x{sheet.height}, {path.stat().st_size / 1000:.0f} kB", flush=True)
+    print(
+        f"{path.name}: {sheet.width}x{sheet.height}, "
+        f"{path.stat().st_size / 1000:.0f} kB",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -216,14 +274,34 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("train", "title"))
-    parser.add_argument("--data", help="folder of training pictures; the bundled ones if left out")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="which of the two")
-    parser.add_argument("--steps", type=int, default=200, help="of each of the eight trainings")
     parser.add_argument(
-        "--networks", type=Path, default=ASSETS / "restoration", help="where the shipped networks are"
+        "--data", help="folder of training pictures; the bundled ones if left out"
     )
-    parser.add_argument("--recipes", type=Path, default=ASSETS / "recipes", help="where the recipes are")
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "leave_one_out", help="for the runs")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=TASKS,
+        default=list(TASKS),
+        help="which of the two",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=200, help="of each of the eight trainings"
+    )
+    parser.add_argument(
+        "--networks",
+        type=Path,
+        default=ASSETS / "restoration",
+        help="where the shipped networks are",
+    )
+    parser.add_argument(
+        "--recipes", type=Path, default=ASSETS / "recipes", help="where the recipes are"
+    )
+    parser.add_argument(
+        "--build",
+        type=Path,
+        default=ROOT / "build" / "leave_one_out",
+        help="for the runs",
+    )
     options = parser.parse_args()
     {"train": leave_out, "title": title}[options.command](options)
 

@@ -1,8 +1,10 @@
-"""Look at the built site with Chromium: `make site`, then `python book/screenshots.py [pdf]`.
+"""Look at the built site with Chromium: `make site`, then `python
+book/screenshots.py [pdf]`.
 
-Without an argument: the README's two pictures, the front page on a desktop and the live page on a phone with its
-example stylised, as small WebP. With `pdf`: the book as build/pdf/pltutorial.pdf and every page as build/pdf/NAME.pdf,
-answers open and sliders as grids.
+Without an argument: the README's two pictures, the front page on a desktop and
+the live page on a phone with its example stylised, as small WebP. With `pdf`: the
+book as build/pdf/pltutorial.pdf and every page as build/pdf/NAME.pdf, answers
+open and sliders as grids.
 """
 
 from __future__ import annotations
@@ -23,16 +25,27 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "build" / "site" / "_build" / "html"
 FOLDER = ROOT / "book" / "images" / "screenshots"
 LARGEST = 60_000  # bytes
-# page, width, height, colours, pixels in the file a pixel of the page, what must be true before the picture is taken
+# page, width, height, colours, pixels in the file a pixel of the page, what must be
+# true before the picture is taken
 SHOTS = {
-    "front_desktop": ("book/index.html", 1280, 800, "light", 1, "() => document.readyState === 'complete'"),
+    "front_desktop": (
+        "book/index.html",
+        1280,
+        800,
+        "light",
+        1,
+        "() => document.readyState === 'complete'",
+    ),
     "live_phone": (
         "live/index.html",
         390,
         844,
         "dark",
         1.5,
-        "() => !document.querySelector('#compare').hidden && !document.querySelector('#save').disabled",
+        (
+            "() => !document.querySelector('#compare').hidden && "
+            "!document.querySelector('#save').disabled"
+        ),
     ),
 }
 
@@ -62,7 +75,9 @@ def take(browser, address: str, name: str) -> Path:
 
 
 def bind(printed: dict[Path, str], target: Path) -> Path:
-    """All pages in one file; each page's title is a bookmark above those of its sections."""
+    """All pages in one file; each page's title is a bookmark above
+    those of its sections.
+    """
     from pypdf import PdfWriter
 
     with PdfWriter() as book:
@@ -83,7 +98,14 @@ def print_page(browser, address: str, name: str) -> tuple[Path, str]:
     path = ROOT / "build" / "pdf" / f"{Path(name).name}.pdf"
     path.parent.mkdir(parents=True, exist_ok=True)
     margin = dict.fromkeys(("top", "bottom", "left", "right"), "16mm")
-    page.pdf(path=path, format="A4", print_background=True, margin=margin, outline=True, tagged=True)
+    page.pdf(
+        path=path,
+        format="A4",
+        print_background=True,
+        margin=margin,
+        outline=True,
+        tagged=True,
+    )
     title = page.locator("article h1").first.inner_text().replace("#", "") or name
     page.close()
     return path, title.strip()
@@ -93,18 +115,27 @@ def main() -> int:
     """Take the pictures, or print the pages."""
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromium = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+        ),
+        None,
+    )
     try:
         if not (SITE / "live" / "index.html").exists():
             raise BuildError("the site is not built; call `make site` first")
         if chromium is None:
-            raise BuildError("there is no Chromium; get it with `apt-get install chromium`")
+            raise BuildError(
+                "there is no Chromium; get it with `apt-get install chromium`"
+            )
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     with start(SITE, port=0) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
         address = f"http://127.0.0.1:{server.server_port}/"
         if sys.argv[1:] == ["pdf"]:
             printed = dict(print_page(browser, address, name) for name in pages())

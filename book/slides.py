@@ -1,8 +1,10 @@
-"""Slides from the chapters, one file each that needs no network: `python book/slides.py [CHAPTER]` writes build/slides/.
+"""Slides from the chapters, one file each that needs no network: `python book/slides.py
+[CHAPTER]` writes build/slides/.
 
-Nothing is marked in the notebooks; a rule picks what is shown. Each section opens with its heading, its first sentences
-and its formulas; each figure and each frame slider has a slide of its own, with what to notice; code is shown where it is
-written by hand and short. The whole text goes into the speaker's notes (press S). Exercises are left out.
+Nothing is marked in the notebooks; a rule picks what is shown. Each section opens with
+its heading, its first sentences and its formulas; each figure and each frame slider has
+a slide of its own, with what to notice; code is shown where it is written by hand and
+short. The whole text goes into the speaker's notes (press S). Exercises are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ TARGET = ROOT / "build" / "slides"
 SENTENCES, ITEMS, CODE_LINES, TEXT_LINES = 3, 5, 16, 12
 WIDTH, HEIGHT = 1280, 720
 SKIPPED = ("Exercises", "Further reading")
-PREFIX = "reveal"  # stands for the package's address until its files are put into the page
+# stands for the package's address until its files are put into the page
+PREFIX = "reveal"
 
 TEMPLATE = """{%- extends 'index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
@@ -35,7 +38,8 @@ STYLE = """
 .reveal .slides { text-align: left; } .reveal h1, .reveal h2 { text-transform: none; }
 .reveal { font-size: 28px; }
 .reveal h1 { font-size: 1.9em; } .reveal h2 { font-size: 1.45em; }
-.reveal .jp-Cell, .reveal .jp-OutputArea-child { display: block; padding: 0; margin: 0; }
+.reveal .jp-Cell, .reveal .jp-OutputArea-child { display: block; padding: 0; margin: \
+0; }
 .jp-Notebook { background: none; }
 .reveal .jp-OutputPrompt, .reveal .jp-InputPrompt,
 .reveal .jp-OutputArea-prompt { display: none; }
@@ -59,13 +63,16 @@ Reveal.initialize({width: %d, height: %d, margin: 0.03, center: false, hash: tru
   keyboardCondition: null});
 """
 MATHJAX = (
-    'window.MathJax = {tex: {inlineMath: [["$", "$"]], displayMath: [["$$", "$$"]], tags: "none"}, '
-    'options: {skipHtmlTags: ["script", "style", "pre", "code", "textarea"]}, svg: {fontCache: "global"}};'
+    'window.MathJax = {tex: {inlineMath: [["$", "$"]], displayMath: [["$$", "$$"]], '
+    'tags: "none"}, options: {skipHtmlTags: ["script", "style", "pre", "code", '
+    '"textarea"]}, svg: {fontCache: "global"}};'
 )
 
 
 def plain(text: str) -> str:
-    """MyST as plain Markdown: roles and links become their words, directives their text."""
+    """MyST as plain Markdown: roles and links become their words,
+    directives their text.
+    """
     text = re.sub(r"^\s*\([\w:-]+\)=\s*$", "", text, flags=re.M)
     text = re.sub(r"\{(?:numref|eq|ref)\}`(?:[^`<]*<)?[^`]*`", "the figure", text)
     text = re.sub(r"\{cite[:\w]*\}`([^`]*)`", lambda match: _cited(match[1]), text)
@@ -80,7 +87,9 @@ def _cited(keys: str) -> str:
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """A cell's paragraphs in order, each with its kind: heading, formula, folded or text."""
+    """A cell's paragraphs in order, each with its kind: heading,
+    formula, folded or text.
+    """
     found, fence, lines, kind = [], None, [], "text"
 
     def close() -> None:
@@ -123,15 +132,31 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 def headline(parts: list[tuple[str, str]]) -> str:
     """What a section's slide says: its first sentences and its first formula."""
-    texts = [plain(text) for kind, text in parts if kind == "text" and not text.startswith(("|", "<", "!["))]
-    listed = [text for text in texts if re.match(r"(?:[-*]|(?:\*\*)?\d+\.(?:\*\*)?) ", text)]
+    texts = [
+        plain(text)
+        for kind, text in parts
+        if kind == "text" and not text.startswith(("|", "<", "!["))
+    ]
+    listed = [
+        text for text in texts if re.match(r"(?:[-*]|(?:\*\*)?\d+\.(?:\*\*)?) ", text)
+    ]
     if texts and texts[0] in listed:  # a list is shown as far as it goes on a slide
         items = re.split(r"\n(?=(?:[-*]|\d+\.) )", "\n".join(listed))
         said = ["\n".join(items[:ITEMS])]
     else:
-        said = re.split(r"(?<=[.?!:])\s+(?=[A-Z*$`\"])", " ".join(texts[0].split())) if texts else []
-    formulas = [text if "$$" in text else f"$$\n{text}\n$$" for kind, text in parts if kind == "formula"][:1]
-    return "\n\n".join([" ".join(said[:SENTENCES]), *(plain(formula) for formula in formulas)])
+        said = (
+            re.split(r"(?<=[.?!:])\s+(?=[A-Z*$`\"])", " ".join(texts[0].split()))
+            if texts
+            else []
+        )
+    formulas = [
+        text if "$$" in text else f"$$\n{text}\n$$"
+        for kind, text in parts
+        if kind == "formula"
+    ][:1]
+    return "\n\n".join(
+        [" ".join(said[:SENTENCES]), *(plain(formula) for formula in formulas)]
+    )
 
 
 def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -183,7 +208,11 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         words = plain(notice[1]) if notice else ""
         head = title.replace("# ", "## ", 1) if title.startswith("# ") else title
         add(
-            new_markdown_cell("\n\n".join(filter(None, [head, words and words[0].upper() + words[1:]]))),
+            new_markdown_cell(
+                "\n\n".join(
+                    filter(None, [head, words and words[0].upper() + words[1:]])
+                )
+            ),
             "subslide",
         )
         add(shown, "-")
@@ -193,22 +222,34 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def picked(cell):
-    """What of a code cell goes on a slide: its figure, its slider, a short result, or short code written by hand."""
+    """What of a code cell goes on a slide: its figure, its slider, a short result, or
+    short code written by hand.
+    """
     if {"live", "remove-cell"} & set(cell.metadata.get("tags", [])):
         return None
     for output in cell.get("outputs", []):
         data = output.get("data", {})
-        picture = next((kind for kind in ("image/png", "image/jpeg") if kind in data), None)
+        picture = next(
+            (kind for kind in ("image/png", "image/jpeg") if kind in data), None
+        )
         if picture or "frame-slider" in str(data.get("text/html")):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-            kept = {picture: data[picture]} if picture else {"text/html": data["text/html"]}
+            kept = (
+                {picture: data[picture]}
+                if picture
+                else {"text/html": data["text/html"]}
+            )
             about = {picture: {"alt": alt}} if picture else {}
-            return new_code_cell("", outputs=[new_output("display_data", data=kept, metadata=about)])
+            return new_code_cell(
+                "", outputs=[new_output("display_data", data=kept, metadata=about)]
+            )
     lines = cell.source.strip().splitlines()
     by_hand = re.search(r"^def \w+_by_hand", cell.source, re.M)
     if by_hand and len(lines) <= CODE_LINES:
         return new_markdown_cell("```python\n" + "\n".join(lines) + "\n```")
-    said = "".join(output.get("text", "") for output in cell.get("outputs", [])).rstrip()
+    said = "".join(
+        output.get("text", "") for output in cell.get("outputs", [])
+    ).rstrip()
     if (
         said
         and "getsource" not in cell.source
@@ -225,9 +266,17 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
     from traitlets.config import Config
 
     config = Config(
-        {"SlidesExporter": {"exclude_input": True, "exclude_anchor_links": True, "reveal_theme": "simple"}}
+        {
+            "SlidesExporter": {
+                "exclude_input": True,
+                "exclude_anchor_links": True,
+                "reveal_theme": "simple",
+            }
+        }
     )
-    exporter = SlidesExporter(config=config, raw_template=TEMPLATE, reveal_url_prefix=PREFIX)
+    exporter = SlidesExporter(
+        config=config, raw_template=TEMPLATE, reveal_url_prefix=PREFIX
+    )
     exporter.reveal_width, exporter.reveal_height = str(WIDTH), str(HEIGHT)
     text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     reveal = install_packages() / "reveal.js"
@@ -237,23 +286,44 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
         return "<style>" + re.sub(r"@import url\([^)]*\);?", "", style) + "</style>"
 
     text = re.sub(rf'<link[^>]*href="{PREFIX}/dist/([^"]+)"[^>]*>', inlined, text)
-    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg.js"
-    sources = [reveal / "dist" / "reveal.js", reveal / "plugin" / "notes" / "notes.js", mathjax]
-    scripts = [MATHJAX, *(path.read_text(encoding="utf-8") for path in sources), START % (WIDTH, HEIGHT)]
-    code = "".join(
-        "<script>" + script.replace("</script", "<\\/script") + "</script>\n" for script in scripts
+    mathjax = (
+        Path(find_spec("sphinx-mathjax-offline").origin).parent
+        / "static"
+        / "mathjax"
+        / "tex-svg.js"
     )
-    return text.replace("</head>", f"<style>{STYLE}</style>\n</head>").replace("</body>", code + "</body>")
+    sources = [
+        reveal / "dist" / "reveal.js",
+        reveal / "plugin" / "notes" / "notes.js",
+        mathjax,
+    ]
+    scripts = [
+        MATHJAX,
+        *(path.read_text(encoding="utf-8") for path in sources),
+        START % (WIDTH, HEIGHT),
+    ]
+    code = "".join(
+        "<script>" + script.replace("</script", "<\\/script") + "</script>\n"
+        for script in scripts
+    )
+    return text.replace("</head>", f"<style>{STYLE}</style>\n</head>").replace(
+        "</body>", code + "</body>"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("chapter", nargs="?", default="", help="only notebooks with this in their name")
+    parser.add_argument(
+        "chapter", nargs="?", default="", help="only notebooks with this in their name"
+    )
     parser.add_argument("--to", type=Path, default=TARGET)
     given = parser.parse_args()
     paths = [chapter.path for chapter in CHAPTERS if given.chapter in chapter.file]
     if not paths:
-        print(f"error: there is no chapter {given.chapter!r} in notebooks/", file=sys.stderr)
+        print(
+            f"error: there is no chapter {given.chapter!r} in notebooks/",
+            file=sys.stderr,
+        )
         return 2
     given.to.mkdir(parents=True, exist_ok=True)
     try:
@@ -262,9 +332,13 @@ def main() -> int:
             target = given.to / f"{path.stem}.html"
             target.write_text(page(notebook, path.stem), encoding="utf-8")
             count = sum(
-                cell.metadata["slideshow"]["slide_type"] in ("slide", "subslide") for cell in notebook.cells
+                cell.metadata["slideshow"]["slide_type"] in ("slide", "subslide")
+                for cell in notebook.cells
             )
-            print(f"{target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}: {count} slides")
+            print(
+                f"{target.relative_to(ROOT) if target.is_relative_to(ROOT) else target}"
+                f": {count} slides"
+            )
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

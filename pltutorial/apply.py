@@ -1,4 +1,6 @@
-"""The one way of a picture of any size through a network: precision, bounded memory, tiles without seams."""
+"""The one way of a picture of any size through a network: precision, bounded memory,
+tiles without seams.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def through(
             one,
             images,
             reach=network.reach,
-            tile=TILE * getattr(network, "tile_share", network.fold) if tile is None else tile,
+            tile=TILE * getattr(network, "tile_share", network.fold)
+            if tile is None
+            else tile,
             fold=network.fold,
             factor=factor,
         )
@@ -72,8 +76,8 @@ def through(
         if not is_out_of_memory(problem):
             raise
         raise InputError(
-            f"memory ran out on the way to {large} pixels; shrink the picture, stop other "
-            f"programs, or in Python give tile={TILE // 2} or less"
+            f"memory ran out on the way to {large} pixels; shrink the picture, stop "
+            f"other programs, or in Python give tile={TILE // 2} or less"
         ) from problem
     finally:
         network.train(was_training)
@@ -96,16 +100,20 @@ def in_tiles(
 ) -> torch.Tensor:
     """What ``work`` makes of pictures, computed tile by tile.
 
-    Each tile is given with ``reach`` more pixels on every side where the picture has them. They are cut off again
-    from what it makes, so each pixel that is kept has seen all that it would have seen in the whole.
+    Each tile is given with ``reach`` more pixels on every side where the picture has
+    them. They are cut off again from what it makes, so each pixel that is kept has seen
+    all that it would have seen in the whole.
 
     Args:
-        work: takes a tile of each of the images and gives (N, C, factor h, factor w) for tiles of height h and width w.
-            What it does must be the same everywhere, without means over the whole picture.
+        work: takes a tile of each of the images and gives (N, C, factor h, factor w)
+            for tiles of height h and width w. What it does must be the same everywhere,
+            without means over the whole picture.
         images: tensors (N, ., H, W) that are cut at the same places.
-        reach: how many pixels of the input, to each side, decide one pixel of the output.
+        reach: how many pixels of the input, to each side, decide one
+            pixel of the output.
         tile: side of the tiles in pixels of the input, those of ``reach`` not counted.
-        fold: tiles begin at multiples of it, as those 2x2 or 4x4 squares do that a network lays together.
+        fold: tiles begin at multiples of it, as those 2x2 or 4x4 squares do that a
+            network lays together.
         factor: how much larger the output is.
 
     Returns:
@@ -125,14 +133,22 @@ def in_tiles(
                 output = torch.empty(shape, dtype=made.dtype, device=images[0].device)
             made = made[..., factor * (top - above) : factor * (bottom - above), :]
             made = made[..., factor * (left - before) : factor * (right - before)]
-            output[..., factor * top : factor * bottom, factor * left : factor * right] = made
+            output[
+                ..., factor * top : factor * bottom, factor * left : factor * right
+            ] = made
     return output
 
 
-def _spans(length: int, tile: int, reach: int, fold: int) -> Iterator[tuple[int, int, int, int]]:
-    """Where tiles begin and end along one side, and the same with what they see besides; all of about one size."""
+def _spans(
+    length: int, tile: int, reach: int, fold: int
+) -> Iterator[tuple[int, int, int, int]]:
+    """Where tiles begin and end along one side, and the same with what they see
+    besides; all of about one size.
+    """
     if tile < 1:
-        raise InputError(f"tile={tile} was given; give the side of the tiles in pixels, such as 512")
+        raise InputError(
+            f"tile={tile} was given; give the side of the tiles in pixels, such as 512"
+        )
     reach = -(-reach // fold) * fold
     count = -(-length // tile)
     step = -(-length // (count * fold)) * fold

@@ -1,4 +1,6 @@
-"""Bounds of settings as data beside their fields: they refuse values and show in ``--help``."""
+"""Bounds of settings as data beside their fields: they refuse values and
+show in ``--help``.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,16 @@
-"""Brightness and colour of pictures: BT.601's luma and chroma, NTSC's YIQ, and colours taken from another picture."""
+"""Brightness and colour of pictures: BT.601's luma and chroma, NTSC's YIQ, and colours
+taken from another picture.
+"""
 
 from __future__ import annotations
 
 import torch
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
-LUMA_STUDIO = (65.481, 128.553, 24.966)  # the same from RGB in [0, 1] to 16...235 less 16
-# Rows are Y, I, Q (NTSC); Gatys et al. (2017), section 5.2, keep I and Q of the content.
+# the same from RGB in [0, 1] to 16...235 less 16
+LUMA_STUDIO = (65.481, 128.553, 24.966)
+# Rows are Y, I, Q (NTSC); Gatys et al. (2017), section 5.2, keep I
+# and Q of the content.
 YIQ = torch.tensor([[*LUMA], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
@@ -17,7 +21,9 @@ def luminance(image: torch.Tensor) -> torch.Tensor:
 
 
 def with_colors_of(image: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
-    """The luminance of one image with the chrominance I, Q of another (Gatys et al. 2017, section 5.2)."""
+    """The luminance of one image with the chrominance I, Q of another
+    (Gatys et al. 2017, section 5.2).
+    """
     matrix = YIQ.to(image)
     yiq = torch.einsum("ij,njhw->nihw", matrix, colors).clone()
     yiq[:, 0] = luminance(image)[:, 0]
@@ -25,9 +31,11 @@ def with_colors_of(image: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
 
 
 def match_color(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Recolour an image so that mean and covariance of its RGB values are the reference's.
+    """Recolour an image so that mean and covariance of its RGB values
+    are the reference's.
 
-    The linear map of Gatys et al. (2017), section 5.1, by the symmetric square roots of both covariances.
+    The linear map of Gatys et al. (2017), section 5.1, by the symmetric square roots
+    of both covariances.
     """
     flat, goal = (
         given.transpose(0, 1).flatten(1).double().cpu() for given in (image, reference)
@@ -55,13 +63,17 @@ def match_luminance(style: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
 
 
 def brightness_of(image: torch.Tensor) -> torch.Tensor:
-    """Brightness Y of pictures (N, 3, H, W): (N, 1, H, W), a weighted mean of the colours (ITU-R BT.601)."""
+    """Brightness Y of pictures (N, 3, H, W): (N, 1, H, W), a weighted mean of the
+    colours (ITU-R BT.601).
+    """
     red, green, blue = image.float().split(1, 1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def from_chroma(brightness: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
-    """Pictures (N, 3, H, W) of brightness (N, 1, H, W) and chrominance Cb, Cr (N, 2, H, W) in [-0.5, 0.5]."""
+    """Pictures (N, 3, H, W) of brightness (N, 1, H, W) and chrominance Cb, Cr
+    (N, 2, H, W) in [-0.5, 0.5].
+    """
     blue = brightness + 2 * (1 - LUMA[2]) * chroma[:, :1]
     red = brightness + 2 * (1 - LUMA[0]) * chroma[:, 1:]
     green = (brightness - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]

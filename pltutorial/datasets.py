@@ -1,4 +1,6 @@
-"""The pictures of :mod:`pltutorial.training.pictures`, under the name they had first."""
+"""The pictures of :mod:`pltutorial.training.pictures`, under the
+name they had first.
+"""
 
 from .training.pictures import BrokenPictures, Pictures, loader
 

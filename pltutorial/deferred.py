@@ -1,4 +1,5 @@
-"""Imports that wait for their first use, so that settings and names are there before PyTorch is.
+"""Imports that wait for their first use, so that settings and names are there
+before PyTorch is.
 
 A file of a task holds its settings, which ``--help`` shows at once, and its work, which
 needs PyTorch. Python 3.15 has ``lazy import`` for that; until then::
@@ -8,9 +9,9 @@ needs PyTorch. Python 3.15 has ``lazy import`` for that; until then::
 
         from ..losses import gram_matrix
 
-Within the block nothing is loaded: each name stands for what it names until it is called,
-looked into or compared by ``isinstance``. It suits modules, functions and classes, but no
-class to inherit from and no number.
+Within the block nothing is loaded: each name stands for what it names until it is
+called, looked into or compared by ``isinstance``. It suits modules, functions and
+classes, but no class to inherit from and no number.
 """
 
 from __future__ import annotations

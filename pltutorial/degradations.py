@@ -1,4 +1,6 @@
-"""What takes something away from a picture, so that a network can learn to give it back: size, cleanness, whole parts."""
+"""What takes something away from a picture, so that a network can learn to give it
+back: size, cleanness, whole parts.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +32,23 @@ def to_8_bits(image: torch.Tensor) -> torch.Tensor:
 
 
 def downscale(
-    image: torch.Tensor, factor: int, kernel: str = "bicubic", *, round_values: bool = True
+    image: torch.Tensor,
+    factor: int,
+    kernel: str = "bicubic",
+    *,
+    round_values: bool = True,
 ) -> torch.Tensor:
-    """The low-resolution input of super-resolution, made from the picture that a network shall find again.
+    """The low-resolution input of super-resolution, made from the picture that a
+    network shall find again.
 
-    ``bicubic``: antialiased, as MATLAB's ``imresize`` that the benchmarks use (the kernel is stretched by the
-    factor); ``gaussian``: a blur of standard deviation 1 pixel, then bicubic samples without antialiasing, the
-    words of Johnson et al. (2016), section 4.2.
+    ``bicubic``: antialiased, as MATLAB's ``imresize`` that the benchmarks use (the
+    kernel is stretched by the factor); ``gaussian``: a blur of standard deviation 1
+    pixel, then bicubic samples without antialiasing, the words of Johnson et al.
+    (2016), section 4.2.
 
     Args:
-        image: (N, 3, H, W) in [0, 1]; H and W are multiples of the factor (:func:`crop_to_multiple`).
+        image: (N, 3, H, W) in [0, 1]; H and W are multiples of the factor
+            (:func:`crop_to_multiple`).
         factor: 2, 4 or 8.
         kernel: ``"bicubic"`` or ``"gaussian"``.
         round_values: round to 8 bits, as a file does.
@@ -48,7 +57,8 @@ def downscale(
         (N, 3, H / factor, W / factor), float32, in [0, 1].
 
     Raises:
-        InputError: another factor or kernel, sides that are no multiples of the factor, or no image.
+        InputError: another factor or kernel, sides that are no multiples of the
+            factor, or no image.
 
     Example:
         >>> downscale(torch.rand(1, 3, 64, 96), 4).shape
@@ -60,26 +70,37 @@ def downscale(
     return downscaled(image, factor, kernel, round_values)
 
 
-def downscaled(image: torch.Tensor, factor: int, kernel: str, round_values: bool = True) -> torch.Tensor:
+def downscaled(
+    image: torch.Tensor, factor: int, kernel: str, round_values: bool = True
+) -> torch.Tensor:
     """Without a look at the values, for the training loop."""
     check_factor(factor)
     if kernel not in KERNELS:
-        raise InputError(f"there is no kernel {kernel!r}; {nearest(str(kernel), KERNELS)}")
+        raise InputError(
+            f"there is no kernel {kernel!r}; {nearest(str(kernel), KERNELS)}"
+        )
     height, width = image.shape[-2:]
     if height % factor or width % factor or 0 in (height, width):
         raise InputError(
-            f"{width}x{height} pixels cannot be shrunk by {factor}; crop to a multiple with crop_to_multiple"
+            f"{width}x{height} pixels cannot be shrunk by {factor}; crop to a "
+            "multiple with crop_to_multiple"
         )
     image = image.float()
-    if kernel == "gaussian":  # four deviations to each side, as far as a reflected border goes
-        image = gaussian_blur(image, [2 * min(4, side - 1) + 1 for side in (width, height)], [1.0, 1.0])
+    # four deviations to each side, as far as a reflected border goes
+    if kernel == "gaussian":
+        image = gaussian_blur(
+            image, [2 * min(4, side - 1) + 1 for side in (width, height)], [1.0, 1.0]
+        )
     size = (height // factor, width // factor)
-    small = F.interpolate(image, size, mode="bicubic", antialias=kernel == "bicubic", align_corners=False)
+    small = F.interpolate(
+        image, size, mode="bicubic", antialias=kernel == "bicubic", align_corners=False
+    )
     return to_8_bits(small) if round_values else small.clamp(0, 1)
 
 
 def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """The picture without the last rows and columns that make its sides no multiples of the factor.
+    """The picture without the last rows and columns that make its sides no
+    multiples of the factor.
 
     Raises:
         InputError: nothing would be left.
@@ -93,8 +114,8 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
     height, width = (side - side % factor for side in image.shape[-2:])
     if 0 in (height, width):
         raise InputError(
-            f"the picture has {image.shape[-1]}x{image.shape[-2]} pixels, but a factor of {factor} needs at "
-            f"least {factor} along each side"
+            f"the picture has {image.shape[-1]}x{image.shape[-2]} pixels, but a "
+            f"factor of {factor} needs at least {factor} along each side"
         )
     return image[..., :height, :width]
 
@@ -104,15 +125,18 @@ def add_noise(
     sigma: float | torch.Tensor,
     generator: torch.Generator | int | Sequence[torch.Generator] = 0,
 ) -> torch.Tensor:
-    """Gaussian noise added, independent in each pixel and channel; not clamped and not rounded, as the benchmarks do.
+    """Gaussian noise added, independent in each pixel and channel; not clamped and not
+    rounded, as the benchmarks do.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
-        sigma: its standard deviation on the 0-255 scale, one for all or (N,); the values of a tensor are not looked at.
+        sigma: its standard deviation on the 0-255 scale, one for all or (N,); the
+            values of a tensor are not looked at.
         generator: of the noise, on the CPU, or one for each picture, or a seed.
 
     Raises:
-        InputError: a negative or infinite sigma, or a number of them that is not the number of pictures.
+        InputError: a negative or infinite sigma, or a number of them that is not the
+            number of pictures.
 
     Example:
         >>> grey = torch.full((1, 3, 64, 64), 0.5)
@@ -128,27 +152,39 @@ def add_noise(
         generator = torch.Generator().manual_seed(generator)
     if not isinstance(sigma, torch.Tensor):
         if not 0 <= sigma < math.inf:
-            raise InputError(f"sigma={sigma} was given; give 0 or more, on the 0-255 scale")
+            raise InputError(
+                f"sigma={sigma} was given; give 0 or more, on the 0-255 scale"
+            )
         sigma = torch.tensor(float(sigma))
     if sigma.numel() not in (1, len(image)):
         raise InputError(
-            f"{sigma.numel()} values of sigma were given for {len(image)} pictures; give one for all, or one for each"
+            f"{sigma.numel()} values of sigma were given for {len(image)} pictures; "
+            "give one for all, or one for each"
         )
     if isinstance(generator, torch.Generator):
         noise = torch.randn(image.shape, generator=generator)
     else:
-        noise = torch.stack([torch.randn(image.shape[1:], generator=one) for one in generator])
+        noise = torch.stack(
+            [torch.randn(image.shape[1:], generator=one) for one in generator]
+        )
     noise = noise.to(image.device, non_blocking=True)
-    return image + noise * (sigma.to(image.device, non_blocking=True).view(-1, 1, 1, 1) / 255)
+    return image + noise * (
+        sigma.to(image.device, non_blocking=True).view(-1, 1, 1, 1) / 255
+    )
 
 
 def random_holes(
-    count: int, height: int, width: int, share: float = 0.4, seeds: int | Sequence[int] = 0
+    count: int,
+    height: int,
+    width: int,
+    share: float = 0.4,
+    seeds: int | Sequence[int] = 0,
 ) -> torch.Tensor:
-    """Masks of random free-form holes: strokes of a brush that turns as it goes, 1 where the picture is missing.
+    """Masks of random free-form holes: strokes of a brush that turns as it goes, 1
+    where the picture is missing.
 
-    Each mask's share of missing pixels is drawn evenly from 5% to ``share``; strokes are added until it is reached
-    and the last one stops there.
+    Each mask's share of missing pixels is drawn evenly from 5% to ``share``; strokes
+    are added until it is reached and the last one stops there.
 
     Args:
         count: how many masks.
@@ -161,9 +197,11 @@ def random_holes(
         (count, 1, height, width), float32, 0 or 1.
 
     Raises:
-        InputError: a share outside its range, fewer than two pixels, or not one seed for each mask.
+        InputError: a share outside its range, fewer than two pixels, or not one
+            seed for each mask.
 
-    Source: strokes as in Yu et al. (2019), Free-form image inpainting with gated convolution, algorithm 1.
+    Source: strokes as in Yu et al. (2019), Free-form image inpainting with gated
+    convolution, algorithm 1.
 
     Example:
         >>> masks = random_holes(3, 32, 48, share=0.4)
@@ -175,21 +213,33 @@ def random_holes(
     Taught in chapter 7.
     """
     if not 0 < share <= 0.9:
-        raise InputError(f"a share of {share} was given; give a number above 0 and at most 0.9")
+        raise InputError(
+            f"a share of {share} was given; give a number above 0 and at most 0.9"
+        )
     if min(count, height, width) < 1 or height * width < 2:
         raise InputError(
-            f"{count} masks of {width}x{height} pixels were asked for; give at least one, of two pixels or more"
+            f"{count} masks of {width}x{height} pixels were asked for; give at least "
+            "one, of two pixels or more"
         )
-    seeds = [[seeds, number] for number in range(count)] if isinstance(seeds, int) else seeds
+    seeds = (
+        [[seeds, number] for number in range(count)]
+        if isinstance(seeds, int)
+        else seeds
+    )
     if len(seeds) != count:
         raise InputError(
-            f"{len(seeds)} seeds were given for {count} masks; give one for all, or one for each"
+            f"{len(seeds)} seeds were given for {count} masks; give one for "
+            "all, or one for each"
         )
-    masks = [_strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds]
+    masks = [
+        _strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds
+    ]
     return torch.from_numpy(numpy.stack(masks)[:, None])
 
 
-def _strokes(height: int, width: int, share: float, random: numpy.random.Generator) -> numpy.ndarray:
+def _strokes(
+    height: int, width: int, share: float, random: numpy.random.Generator
+) -> numpy.ndarray:
     wanted = height * width * random.uniform(min(0.05, share), share)
     canvas, fits = Image.new("L", (width, height)), True
     while fits:
@@ -200,7 +250,11 @@ def _strokes(height: int, width: int, share: float, random: numpy.random.Generat
         if not fits:
             break
     covered = numpy.asarray(canvas)
-    return covered.astype(numpy.float32) if covered.any() else _square(height, width, wanted)
+    return (
+        covered.astype(numpy.float32)
+        if covered.any()
+        else _square(height, width, wanted)
+    )
 
 
 def _stroke(height: int, width: int, random: numpy.random.Generator) -> list[tuple]:
@@ -218,8 +272,12 @@ def _stroke(height: int, width: int, random: numpy.random.Generator) -> list[tup
     return parts
 
 
-def _with(canvas: Image.Image, parts: list[tuple], most: float) -> tuple[Image.Image, bool]:
-    """The canvas with these parts drawn, or as it was where they would cover more than so many pixels."""
+def _with(
+    canvas: Image.Image, parts: list[tuple], most: float
+) -> tuple[Image.Image, bool]:
+    """The canvas with these parts drawn, or as it was where they would cover more
+    than so many pixels.
+    """
     more = canvas.copy()
     draw = ImageDraw.Draw(more)
     for start, (x, y), brush in parts:
@@ -231,7 +289,9 @@ def _with(canvas: Image.Image, parts: list[tuple], most: float) -> tuple[Image.I
 
 
 def _square(height: int, width: int, wanted: float) -> numpy.ndarray:
-    """A square of so many pixels in the middle: for pictures so small that one stroke is too much."""
+    """A square of so many pixels in the middle: for pictures so small that one
+    stroke is too much.
+    """
     mask = numpy.zeros((height, width), numpy.float32)
     side = max(1, int(wanted**0.5))
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
@@ -239,7 +299,7 @@ def _square(height: int, width: int, wanted: float) -> numpy.ndarray:
     return mask
 
 
-# --- blur -------------------------------------------------------------------------------
+# --- blur -----------------------------------------------------------------------------
 
 
 def motion_kernel(
@@ -250,7 +310,8 @@ def motion_kernel(
     Args:
         length: of the path, in pixels.
         angle: of its chord, in radians; 0 is along a row.
-        bend: how far the path leaves its chord, as a share of the length; 0 is straight.
+        bend: how far the path leaves its chord, as a share of the
+            length; 0 is straight.
         size: side of the kernel in pixels, odd; the smallest that holds it if left out.
 
     Returns:
@@ -261,8 +322,8 @@ def motion_kernel(
     """
     if not 0 < length < math.inf or not (math.isfinite(angle) and abs(bend) <= 1):
         raise InputError(
-            f"length={length}, angle={angle} and bend={bend} were given; give a positive "
-            "length in pixels, an angle in radians and a bend from -1 to 1"
+            f"length={length}, angle={angle} and bend={bend} were given; give a "
+            "positive length in pixels, an angle in radians and a bend from -1 to 1"
         )
     along = torch.linspace(-0.5, 0.5, 16 * math.ceil(length) + 1, dtype=torch.float64)
     across = bend * (4 * along.square() - 1 / 3)  # a parabola, whose mean is 0
@@ -304,7 +365,8 @@ def defocus_kernel(radius: float, size: int | None = None) -> torch.Tensor:
 
 
 def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
-    """Each picture convolved with its own kernel; at its border the picture is reflected.
+    """Each picture convolved with its own kernel; at its border the
+    picture is reflected.
 
     Args:
         images: (N, 3, H, W), of any values, on any device.
@@ -320,12 +382,13 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
     side = kernels.shape[-1]
     if kernels.ndim != 3 or kernels.shape[1] != side or side % 2 == 0:
         raise InputError(
-            f"kernels of shape {tuple(kernels.shape)} were given; give ({count}, K, K), K odd"
+            f"kernels of shape {tuple(kernels.shape)} were given; give "
+            f"({count}, K, K), K odd"
         )
     if len(kernels) not in (1, count):
         raise InputError(
-            f"{len(kernels)} kernels were given for {count} pictures; give one for all, or "
-            "one for each"
+            f"{len(kernels)} kernels were given for {count} pictures; give one for "
+            "all, or one for each"
         )
     weights = kernels.to(images.device, torch.float32, non_blocking=True)
     weights = weights.flip(1, 2).expand(count, side, side)  # torch correlates
@@ -344,7 +407,7 @@ def _kernel_size(reach: int, size: int | None) -> int:
         return 2 * reach + 1
     if size % 2 == 0 or size < 2 * reach + 1:
         raise InputError(
-            f"size={size} was given for a kernel that needs {2 * reach + 1} pixels; give "
-            "that or more, an odd number"
+            f"size={size} was given for a kernel that needs {2 * reach + 1} pixels; "
+            "give that or more, an odd number"
         )
     return size

@@ -12,7 +12,8 @@ from .errors import InputError
 
 
 def best_device(device: str | torch.device | None = None) -> torch.device:
-    """The device to compute on: the one given, else CUDA, then Apple's MPS, then the CPU.
+    """The device to compute on: the one given, else CUDA, then Apple's
+    MPS, then the CPU.
 
     In one of several processes it is the GPU of that process.
 
@@ -27,8 +28,13 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
     """
     if device is None or str(device) == "auto":
         if torch.cuda.is_available():
-            one_of_many = os.environ.get("LOCAL_RANK")  # set by torchrun and accelerate launch
-            number = () if one_of_many is None else (int(one_of_many) % torch.cuda.device_count(),)
+            # set by torchrun and accelerate launch
+            one_of_many = os.environ.get("LOCAL_RANK")
+            number = (
+                ()
+                if one_of_many is None
+                else (int(one_of_many) % torch.cuda.device_count(),)
+            )
             return torch.device("cuda", *number)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -43,24 +49,31 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the processor computes in bfloat16 itself (AVX512-BF16, AMX, CUDA from Ampere on).
+    """Whether the processor computes in bfloat16 itself (AVX512-BF16, AMX,
+    CUDA from Ampere on).
 
-    Emulated bfloat16 is slower than float32, so queries that count emulation are not enough.
-    The limits that ``ATEN_CPU_CAPABILITY`` and ``ONEDNN_MAX_CPU_ISA`` set are respected.
+    Emulated bfloat16 is slower than float32, so queries that count emulation are
+    not enough. The limits that ``ATEN_CPU_CAPABILITY`` and ``ONEDNN_MAX_CPU_ISA``
+    set are respected.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    if device.type != "cpu" or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+    if device.type != "cpu" or not torch.backends.cpu.get_cpu_capability().startswith(
+        "AVX512"
+    ):
         return False
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    if isa and not any(word in isa for word in ("BF16", "AMX", "DEFAULT", "ALL", "FP16", "AVX10")):
+    if isa and not any(
+        word in isa for word in ("BF16", "AMX", "DEFAULT", "ALL", "FP16", "AVX10")
+    ):
         return False
     queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in queries)
 
 
 def best_precision(device: torch.device, precision: str = "auto") -> torch.dtype:
-    """The type that convolutions compute in: bfloat16 where the processor really has it, else float32.
+    """The type that convolutions compute in: bfloat16 where the processor really
+    has it, else float32.
 
     Args:
         device: where the computation will run.
@@ -77,18 +90,22 @@ def best_precision(device: torch.device, precision: str = "auto") -> torch.dtype
     if precision == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     if precision not in ("float32", "bfloat16"):
-        raise InputError(f"precision {precision!r} is unknown; it is 'auto', 'float32' or 'bfloat16'")
+        raise InputError(
+            f"precision {precision!r} is unknown; it is 'auto', 'float32' or 'bfloat16'"
+        )
     return getattr(torch, precision)
 
 
 def compiled_or_eager(function, device: torch.device):
-    """``torch.compile(function)``; where the CPU has no C++ compiler, a warning says so and it stays eager."""
+    """``torch.compile(function)``; where the CPU has no C++ compiler, a warning says so
+    and it stays eager.
+    """
     if device.type == "cpu" and not any(
         map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))
     ):
         warnings.warn(
-            "compile=True needs a C++ compiler and none was found, so this runs eagerly; "
-            "install g++, clang++ or Visual C++ to have it compiled",
+            "compile=True needs a C++ compiler and none was found, so this runs "
+            "eagerly; install g++, clang++ or Visual C++ to have it compiled",
             stacklevel=3,
         )
         return function
@@ -96,7 +113,11 @@ def compiled_or_eager(function, device: torch.device):
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
-    """Whether an error says that memory ran out; on a CPU torch raises a plain RuntimeError that tells by its words."""
+    """Whether an error says that memory ran out; on a CPU torch raises a plain
+    RuntimeError that tells by its words.
+    """
     if isinstance(problem, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in ("memory", "allocate"))
+    return isinstance(problem, RuntimeError) and any(
+        word in str(problem) for word in ("memory", "allocate")
+    )

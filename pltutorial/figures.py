@@ -1,3 +1,5 @@
-"""Pictures, grids, sweeps and sliders: the code is in :mod:`pltutorial.teaching.figures`."""
+"""Pictures, grids, sweeps and sliders: the code is in
+:mod:`pltutorial.teaching.figures`.
+"""
 
 from .teaching.figures import *  # noqa: F403

@@ -1,4 +1,6 @@
-"""Files written whole or not at all, and outputs refused before any work is done; nothing heavy is imported."""
+"""Files written whole or not at all, and outputs refused before any work is done;
+nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,19 @@ PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def write_whole(path: str | os.PathLike, fill: Callable[[BinaryIO], object]) -> Path:
-    """Write a file whole or not at all: ``fill`` writes it beside its place, then it is flushed and renamed.
+    """Write a file whole or not at all: ``fill`` writes it beside its place, then it is
+    flushed and renamed.
 
     Raises:
-        InputError: the folder is missing or read-only, or the disk is full; what was there stays.
+        InputError: the folder is missing or read-only, or the disk is full;
+            what was there stays.
     """
     path = Path(path)
     beside = None
     try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".pltutorial-", suffix=path.suffix)
+        handle, beside = tempfile.mkstemp(
+            dir=path.parent, prefix=".pltutorial-", suffix=path.suffix
+        )
         with os.fdopen(handle, "wb") as file:
             fill(file)
             file.flush()
@@ -45,31 +51,42 @@ def check_output(
     inputs: tuple[str | os.PathLike, ...] = (),
     endings: tuple[str, ...] = PICTURE_ENDINGS,
 ) -> Path:
-    """Refuse an output path that cannot be written or that is an input, before any work is done."""
+    """Refuse an output path that cannot be written or that is an input,
+    before any work is done.
+    """
     path = Path(path)
     if path.suffix.lower() not in endings:
-        raise InputError(f"the output {str(path)!r} has no known ending; end it in {', '.join(endings)}")
+        raise InputError(
+            f"the output {str(path)!r} has no known ending; end it in "
+            f"{', '.join(endings)}"
+        )
     try:
         is_folder = path.is_dir()
     except OSError as problem:  # a name that is too long
         raise InputError(
-            f"the output {str(path)!r} cannot be written to ({problem.strerror}); choose another name"
+            f"the output {str(path)!r} cannot be written to "
+            f"({problem.strerror}); choose another name"
         ) from None
     if is_folder:
         raise InputError(f"the output {str(path)!r} is a folder; add a file name")
     if not path.parent.is_dir():
-        raise InputError(f"the output folder {str(path.parent)!r} does not exist; make it, or choose another")
+        raise InputError(
+            f"the output folder {str(path.parent)!r} does not exist; make "
+            "it, or choose another"
+        )
     for given in inputs:
         if Path(given).exists() and path.exists() and path.samefile(given):
             raise InputError(
-                f"the output {str(path)!r} is also an input; choose another name so that nothing is lost"
+                f"the output {str(path)!r} is also an input; choose another name so "
+                "that nothing is lost"
             )
     try:  # a real write: permission bits say nothing to root, nor on a read-only mount
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".pltutorial-"):
             pass
     except OSError as problem:
         raise InputError(
-            f"the output folder {str(path.parent)!r} cannot be written to ({problem.strerror}); choose another"
+            f"the output folder {str(path.parent)!r} cannot be written to "
+            f"({problem.strerror}); choose another"
         ) from None
     return path
 

@@ -1,4 +1,5 @@
-"""Pictures in files and in memory: the one place that knows file formats and 8-bit values.
+"""Pictures in files and in memory: the one place that knows file
+formats and 8-bit values.
 
 An *image* in this package is a float32 tensor (N, 3, H, W), RGB, with values in [0, 1].
 """
@@ -20,13 +21,16 @@ from .errors import InputError, nearest
 from .files import PICTURE_ENDINGS, check_output, write_whole
 
 FACTORS = (2, 4, 8)  # by which super-resolution makes pictures smaller and larger
-MAX_PIXELS = 100_000_000  # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
+# a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
+MAX_PIXELS = 100_000_000
 
 
 def bundled_names(folder: str) -> list[str]:
-    """Names of the bundled pictures of one folder: ``content``, ``style``, ``train`` or ``test``.
+    """Names of the bundled pictures of one folder: ``content``, ``style``,
+    ``train`` or ``test``.
 
-    The folder ``emoji`` holds zip files of pictures, ``train.zip`` and ``test.zip``, for :class:`Pictures`.
+    The folder ``emoji`` holds zip files of pictures, ``train.zip`` and ``test.zip``,
+    for :class:`Pictures`.
 
     Raises:
         InputError: there is no such folder; the sentence suggests the nearest.
@@ -40,18 +44,23 @@ def bundled_names(folder: str) -> list[str]:
     root = _data_folder()
     folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
     if folder not in folders:
-        raise InputError(f"there is no bundled folder {folder!r}; {nearest(folder, folders)}")
+        raise InputError(
+            f"there is no bundled folder {folder!r}; {nearest(folder, folders)}"
+        )
     entries = list((root / folder).iterdir())
     pictures = [entry.stem for entry in entries if entry.suffix in PICTURE_ENDINGS]
-    return sorted(pictures + [entry.name for entry in entries if entry.suffix == ".zip"])
+    return sorted(
+        pictures + [entry.name for entry in entries if entry.suffix == ".zip"]
+    )
 
 
 def bundled(name: str) -> Path:
-    """Path of a bundled picture, or zip of pictures, from any working directory and from an installed wheel.
+    """Path of a bundled picture, or zip of pictures, from any working directory and
+    from an installed wheel.
 
     Args:
-        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``; a zip is named in full,
-            such as ``"emoji/train.zip"``.
+        name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``; a
+            zip is named in full, such as ``"emoji/train.zip"``.
 
     Raises:
         InputError: there is no such picture; the sentence suggests the nearest.
@@ -70,8 +79,14 @@ def bundled(name: str) -> Path:
     stem = stem if stem.endswith(".zip") else Path(stem).stem
     names = bundled_names(folder)
     if stem not in names:
-        raise InputError(f"there is no bundled picture {name!r}; {nearest(stem, names)}")
-    return next(path for path in (_data_folder() / folder).iterdir() if stem in (path.stem, path.name))
+        raise InputError(
+            f"there is no bundled picture {name!r}; {nearest(stem, names)}"
+        )
+    return next(
+        path
+        for path in (_data_folder() / folder).iterdir()
+        if stem in (path.stem, path.name)
+    )
 
 
 def _data_folder() -> Path:
@@ -81,30 +96,35 @@ def _data_folder() -> Path:
         if (folder / "SOURCES.csv").is_file():
             return folder
     raise InputError(
-        f"the bundled pictures are missing beside {here.name}/; install the package again, "
-        "or work in a full checkout of the project"
+        f"the bundled pictures are missing beside {here.name}/; install the package "
+        "again, or work in a full checkout of the project"
     )
 
 
 def read_image(
-    path: str | os.PathLike, size: int | tuple[int, int] | None = None, *, max_pixels: int = MAX_PIXELS
+    path: str | os.PathLike,
+    size: int | tuple[int, int] | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
 ) -> torch.Tensor:
     """Read a picture file into an image.
 
-    The EXIF orientation is honoured. Grey, palette, CMYK and 16-bit pictures become RGB; transparency
-    is laid over white.
+    The EXIF orientation is honoured. Grey, palette, CMYK and 16-bit pictures become
+    RGB; transparency is laid over white.
 
     Args:
         path: a file that Pillow can read (JPEG, PNG, WebP, TIFF, ...).
-        size: None keeps the size; an int is the length of the longer side in pixels; a pair is (height, width).
-        max_pixels: the limit against decompression bombs, in pixels; raise it to read larger pictures.
+        size: None keeps the size; an int is the length of the longer side in pixels; a
+            pair is (height, width).
+        max_pixels: the limit against decompression bombs, in pixels; raise it to
+            read larger pictures.
 
     Returns:
         float32 tensor (1, 3, H, W), RGB, in [0, 1].
 
     Raises:
-        InputError: the file is missing, empty, truncated or no picture, has more than ``max_pixels``
-            pixels, or fewer than 2 pixels along a side.
+        InputError: the file is missing, empty, truncated or no picture, has more than
+            ``max_pixels`` pixels, or fewer than 2 pixels along a side.
 
     Example:
         >>> image = read_image(bundled("content/pagoda"), size=64)
@@ -123,22 +143,31 @@ def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Image.Im
     """Decode the picture of a file, see :func:`open_picture`.
 
     Raises:
-        InputError: there is no such file, it is empty, no picture, truncated, or too large.
+        InputError: there is no such file, it is empty, no picture,
+            truncated, or too large.
     """
     path = Path(path)
     try:
-        found, what = path.is_file(), "is a folder" if path.is_dir() else "does not exist"
+        found, what = (
+            path.is_file(),
+            "is a folder" if path.is_dir() else "does not exist",
+        )
     except OSError as problem:  # a name that is too long
         found, what = False, f"cannot be opened ({problem.strerror})"
     if not found:
-        raise InputError(f"the picture {str(path)!r} {what}; give the path of a picture file")
+        raise InputError(
+            f"the picture {str(path)!r} {what}; give the path of a picture file"
+        )
     if path.stat().st_size == 0:
-        raise InputError(f"the picture {str(path)!r} is an empty file; copy or download it again")
+        raise InputError(
+            f"the picture {str(path)!r} is an empty file; copy or download it again"
+        )
     return open_picture(path, path, max_pixels)
 
 
 def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
-    """A decoded picture of any mode as an image (1, 3, H, W), by the rules of :func:`read_image`.
+    """A decoded picture of any mode as an image (1, 3, H, W), by the rules of
+    :func:`read_image`.
 
     Raises:
         InputError: fewer than 2 pixels along a side, or values that are not finite.
@@ -152,13 +181,15 @@ def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
     if min(array.shape[:2]) < 2:
         height, width = array.shape[:2]
         raise InputError(
-            f"the picture {str(name)!r} has {width}x{height} pixels; give one with at least 2 along each side"
+            f"the picture {str(name)!r} has {width}x{height} pixels; give one with at "
+            "least 2 along each side"
         )
     return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
 def to_picture(image: torch.Tensor) -> Image.Image:
-    """One image, (1, 3, H, W) or (3, H, W), as an 8-bit RGB picture; values are clamped and rounded.
+    """One image, (1, 3, H, W) or (3, H, W), as an 8-bit RGB picture; values are
+    clamped and rounded.
 
     Raises:
         InputError: it is not one finite RGB image.
@@ -168,10 +199,16 @@ def to_picture(image: torch.Tensor) -> Image.Image:
         >>> picture.size, picture.getpixel((0, 0))  # width first, as Pillow has it
         ((48, 32), (255, 255, 255))
     """
-    image = image.unsqueeze(0) if isinstance(image, torch.Tensor) and image.ndim == 3 else image
+    image = (
+        image.unsqueeze(0)
+        if isinstance(image, torch.Tensor) and image.ndim == 3
+        else image
+    )
     check_image(image, "the picture to write", slack=0.5)
     if len(image) != 1:
-        raise InputError(f"{len(image)} pictures were given for one file; write them one by one")
+        raise InputError(
+            f"{len(image)} pictures were given for one file; write them one by one"
+        )
     values = image[0].detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
 
@@ -188,41 +225,52 @@ def open_picture(
         file: a path, or a file in memory.
         name: how the sentence of an error names it.
         max_pixels: the limit against decompression bombs.
-        before: called with the opened picture when its size is known and nothing is decoded yet.
+        before: called with the opened picture when its size is known and
+            nothing is decoded yet.
 
     Raises:
         InputError: it is no picture, truncated, or too large.
     """
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # our own limit replaces Pillow's
+    # our own limit replaces Pillow's
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(file) as picture:
             if picture.width * picture.height > max_pixels:
-                raise InputError(_too_many_pixels(name, f"{picture.width * picture.height:,}", max_pixels))
+                raise InputError(
+                    _too_many_pixels(
+                        name, f"{picture.width * picture.height:,}", max_pixels
+                    )
+                )
             if before is not None:
                 before(picture)
             picture.load()
             return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise InputError(
-            f"{str(name)!r} is not a picture that can be read; give a JPEG, PNG, WebP or TIFF"
+            f"{str(name)!r} is not a picture that can be read; give a "
+            "JPEG, PNG, WebP or TIFF"
         ) from None
     except InputError:
         raise
     except PermissionError:
-        raise InputError(f"the picture {str(name)!r} may not be read; change its permissions") from None
-    except (
-        Exception
-    ) as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise InputError(
+            f"the picture {str(name)!r} may not be read; change its permissions"
+        ) from None
+    except Exception as problem:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         reason = str(problem).rstrip(".") or type(problem).__name__
         raise InputError(
-            f"the picture {str(name)!r} is truncated or damaged ({reason}); copy or download it again"
+            f"the picture {str(name)!r} is truncated or damaged ({reason}); copy "
+            "or download it again"
         ) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
 
 def to_rgb(picture: Image.Image, name: str | os.PathLike) -> Image.Image:
-    """A decoded picture of any mode as 8-bit RGB, by the rules of :func:`read_image`."""
+    """A decoded picture of any mode as 8-bit RGB, by the rules of
+    :func:`read_image`.
+    """
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     return Image.fromarray((_pixels(picture, name) * 255).round().astype(numpy.uint8))
@@ -230,16 +278,21 @@ def to_rgb(picture: Image.Image, name: str | os.PathLike) -> Image.Image:
 
 def _pixels(picture: Image.Image, name: str | os.PathLike) -> numpy.ndarray:
     """A decoded picture's pixels as float32 (H, W, 3) in [0, 1]."""
-    if picture.mode.startswith(("I", "F")):  # 16-bit grey, or 32-bit integers and floats
+    # 16-bit grey, or 32-bit integers and floats
+    if picture.mode.startswith(("I", "F")):
         grey = numpy.asarray(picture).astype(numpy.float32)
         if not numpy.isfinite(grey).all():
             raise InputError(
-                f"the picture {str(name)!r} holds NaN or infinite values; give one with finite values"
+                f"the picture {str(name)!r} holds NaN or infinite values; give "
+                "one with finite values"
             )
         if picture.mode != "F" or grey.max() > 1:
             grey /= 65535
         return numpy.repeat(numpy.clip(grey, 0, 1)[..., None], 3, axis=2)
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+    if (
+        picture.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+        or "transparency" in picture.info
+    ):
         array = numpy.asarray(picture.convert("RGBA"), dtype=numpy.float32) / 255
         return array[..., :3] * array[..., 3:] + (1 - array[..., 3:])
     return numpy.asarray(picture.convert("RGB"), dtype=numpy.float32) / 255
@@ -255,19 +308,21 @@ def _too_many_pixels(path: str | os.PathLike, count: str, limit: int) -> str:
 def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     """Write one image to a file, whole or not at all.
 
-    The picture is written beside its target, flushed to the disk and renamed, so a crash or a full disk
-    leaves what was there before. JPEG and WebP are written at quality 95.
+    The picture is written beside its target, flushed to the disk and renamed, so
+    a crash or a full disk leaves what was there before. JPEG and WebP are
+    written at quality 95.
 
     Args:
         path: the target; its ending chooses the format.
-        image: (1, 3, H, W) or (3, H, W), in [0, 1]; values are clamped and rounded to 8 bits.
+        image: (1, 3, H, W) or (3, H, W), in [0, 1]; values are clamped and
+            rounded to 8 bits.
 
     Returns:
         The path written to.
 
     Raises:
-        InputError: the image is not one finite RGB image, the ending is unknown, or the folder is missing,
-            read-only or full.
+        InputError: the image is not one finite RGB image, the ending is unknown, or the
+            folder is missing, read-only or full.
 
     Example:
         >>> from pathlib import Path
@@ -285,11 +340,13 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
 
 
 def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
-    """Resize an image by antialiased bicubic interpolation; the result is clamped to [0, 1].
+    """Resize an image by antialiased bicubic interpolation; the result is
+    clamped to [0, 1].
 
     Args:
         image: (N, 3, H, W) in [0, 1].
-        size: an int is the length of the longer side in pixels, the aspect ratio kept; a pair is (height, width).
+        size: an int is the length of the longer side in pixels, the aspect ratio kept;
+            a pair is (height, width).
 
     Raises:
         InputError: the size is not positive, or the image is not one.
@@ -306,17 +363,25 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     check_image(image, "the picture to resize", slack=0.5)
     height, width = image.shape[-2:]
     try:
-        sides = [operator.index(side) for side in (size if isinstance(size, tuple | list) else (size,))]
+        sides = [
+            operator.index(side)
+            for side in (size if isinstance(size, tuple | list) else (size,))
+        ]
     except TypeError:  # neither an int nor an integer of numpy
         sides = []
     if len(sides) == 1 and not isinstance(size, tuple | list) and sides[0] > 0:
         scale = sides[0] / max(height, width)
         sides = [max(1, round(height * scale)), max(1, round(width * scale))]
     if len(sides) != 2 or min(sides) < 1:
-        raise InputError(f"size {size!r} was given; give a positive number of pixels, or (height, width)")
+        raise InputError(
+            f"size {size!r} was given; give a positive number of "
+            "pixels, or (height, width)"
+        )
     if sides == [height, width]:
         return image.clamp(0, 1)
-    return F.interpolate(image, size=sides, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return F.interpolate(
+        image, size=sides, mode="bicubic", antialias=True, align_corners=False
+    ).clamp(0, 1)
 
 
 def check_factor(factor: int) -> None:
@@ -326,24 +391,33 @@ def check_factor(factor: int) -> None:
         InputError: it is not 2, 4 or 8.
     """
     if factor not in FACTORS:
-        raise InputError(f"the factor {factor} was given; give one of {', '.join(map(str, FACTORS))}")
+        raise InputError(
+            f"the factor {factor} was given; give one of {', '.join(map(str, FACTORS))}"
+        )
 
 
 def check_image(
-    image: torch.Tensor, what: str = "the image", *, slack: float = 0.01, smallest: int = 1
+    image: torch.Tensor,
+    what: str = "the image",
+    *,
+    slack: float = 0.01,
+    smallest: int = 1,
 ) -> None:
     """Refuse what is not an image, with a sentence that says what was expected.
 
-    This reads the values and so waits for the device: call it where data enters, never in a training step.
+    This reads the values and so waits for the device: call it where data enters, never
+    in a training step.
 
     Args:
         image: the tensor to check.
         what: how the sentence names it.
-        slack: how far outside [0, 1] values may be: more where the caller clamps, or a network is still untrained.
+        slack: how far outside [0, 1] values may be: more where the caller clamps, or a
+            network is still untrained.
         smallest: the least height and width in pixels.
 
     Raises:
-        InputError: wrong type, shape, dtype, size, NaN or infinite values, or values outside [0, 1].
+        InputError: wrong type, shape, dtype, size, NaN or infinite values, or
+            values outside [0, 1].
 
     Example:
         >>> check_image(torch.rand(1, 3, 8, 8))
@@ -354,37 +428,49 @@ def check_image(
     """
     if not isinstance(image, torch.Tensor):
         raise InputError(
-            f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, 1], as read_image does"
+            f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, "
+            "1], as read_image does"
         )
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
-        hint = "; add the batch dimension with image[None]" if image.ndim == 3 and image.shape[0] == 3 else ""
-        hint = hint or (
-            "; permute it from channels-last" if image.shape[-1:] == (3,) else "; give (N, 3, H, W)"
+        hint = (
+            "; add the batch dimension with image[None]"
+            if image.ndim == 3 and image.shape[0] == 3
+            else ""
         )
-        raise InputError(f"{what} has shape {tuple(image.shape)}, but (N, 3, H, W) is needed{hint}")
+        hint = hint or (
+            "; permute it from channels-last"
+            if image.shape[-1:] == (3,)
+            else "; give (N, 3, H, W)"
+        )
+        raise InputError(
+            f"{what} has shape {tuple(image.shape)}, but (N, 3, H, W) is needed{hint}"
+        )
     if not image.is_floating_point():
         raise InputError(
-            f"{what} has dtype {image.dtype}, but float32 in [0, 1] is needed; use image.float() / 255"
+            f"{what} has dtype {image.dtype}, but float32 in [0, 1] is needed; "
+            "use image.float() / 255"
         )
     if min(image.shape[-2:]) < smallest:
         height, width = image.shape[-2:]
         raise InputError(
-            f"{what} has {width}x{height} pixels, but at least {smallest}x{smallest} are needed; use a larger picture "
-            "or a shallower layer"
+            f"{what} has {width}x{height} pixels, but at least {smallest}x{smallest} "
+            "are needed; use a larger picture or a shallower layer"
         )
     low, high = (float(value) for value in image.detach().aminmax())
     if not (numpy.isfinite(low) and numpy.isfinite(high)):
         raise InputError(
-            f"{what} holds NaN or infinite values, but finite ones in [0, 1] are needed; look where it was made"
+            f"{what} holds NaN or infinite values, but finite ones in [0, 1] are "
+            "needed; look where it was made"
         )
     if high > 1 + slack and low >= -0.1 * high:
         raise InputError(
-            f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide 0-255 pictures by 255"
+            f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide "
+            "0-255 pictures by 255"
         )
     if low < -slack or high > 1 + slack:
         raise InputError(
-            f"{what} has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; give plain pictures: "
-            "the loss network subtracts its own mean"
+            f"{what} has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; "
+            "give plain pictures: the loss network subtracts its own mean"
         )
 
 

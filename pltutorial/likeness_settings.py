@@ -1,4 +1,6 @@
-"""Settings of the tasks with a learned likeness: they are in :mod:`pltutorial.tasks`."""
+"""Settings of the tasks with a learned likeness: they are in
+:mod:`pltutorial.tasks`.
+"""
 
 from .tasks.autoencode import AutoencoderSettings
 from .tasks.colorize import ColorizationSettings

@@ -1,7 +1,8 @@
 """The losses: pixel, feature, style, total variation, and the module that adds them up.
 
-Symbols are the papers': the loss network phi, the output y-hat, the content target y_c, the style target y_s.
-All sums are taken in float32 (float64 for float64 input) whatever precision the features have.
+Symbols are the papers': the loss network phi, the output y-hat, the content target y_c,
+the style target y_s. All sums are taken in float32 (float64 for float64 input) whatever
+precision the features have.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from .vgg import LossNetwork
 
 NORMALIZATIONS = ("johnson", "gatys", "mean", "relative")
 _SILENT = 1e-30  # a target whose mean square is below it counts as so loud
-_UNTRAINED = 20.0  # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
+# an untrained network strays that far outside [0, 1]; a 0-255 picture farther
+_UNTRAINED = 20.0
 _CHUNK = 8192  # positions summed at a time by a Gram matrix
 JOHNSON_CONTENT = {"relu3_3": 1.0}
 JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
@@ -34,16 +36,20 @@ def pixel_loss(
     reduction: str = "mean",
     epsilon: float = 1e-3,
 ) -> torch.Tensor:
-    """Difference between pictures, pixel by pixel, averaged over channels and positions.
+    """Difference between pictures, pixel by pixel, averaged over
+    channels and positions.
 
-    ``l2``: mean of d**2, the pixel loss of Johnson et al. (2016), section 3.2, ||y - t||^2 / (C H W);
-    ``l1``: mean of abs(d); ``charbonnier``: mean of sqrt(d**2 + epsilon**2), smooth at 0 and like L1 far from it.
+    ``l2``: mean of d**2, the pixel loss of Johnson et al. (2016), section 3.2,
+    ||y - t||^2 / (C H W);
+    ``l1``: mean of abs(d); ``charbonnier``: mean of sqrt(d**2 + epsilon**2), smooth at
+    0 and like L1 far from it.
 
     Args:
         output: (N, 3, H, W) in [0, 1]; other shapes with the batch first work too.
         target: the same shape.
         kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+            per picture, (N,).
         epsilon: Charbonnier's rounding, in units of the pixel values.
 
     Raises:
@@ -66,26 +72,38 @@ def pixel_loss(
     elif kind == "charbonnier":
         value = (difference.square() + epsilon**2).sqrt()
     else:
-        raise InputError(f"there is no pixel loss {kind!r}; {nearest(kind, ('l2', 'l1', 'charbonnier'))}")
+        raise InputError(
+            f"there is no pixel loss {kind!r}; "
+            f"{nearest(kind, ('l2', 'l1', 'charbonnier'))}"
+        )
     return _reduce(value.flatten(1).mean(1), reduction)
 
 
 def feature_loss(
-    output: torch.Tensor, target: torch.Tensor, *, normalization: str = "johnson", reduction: str = "mean"
+    output: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    normalization: str = "johnson",
+    reduction: str = "mean",
 ) -> torch.Tensor:
     """Feature reconstruction loss between two feature maps of one layer.
 
-    ``johnson`` and ``mean``: ||phi(y-hat) - phi(y)||^2 / (C H W), Johnson et al. (2016), equation 2;
-    ``gatys``: half the plain sum, Gatys et al. (2016), equation 1, that is C H W / 2 times as much
-    (524,288 times for relu3_3 of a 256 x 256 picture: 256 x 64 x 64 values, halved);
-    ``relative``: the mean square of the difference over that of the target, picture by picture, so that 1 is a
-    whole signal lost, whatever the layer: of order 1, where ``johnson`` gives thousands.
+    ``johnson`` and ``mean``: ||phi(y-hat) - phi(y)||^2 / (C H W), Johnson et al.
+    (2016), equation 2;
+    ``gatys``: half the plain sum, Gatys et al. (2016), equation 1, that is C H W /
+    2 times as much (524,288 times for relu3_3 of a 256 x 256 picture: 256 x 64 x
+    64 values, halved);
+    ``relative``: the mean square of the difference over that of the target, picture by
+    picture, so that 1 is a whole signal lost, whatever the layer: of order 1, where
+    ``johnson`` gives thousands.
 
     Args:
         output: features of the output, (N, C, H, W).
-        target: features of the content target, the same shape, or (1, C, H, W) for one target for all.
+        target: features of the content target, the same shape, or (1, C, H, W) for
+            one target for all.
         normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+            per picture, (N,).
 
     Raises:
         InputError: shapes differ, unknown normalization or reduction.
@@ -103,21 +121,28 @@ def feature_loss(
     squares = _difference(output, target).square().flatten(1)
     if normalization == "relative":
         return _reduce(squares.mean(1) / _loudness(target), reduction)
-    return _reduce(squares.sum(1) / 2 if normalization == "gatys" else squares.mean(1), reduction)
+    return _reduce(
+        squares.sum(1) / 2 if normalization == "gatys" else squares.mean(1), reduction
+    )
 
 
-def gram_matrix(feature: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Which channels fire together: G = F F^T / (C H W) with the features F as a (C, H W) matrix.
+def gram_matrix(
+    feature: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Which channels fire together: G = F F^T / (C H W) with the features F as
+    a (C, H W) matrix.
 
-    Johnson et al. (2016), equation 3. It is the uncentred covariance of the channels over positions, divided
-    by C: symmetric, positive semidefinite, and blind to where anything is. Gatys et al. (2016), equation 3,
-    leave the division out; multiply by C H W for theirs.
+    Johnson et al. (2016), equation 3. It is the uncentred covariance of the channels
+    over positions, divided by C: symmetric, positive semidefinite, and blind to
+    where anything is. Gatys et al. (2016), equation 3, leave the division out;
+    multiply by C H W for theirs.
 
     Args:
         feature: (N, C, H, W).
-        mask: (1 or N, 1, H', W') in [0, 1], a region of the picture; averaged down to the layer's size.
-            The features are multiplied by it and the sum is divided by C times the sum of its squares, so that
-            a region's size does not matter (Gatys et al. 2017, section 3, guided Gram matrices).
+        mask: (1 or N, 1, H', W') in [0, 1], a region of the picture; averaged down to
+            the layer's size. The features are multiplied by it and the sum is divided
+            by C times the sum of its squares, so that a region's size does not matter
+            (Gatys et al. 2017, section 3, guided Gram matrices).
 
     Returns:
         (N, C, C), float32 (float64 for float64 features).
@@ -137,20 +162,26 @@ def gram_matrix(feature: torch.Tensor, mask: torch.Tensor | None = None) -> torc
     Taught in chapter 3.
     """
     if feature.ndim != 4:
-        raise InputError(f"features of shape {tuple(feature.shape)} were given; give (N, C, H, W)")
-    with torch.autocast(feature.device.type, enabled=False):  # autocast would sum in half precision
+        raise InputError(
+            f"features of shape {tuple(feature.shape)} were given; give (N, C, H, W)"
+        )
+    # autocast would sum in half precision
+    with torch.autocast(feature.device.type, enabled=False):
         count: int | torch.Tensor = feature[0].numel()
         if mask is not None:
             mask = F.interpolate(mask.to(feature), size=feature.shape[-2:], mode="area")
             feature = feature * mask
             area = _at_least_float32(mask).square().sum((1, 2, 3)).clamp_min(1e-6)
             count = feature.shape[1] * area.view(-1, 1, 1)
-        positions = feature.flatten(2).transpose(1, 2)  # (N, H W, C), a view where memory is channels-last
+        # (N, H W, C), a view where memory is channels-last
+        positions = feature.flatten(2).transpose(1, 2)
         return _SelfProduct.apply(positions) / count
 
 
 class _SelfProduct(torch.autograd.Function):
-    """X^T X in float32. Its gradient X (g + g^T) takes one product instead of two, in the precision of X."""
+    """X^T X in float32. Its gradient X (g + g^T) takes one product instead of two, in
+    the precision of X.
+    """
 
     @staticmethod
     def forward(ctx, positions: torch.Tensor) -> torch.Tensor:
@@ -159,7 +190,9 @@ class _SelfProduct(torch.autograd.Function):
         dtype = torch.promote_types(positions.dtype, torch.float32)
         total = positions.new_zeros((count, channels, channels), dtype=dtype)
         # on a CPU in chunks, so that the float32 copy stays in the cache
-        for chunk in positions.split(_CHUNK if positions.device.type == "cpu" else 1 << 20, dim=1):
+        for chunk in positions.split(
+            _CHUNK if positions.device.type == "cpu" else 1 << 20, dim=1
+        ):
             chunk = chunk.to(dtype)
             total.baddbmm_(chunk.transpose(1, 2), chunk)
         return total
@@ -171,23 +204,31 @@ class _SelfProduct(torch.autograd.Function):
 
 
 def style_loss(
-    output: torch.Tensor, target: torch.Tensor, *, normalization: str = "johnson", reduction: str = "mean"
+    output: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    normalization: str = "johnson",
+    reduction: str = "mean",
 ) -> torch.Tensor:
     """Style reconstruction loss of one layer: the distance between Gram matrices.
 
-    ``johnson``: the squared Frobenius norm of the difference, Johnson et al. (2016), equation 4;
-    ``gatys``: a quarter of it, which is Gatys' E_l = sum (G - A)^2 / (4 N^2 M^2) for plain sums G and A
-    (2016, equation 4), with each picture divided by its own size;
-    ``mean``: the mean over the C^2 entries, as Johnson's released code and most others: against the paper
-    relu4_3 (C = 512) counts 64 times less than relu1_2 (C = 64);
-    ``relative``: the squared Frobenius norm of the difference over that of the target's Gram matrix, so that
-    every layer is heard: with ``johnson`` relu4_3 has about a thousandth of the sum over the paper's four layers.
+    ``johnson``: the squared Frobenius norm of the difference, Johnson et al.
+    (2016), equation 4;
+    ``gatys``: a quarter of it, which is Gatys' E_l = sum (G - A)^2 / (4 N^2 M^2) for
+    plain sums G and A (2016, equation 4), with each picture divided by its own size;
+    ``mean``: the mean over the C^2 entries, as Johnson's released code and most others:
+    against the paper relu4_3 (C = 512) counts 64 times less than relu1_2 (C = 64);
+    ``relative``: the squared Frobenius norm of the difference over that of the target's
+    Gram matrix, so that every layer is heard: with ``johnson`` relu4_3 has about a
+    thousandth of the sum over the paper's four layers.
 
     Args:
         output: features (N, C, H, W) or Gram matrices (N, C, C) of the output.
-        target: features of any height and width, or Gram matrices; a batch of one serves all outputs.
+        target: features of any height and width, or Gram matrices; a batch of one
+            serves all outputs.
         normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+            per picture, (N,).
 
     Raises:
         InputError: the channels differ, unknown normalization or reduction.
@@ -202,25 +243,34 @@ def style_loss(
     Taught in chapter 3.
     """
     _check_normalization(normalization)
-    output, target = (gram_matrix(given) if given.ndim == 4 else given for given in (output, target))
+    output, target = (
+        gram_matrix(given) if given.ndim == 4 else given for given in (output, target)
+    )
     squares = _difference(output, target).square().flatten(1)
     if normalization == "relative":
         return _reduce(squares.mean(1) / _loudness(target), reduction)
-    factor = {"johnson": 1.0, "gatys": 0.25, "mean": 1 / squares.shape[1]}[normalization]
+    factor = {"johnson": 1.0, "gatys": 0.25, "mean": 1 / squares.shape[1]}[
+        normalization
+    ]
     return _reduce(squares.sum(1) * factor, reduction)
 
 
-def total_variation(image: torch.Tensor, kind: str = "squared", *, reduction: str = "mean") -> torch.Tensor:
-    """How much neighbouring pixels differ: a small weight on it takes away noise that the features do not see.
+def total_variation(
+    image: torch.Tensor, kind: str = "squared", *, reduction: str = "mean"
+) -> torch.Tensor:
+    """How much neighbouring pixels differ: a small weight on it takes away noise that
+    the features do not see.
 
-    ``squared``: 1/2 sum (dx^2 + dy^2), whose gradient Johnson's released code adds, each difference where both
-    neighbours exist below and to the right (the last row and column are cropped);
+    ``squared``: 1/2 sum (dx^2 + dy^2), whose gradient Johnson's released code adds,
+    each difference where both neighbours exist below and to the right (the last row and
+    column are cropped);
     ``absolute``: mean abs(dx) + mean abs(dy), anisotropic total variation per pixel.
 
     Args:
         image: (N, 3, H, W), on any scale: ``squared`` grows with the square of it.
         kind: ``"squared"`` or ``"absolute"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+            per picture, (N,).
 
     Raises:
         InputError: unknown kind or reduction.
@@ -239,27 +289,38 @@ def total_variation(image: torch.Tensor, kind: str = "squared", *, reduction: st
     if kind == "squared":
         corner = image[..., :-1, :-1]
         down, right = image[..., 1:, :-1] - corner, image[..., :-1, 1:] - corner
-        return _reduce((down.square() + right.square()).flatten(1).sum(1) / 2, reduction)
+        return _reduce(
+            (down.square() + right.square()).flatten(1).sum(1) / 2, reduction
+        )
     if kind == "absolute":
         down, right = image.diff(dim=-2), image.diff(dim=-1)
-        return _reduce(down.abs().flatten(1).mean(1) + right.abs().flatten(1).mean(1), reduction)
-    raise InputError(f"there is no total variation {kind!r}; {nearest(kind, ('squared', 'absolute'))}")
+        return _reduce(
+            down.abs().flatten(1).mean(1) + right.abs().flatten(1).mean(1), reduction
+        )
+    raise InputError(
+        f"there is no total variation {kind!r}; "
+        f"{nearest(kind, ('squared', 'absolute'))}"
+    )
 
 
 def grid_loss(
     output: torch.Tensor, target: torch.Tensor, period: int = 4, *, window: int = 64
 ) -> torch.Tensor:
-    """Patterns that repeat every ``period`` pixels in the output and are not in the target.
+    """Patterns that repeat every ``period`` pixels in the output and are
+    not in the target.
 
-    A feature loss asks for the energy of texture, and a network that upsamples can pay with a lattice of dots: a value
-    for each of the ``period ** 2`` places in its grid. In each window the mean difference at each of these places is
-    taken; the loss is the variance of these means, in 8-bit steps squared: about 1 for a lattice of one grey level.
+    A feature loss asks for the energy of texture, and a network that upsamples can
+    pay with a lattice of dots: a value for each of the ``period ** 2`` places in its
+    grid. In each window the mean difference at each of these places is taken; the
+    loss is the variance of these means, in 8-bit steps squared: about 1 for a lattice
+    of one grey level.
 
     Args:
         output: (N, C, H, W) in [0, 1].
         target: the same shape.
         period: of the patterns in pixels; those of its divisors are found too.
-        window: pixels along a side, a multiple of the period; what a window does not fill is left out.
+        window: pixels along a side, a multiple of the period; what a window does
+            not fill is left out.
 
     Raises:
         InputError: shapes differ, or pictures smaller than two periods.
@@ -271,18 +332,20 @@ def grid_loss(
     sides = [min(window, side // period * period) for side in (height, width)]
     if min(sides) < 2 * period:
         raise InputError(
-            f"pictures of {width}x{height} pixels were given for a period of {period}; give at least "
-            f"{2 * period} along each side"
+            f"pictures of {width}x{height} pixels were given for a period of "
+            f"{period}; give at least {2 * period} along each side"
         )
     rows, columns = height // sides[0], width // sides[1]
     cut = difference[..., : rows * sides[0], : columns * sides[1]]
     shape = (rows, sides[0] // period, period, columns, sides[1] // period, period)
-    means = cut.reshape(*cut.shape[:2], *shape).mean((3, 6))  # (N, C, rows, period, columns, period)
+    # (N, C, rows, period, columns, period)
+    means = cut.reshape(*cut.shape[:2], *shape).mean((3, 6))
     return means.var((3, 5), correction=0).mean()
 
 
 class LossTerms(dict):
-    """The weighted terms by name, and ``total``, their sum; tensors on the device of the output.
+    """The weighted terms by name, and ``total``, their sum; tensors on the
+    device of the output.
 
     Example:
         >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
@@ -299,9 +362,11 @@ class LossTerms(dict):
 
 @dataclass(frozen=True)
 class Record:
-    """What one step did: the weighted terms and their total before the step, and the seconds since the start.
+    """What one step did: the weighted terms and their total before the step, and the
+    seconds since the start.
 
-    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get it, the history leaves it out.
+    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get
+    it, the history leaves it out.
     """
 
     step: int
@@ -313,7 +378,9 @@ class Record:
 
 @dataclass
 class ContentTarget:
-    """Features of a content target by layer, and the picture itself for the pixel term."""
+    """Features of a content target by layer, and the picture itself
+    for the pixel term.
+    """
 
     features: dict[str, torch.Tensor]
     image: torch.Tensor
@@ -321,33 +388,40 @@ class ContentTarget:
 
 @dataclass
 class StyleTarget:
-    """Gram matrices by layer, for each region of the output (one region, without a mask, by default)."""
+    """Gram matrices by layer, for each region of the output (one region, without a
+    mask, by default).
+    """
 
     grams: list[dict[str, torch.Tensor]]
     masks: list[torch.Tensor | None]
 
 
 class PerceptualLoss(nn.Module):
-    """Feature, style, pixel and total variation terms added up, ready for a training loop.
+    """Feature, style, pixel and total variation terms added up, ready
+    for a training loop.
 
-    ``loss(output, content=y, style=s).total.backward()``. Each term is weight x loss; the content, style and
-    pixel terms are means over the batch. Nothing is copied to the host after the first call, which checks
-    that the pictures are in [0, 1].
+    ``loss(output, content=y, style=s).total.backward()``. Each term is weight x loss;
+    the content, style and pixel terms are means over the batch. Nothing is copied to
+    the host after the first call, which checks that the pictures are in [0, 1].
 
     Args:
-        content: weights by layer of the feature reconstruction loss. Johnson et al. (2016) write relu2_2 in the
-            text and relu3_3 in figure 2 and their code; the default is relu3_3.
-        style: weights by layer of the style reconstruction loss; the paper's four layers with weight 1 if True,
-            none by default.
+        content: weights by layer of the feature reconstruction loss. Johnson et al.
+            (2016) write relu2_2 in the text and relu3_3 in figure 2 and their code; the
+            default is relu3_3.
+        style: weights by layer of the style reconstruction loss; the paper's four
+            layers with weight 1 if True, none by default.
         pixel: weight of the pixel loss against the content target.
-        total_variation: weight of :func:`total_variation`, ``squared`` on the papers' 0-255 scale, so that
-            Johnson's 1e-6 to 1e-4 mean here what they mean there (65,025 times its value in [0, 1]).
-        normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``, in which each layer is measured
-            against its own target, so that weights of 0.1 to 10 are sensible and no layer is mute; see
-            :func:`feature_loss` and :func:`style_loss`.
+        total_variation: weight of :func:`total_variation`, ``squared`` on the papers'
+            0-255 scale, so that Johnson's 1e-6 to 1e-4 mean here what they mean there
+            (65,025 times its value in [0, 1]).
+        normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``, in
+            which each layer is measured against its own target, so that weights of 0.1
+            to 10 are sensible and no layer is mute; see :func:`feature_loss` and
+            :func:`style_loss`.
         pixel_kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
-        network: a :class:`LossNetwork`, an :class:`Encoder` or anything called as ``network(image, layers)``;
-            None makes a LossNetwork with the embedded weights.
+        network: a :class:`LossNetwork`, an :class:`Encoder` or anything
+            called as ``network(image, layers)``; None makes a LossNetwork
+            with the embedded weights.
 
     Raises:
         InputError: unknown layers, negative weights, or nothing to compare.
@@ -399,10 +473,14 @@ class PerceptualLoss(nn.Module):
         for name, weight in named.items():
             if not 0 <= weight < float("inf"):
                 raise InputError(
-                    f"the weight {weight} of {name} was given; weights are finite and at least 0"
+                    f"the weight {weight} of {name} was given; weights are "
+                    "finite and at least 0"
                 )
         if not (self.content_weights or self.style_weights or pixel or total_variation):
-            raise InputError("there is nothing to compare; give content or style layers, or a pixel weight")
+            raise InputError(
+                "there is nothing to compare; give content or style "
+                "layers, or a pixel weight"
+            )
         self.network = LossNetwork() if network is None else network
         check_layers = getattr(self.network, "check_layers", None)
         if check_layers is not None:
@@ -410,20 +488,26 @@ class PerceptualLoss(nn.Module):
         self._checked = False
 
     def content_target(self, image: torch.Tensor) -> ContentTarget:
-        """Features of a content target, computed once and reused; no layer beyond the content layers is run.
+        """Features of a content target, computed once and reused; no layer beyond the
+        content layers is run.
 
         Args:
             image: (N, 3, H, W) in [0, 1], as many as the outputs.
 
         Raises:
-            InputError: the picture is not (N, 3, H, W) in [0, 1], or too small for a layer.
+            InputError: the picture is not (N, 3, H, W) in [0, 1], or too
+                small for a layer.
         """
         check_image(image, "the content target")
         return self._content_target(image)
 
     def _content_target(self, image: torch.Tensor) -> ContentTarget:
         with torch.no_grad():
-            features = self.network(image, tuple(self.content_weights)) if self.content_weights else {}
+            features = (
+                self.network(image, tuple(self.content_weights))
+                if self.content_weights
+                else {}
+            )
         return ContentTarget(features, image)
 
     def style_target(
@@ -436,14 +520,17 @@ class PerceptualLoss(nn.Module):
         """Gram matrices of one or several styles, computed once and reused.
 
         Args:
-            styles: one picture (1, 3, H, W) in [0, 1] or several, of any sizes. Without masks their Gram matrices
-                are blended; with masks the region of index i takes the style of index i, or the only one.
-            weights: one for each style, normalised to sum to 1; equal by default. Without masks only.
-            masks: for each region a pair (region of the output, region of the style), (1, 1, H, W) in [0, 1].
+            styles: one picture (1, 3, H, W) in [0, 1] or several, of any sizes. Without
+                masks their Gram matrices are blended; with masks the region of index i
+                takes the style of index i, or the only one.
+            weights: one for each style, normalised to sum to 1; equal by default.
+                Without masks only.
+            masks: for each region a pair (region of the output, region of the style),
+                (1, 1, H, W) in [0, 1].
 
         Raises:
-            InputError: no style, numbers that do not match, negative weights, an empty region, or a picture that
-                is not (N, 3, H, W) in [0, 1].
+            InputError: no style, numbers that do not match, negative weights, an empty
+                region, or a picture that is not (N, 3, H, W) in [0, 1].
         """
         for picture in [styles] if isinstance(styles, torch.Tensor) else styles:
             check_image(picture, "the style target")
@@ -458,26 +545,34 @@ class PerceptualLoss(nn.Module):
                 shares = _shares(weights, len(styles))
                 grams = [self._grams(style) for style in styles]
                 blend = {
-                    name: sum(s * g[name] for s, g in zip(shares, grams, strict=True)) for name in grams[0]
+                    name: sum(s * g[name] for s, g in zip(shares, grams, strict=True))
+                    for name in grams[0]
                 }
                 return StyleTarget([blend], [None])
             if weights is not None or not masks or len(styles) not in (1, len(masks)):
                 raise InputError(
-                    f"{len(styles)} styles and {len(masks)} pairs of masks were given; give one style, "
-                    "or one for each pair, and no weights"
+                    f"{len(styles)} styles and {len(masks)} pairs of masks were "
+                    "given; give one style, or one for each pair, and no weights"
                 )
             styles = styles if len(styles) > 1 else styles * len(masks)
             for number, mask in enumerate(mask for pair in masks for mask in pair):
                 if mask.ndim != 4 or mask.shape[1] != 1 or not bool(mask.max() > 0):
                     raise InputError(
-                        f"mask {number} is empty or not (1, 1, H, W); give a region with values up to 1"
+                        f"mask {number} is empty or not (1, 1, H, W); give a "
+                        "region with values up to 1"
                     )
-            grams = [self._grams(style, mask) for style, (_, mask) in zip(styles, masks, strict=True)]
+            grams = [
+                self._grams(style, mask)
+                for style, (_, mask) in zip(styles, masks, strict=True)
+            ]
             return StyleTarget(grams, [region for region, _ in masks])
 
-    def _grams(self, image: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def _grams(
+        self, image: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         return {
-            name: gram_matrix(f, mask) for name, f in self.network(image, tuple(self.style_weights)).items()
+            name: gram_matrix(f, mask)
+            for name, f in self.network(image, tuple(self.style_weights)).items()
         }
 
     def forward(
@@ -492,18 +587,23 @@ class PerceptualLoss(nn.Module):
 
         Args:
             output: (N, 3, H, W), in [0, 1].
-            content: the content target, the same shape, or what :meth:`content_target` returned.
-            style: the style target, of any size, or what :meth:`style_target` returned (faster in a loop).
-            reduction: ``"mean"`` over the batch, or ``"none"`` for a value per picture, (N,).
+            content: the content target, the same shape, or what
+                :meth:`content_target` returned.
+            style: the style target, of any size, or what :meth:`style_target` returned
+                (faster in a loop).
+            reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+                per picture, (N,).
 
         Returns:
-            LossTerms with the weighted terms ``content/LAYER``, ``style/LAYER``, ``pixel`` and
-            ``total_variation`` and their ``total``, on the output's device.
+            LossTerms with the weighted terms ``content/LAYER``,
+            ``style/LAYER``, ``pixel`` and ``total_variation`` and their
+            ``total``, on the output's device.
 
         Raises:
-            InputError: a target that the weights ask for is missing; on the first call also targets that are not
-                (N, 3, H, W) in [0, 1], and outputs on a 0-255 scale. An output that strays less, as an untrained
-                network's does, gives a warning.
+            InputError: a target that the weights ask for is missing; on the first call
+                also targets that are not (N, 3, H, W) in [0, 1], and outputs on a
+                0-255 scale. An output that strays less, as an untrained network's
+                does, gives a warning.
         """
         self._check_first_call(output, content, style)
         if isinstance(content, torch.Tensor):
@@ -512,29 +612,39 @@ class PerceptualLoss(nn.Module):
             style = self._style_target(style)
         if content is None and (self.content_weights or self.pixel):
             raise InputError(
-                "the loss has content or pixel weights but no content was given; give content=picture"
+                "the loss has content or pixel weights but no content was given; "
+                "give content=picture"
             )
         if style is None and self.style_weights:
-            raise InputError("the loss has style weights but no style was given; give style=picture")
+            raise InputError(
+                "the loss has style weights but no style was given; give style=picture"
+            )
         layers = tuple(dict.fromkeys((*self.content_weights, *self.style_weights)))
         features = self.network(output, layers) if layers else {}
         terms = LossTerms()
         how = {"normalization": self.normalization, "reduction": reduction}
         for name, weight in self.content_weights.items():
-            terms[f"content/{name}"] = weight * feature_loss(features[name], content.features[name], **how)
+            terms[f"content/{name}"] = weight * feature_loss(
+                features[name], content.features[name], **how
+            )
         for name, weight in self.style_weights.items():
             regions = zip(style.grams, style.masks, strict=True)
             losses = [
-                style_loss(gram_matrix(features[name], mask), grams[name], **how) for grams, mask in regions
+                style_loss(gram_matrix(features[name], mask), grams[name], **how)
+                for grams, mask in regions
             ]
-            terms[f"style/{name}"] = weight * (losses[0] if len(losses) == 1 else torch.stack(losses).mean(0))
+            terms[f"style/{name}"] = weight * (
+                losses[0] if len(losses) == 1 else torch.stack(losses).mean(0)
+            )
         if self.pixel:
             terms["pixel"] = self.pixel * pixel_loss(
                 output, content.image, self.pixel_kind, reduction=reduction
             )
         if self.total_variation:
             terms["total_variation"] = (
-                self.total_variation * 255**2 * total_variation(output, reduction=reduction)
+                self.total_variation
+                * 255**2
+                * total_variation(output, reduction=reduction)
             )
         return terms
 
@@ -546,14 +656,19 @@ class PerceptualLoss(nn.Module):
         low, high = (float(value) for value in output.detach().aminmax())
         if low < -0.5 or high > 1.5:
             warnings.warn(
-                f"the output has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; that is well for a network "
-                "still untrained, else give plain pictures: the loss network subtracts its own mean",
+                f"the output has values from {low:.3g} to {high:.3g}, but [0, 1] is "
+                "needed; that is well for a network still untrained, else give plain "
+                "pictures: the loss network subtracts its own mean",
                 stacklevel=4,
             )
         if isinstance(content, torch.Tensor):
             check_image(content, "the content target")
         for picture in (
-            [style] if isinstance(style, torch.Tensor) else style if isinstance(style, (list, tuple)) else []
+            [style]
+            if isinstance(style, torch.Tensor)
+            else style
+            if isinstance(style, (list, tuple))
+            else []
         ):
             check_image(picture, "the style target")
         self._checked = True
@@ -566,7 +681,8 @@ def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
 def _difference(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     if output.shape[1:] != target.shape[1:] or len(target) not in (1, len(output)):
         raise InputError(
-            f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give equal shapes, or one target for all"
+            f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give "
+            "equal shapes, or one target for all"
         )
     return _at_least_float32(output) - _at_least_float32(target)
 
@@ -587,7 +703,8 @@ def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
 def _check_normalization(normalization: str) -> None:
     if normalization not in NORMALIZATIONS:
         raise InputError(
-            f"there is no normalization {normalization!r}; {nearest(normalization, NORMALIZATIONS)}"
+            f"there is no normalization {normalization!r}; "
+            f"{nearest(normalization, NORMALIZATIONS)}"
         )
 
 
@@ -595,6 +712,7 @@ def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise InputError(
-            f"the weights {weights} were given for {count} styles; give one for each, at least 0, not all 0"
+            f"the weights {weights} were given for {count} styles; give one for each, "
+            "at least 0, not all 0"
         )
     return [weight / sum(weights) for weight in weights]

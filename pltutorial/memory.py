@@ -1,4 +1,6 @@
-"""How much memory is free, and the one sentence for what does not fit; torch is imported only where a GPU is asked for."""
+"""How much memory is free, and the one sentence for what does not fit; torch is
+imported only where a GPU is asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
-# Files that hold a container's limit and what is used of it: version 2 of Linux's control groups, and version 1.
+# Files that hold a container's limit and what is used of it: version 2 of Linux's
+# control groups, and version 1.
 _GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     (
@@ -24,9 +27,11 @@ _GROUPS = (
 
 
 def free(device: torch.device | None = None) -> int:
-    """Bytes that this process can still have on a device; on the computer's own memory if it is left out.
+    """Bytes that this process can still have on a device; on the computer's own memory
+    if it is left out.
 
-    The limits of a container and of the process (``ulimit -v``) count where they leave less than the machine has.
+    The limits of a container and of the process (``ulimit -v``) count where they leave
+    less than the machine has.
     """
     if device is not None and device.type == "cuda":
         import torch
@@ -70,7 +75,9 @@ def _group() -> tuple[int, int] | None:
 
 
 def _process_limit() -> int | None:
-    """The most address space that the process may have, in bytes; None without a limit."""
+    """The most address space that the process may have, in bytes;
+    None without a limit.
+    """
     try:
         import resource
     except ImportError:  # on Windows
@@ -81,12 +88,16 @@ def _process_limit() -> int | None:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """From now on this process keeps the memory that it frees, for the next layer or step; Linux with glibc only.
+    """From now on this process keeps the memory that it frees, for the next layer or
+    step; Linux with glibc only.
 
-    By default large blocks go back to the system, and every layer fetches its own again page by page: a fifth of the
-    time of a training step, half of that of a large picture.
+    By default large blocks go back to the system, and every layer fetches its
+    own again page by page: a fifth of the time of a training step, half of that
+    of a large picture.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = (
+        getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    )
     if mallopt is not None:
         trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # names of malloc.h
         mallopt(trim_threshold, -1)

@@ -1,8 +1,10 @@
-"""How near an output is to the picture itself: two measures of accuracy, two of likeness; and two for what has no original.
+"""How near an output is to the picture itself: two measures of accuracy, two of
+likeness; and two for what has no original.
 
-They call the libraries that define them, which are installed on their own: ``pip install "pltutorial[metrics]"``.
-All of them look at the pictures as a file holds them, rounded to 8 bits. The layers of the perceptual distance are
-Adobe's, whose licence is for non-commercial use (CC BY-NC-SA 4.0): measure with it, and build no product on it.
+They call the libraries that define them, which are installed on their own: ``pip
+install "pltutorial[metrics]"``. All of them look at the pictures as a file holds them,
+rounded to 8 bits. The layers of the perceptual distance are Adobe's, whose licence is
+for non-commercial use (CC BY-NC-SA 4.0): measure with it, and build no product on it.
 """
 
 from __future__ import annotations
@@ -21,14 +23,18 @@ from .errors import InputError, nearest
 from .images import check_image
 
 CHANNELS = ("y", "rgb")
-_WINDOW, _SIGMA = 11, 1.5  # of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
-_SMALLEST = 21  # pixels, below which the layers of the perceptual distance have nothing left
+# of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
+_WINDOW, _SIGMA = 11, 1.5
+# pixels, below which the layers of the perceptual distance have nothing left
+_SMALLEST = 21
 
 
 def y_channel(image: torch.Tensor) -> torch.Tensor:
-    """The brightness Y of a picture, as MATLAB's ``rgb2ycbcr`` and the benchmarks of super-resolution define it.
+    """The brightness Y of a picture, as MATLAB's ``rgb2ycbcr`` and the benchmarks of
+    super-resolution define it.
 
-    Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255, which lies between 16/255, black, and 235/255, white.
+    Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255, which lies between 16/255, black,
+    and 235/255, white.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
@@ -49,18 +55,25 @@ def y_channel(image: torch.Tensor) -> torch.Tensor:
     Taught in chapter 6.
     """
     check_image(image, "the picture")
-    weights = torch.tensor(LUMA_STUDIO, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    weights = torch.tensor(LUMA_STUDIO, dtype=image.dtype, device=image.device).view(
+        1, 3, 1, 1
+    )
     return ((image * weights).sum(1, keepdim=True) + 16) / 255
 
 
-def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel: str = "y") -> torch.Tensor:
-    """Peak signal-to-noise ratio in decibel: 10 log10(1 / mean squared error); 3 dB more is half the squared error.
+def psnr(
+    output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel: str = "y"
+) -> torch.Tensor:
+    """Peak signal-to-noise ratio in decibel: 10 log10(1 / mean squared error); 3 dB
+    more is half the squared error.
 
-    The benchmarks of super-resolution take it of Y, without ``factor`` pixels at each border; for noise on colour
-    pictures it is usual to take it of RGB, all pixels and channels in one mean. By scikit-image.
+    The benchmarks of super-resolution take it of Y, without ``factor`` pixels at each
+    border; for noise on colour pictures it is usual to take it of RGB, all pixels and
+    channels in one mean. By scikit-image.
 
     Args:
-        output: (N, 3, H, W) in [0, 1]; values outside are clamped, all are rounded to 8 bits.
+        output: (N, 3, H, W) in [0, 1]; values outside are clamped, all are
+            rounded to 8 bits.
         target: the picture itself, of the same shape.
         border: so many pixels at each border are left out.
         channel: ``"y"`` (:func:`y_channel`) or ``"rgb"``.
@@ -69,8 +82,8 @@ def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel
         (N,), float32, on the CPU; infinite for equal pictures.
 
     Raises:
-        InputError: different shapes, no images, an unknown channel, a border that leaves nothing, or scikit-image
-            is not installed.
+        InputError: different shapes, no images, an unknown channel, a border that
+            leaves nothing, or scikit-image is not installed.
 
     Example:
         >>> black = torch.zeros(1, 3, 16, 16)
@@ -89,15 +102,20 @@ def psnr(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel
     return torch.tensor(values, dtype=torch.float32)
 
 
-def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel: str = "y") -> torch.Tensor:
-    """Structural similarity: agreement of local mean, contrast and pattern under a Gaussian window; 1 for equal pictures.
+def ssim(
+    output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel: str = "y"
+) -> torch.Tensor:
+    """Structural similarity: agreement of local mean, contrast and pattern under a
+    Gaussian window; 1 for equal pictures.
 
-    Window of 11 pixels and sigma 1.5, constants 0.01 and 0.03, as in the paper; by scikit-image. For ``"rgb"`` it is
-    the mean of the three channels.
+    Window of 11 pixels and sigma 1.5, constants 0.01 and 0.03, as in the paper; by
+    scikit-image. For ``"rgb"`` it is the mean of the three channels.
 
     Args:
-        output: (N, 3, H, W) in [0, 1]; values outside are clamped, all are rounded to 8 bits.
-        target: the picture itself, of the same shape; at least 11 pixels along each side without the border.
+        output: (N, 3, H, W) in [0, 1]; values outside are clamped, all are
+            rounded to 8 bits.
+        target: the picture itself, of the same shape; at least 11 pixels along each
+            side without the border.
         border: so many pixels at each border are left out.
         channel: ``"y"`` (:func:`y_channel`) or ``"rgb"``.
 
@@ -107,7 +125,8 @@ def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel
     Raises:
         InputError: as for :func:`psnr`, and pictures smaller than the window.
 
-    Source: Wang et al. (2004), Image quality assessment: from error visibility to structural similarity.
+    Source: Wang et al. (2004), Image quality assessment: from error visibility to
+    structural similarity.
 
     Example:
         >>> stripes = torch.zeros(1, 3, 16, 16)
@@ -122,30 +141,40 @@ def ssim(output: torch.Tensor, target: torch.Tensor, *, border: int = 0, channel
     measure = _skimage().structural_similarity
     values = []
     for one, other in _pairs(output, target, border, channel, _WINDOW):
-        how = {"gaussian_weights": True, "sigma": _SIGMA, "use_sample_covariance": False, "channel_axis": -1}
+        how = {
+            "gaussian_weights": True,
+            "sigma": _SIGMA,
+            "use_sample_covariance": False,
+            "channel_axis": -1,
+        }
         values.append(measure(other, one, data_range=1.0, **how))
     return torch.tensor(values, dtype=torch.float32)
 
 
 def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """How unlike two pictures look: the shift-tolerant LPIPS, learned from what people answered; 0 for equal pictures.
+    """How unlike two pictures look: the shift-tolerant LPIPS, learned from what people
+    answered; 0 for equal pictures.
 
-    Features of an AlexNet, of which no loss here has ever made use, are compared layer by layer with weights fitted
-    to people's judgements. It is made to be measured with, so it has no gradients. By ``stlpips_pytorch``, whose
-    weights come in its package, in float32.
+    Features of an AlexNet, of which no loss here has ever made use, are compared layer
+    by layer with weights fitted to people's judgements. It is made to be measured
+    with, so it has no gradients. By ``stlpips_pytorch``, whose weights come in its
+    package, in float32.
 
     Args:
-        output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side; values outside are clamped, all are
-            rounded to 8 bits. On a GPU it is computed there.
+        output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side;
+            values outside are clamped, all are rounded to 8 bits. On a GPU it
+            is computed there.
         target: the picture itself, of the same shape.
 
     Returns:
         (N,), float32, on the CPU, at least 0.
 
     Raises:
-        InputError: different shapes, no images, pictures too small, or the package is not installed.
+        InputError: different shapes, no images, pictures too small, or the
+            package is not installed.
 
-    Source: Ghildyal and Liu (2022), Shift-tolerant perceptual similarity metric, after Zhang et al. (2018).
+    Source: Ghildyal and Liu (2022), Shift-tolerant perceptual similarity metric, after
+    Zhang et al. (2018).
 
     Example:
         >>> picture = torch.rand(1, 3, 32, 32)
@@ -161,23 +190,28 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
     network = _perceptual_network(output.device)
     values = []
     with torch.no_grad(), torch.autocast(output.device.type, enabled=False):
-        for one, other in zip(output.split(1), target.to(output.device).split(1), strict=True):
+        for one, other in zip(
+            output.split(1), target.to(output.device).split(1), strict=True
+        ):
             one, other = to_8_bits(one.float()), to_8_bits(other.float())
             values.append(float(network(one, other, normalize=True)))
     return torch.tensor(values, dtype=torch.float32)
 
 
 def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """How unlike two pictures are in another network's features: their squared difference over the target's square.
+    """How unlike two pictures are in another network's features: their squared
+    difference over the target's square.
 
-    Of the deepest layer, relu5, of the AlexNet of :func:`perceptual_distance`, without its weights from people's
-    answers: 0 for equal pictures, 1 where nothing is left of what the target has there, more where something else
-    stands in its place. The paper's networks invert AlexNet and are judged by it; ours are judged by a network that
-    no training here has seen.
+    Of the deepest layer, relu5, of the AlexNet of :func:`perceptual_distance`, without
+    its weights from people's answers: 0 for equal pictures, 1 where nothing is left of
+    what the target has there, more where something else stands in its place. The
+    paper's networks invert AlexNet and are judged by it; ours are judged by a network
+    that no training here has seen.
 
     Args:
-        output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side; values outside are clamped, all are
-            rounded to 8 bits. On a GPU it is computed there.
+        output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side;
+            values outside are clamped, all are rounded to 8 bits. On a GPU it
+            is computed there.
         target: the picture itself, of the same shape.
 
     Returns:
@@ -186,15 +220,18 @@ def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     Raises:
         InputError: as for :func:`perceptual_distance`.
 
-    Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity Metrics, section 4, where
-    distances of features are divided by the mean one of two pictures instead.
+    Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity
+    Metrics, section 4, where distances of features are divided by the mean one of
+    two pictures instead.
 
     Taught in chapter 8.
     """
     _check_pair(output, target)
     _check_size(output)
     values = []
-    for one, other in zip(output.split(1), target.to(output.device).split(1), strict=True):
+    for one, other in zip(
+        output.split(1), target.to(output.device).split(1), strict=True
+    ):
         made, wanted = _alexnet(one)[-1], _alexnet(other)[-1]
         error = (made - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
         values.append(float(error))
@@ -202,16 +239,20 @@ def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
 
 
 def sharpness(image: torch.Tensor) -> torch.Tensor:
-    """How sharp pictures are: the variance of the Laplacian of their brightness Y; low for blurred ones.
+    """How sharp pictures are: the variance of the Laplacian of their brightness Y;
+    low for blurred ones.
 
-    It needs no original, and it takes noise for sharpness: read it beside the same number of real pictures. The
-    Laplacian is the sum of the four neighbours less four times the pixel. By scikit-image.
+    It needs no original, and it takes noise for sharpness: read it beside the same
+    number of real pictures. The Laplacian is the sum of the four neighbours less four
+    times the pixel. By scikit-image.
 
     Args:
-        image: (N, 3, H, W) in [0, 1]; values outside are clamped, all are rounded to 8 bits.
+        image: (N, 3, H, W) in [0, 1]; values outside are clamped, all are
+            rounded to 8 bits.
 
     Returns:
-        (N,), float32, on the CPU, at least 0; Y is from 16/255 to 235/255, as for :func:`psnr`.
+        (N,), float32, on the CPU, at least 0; Y is from 16/255 to 235/255,
+        as for :func:`psnr`.
 
     Raises:
         InputError: no images, or scikit-image is not installed.
@@ -228,67 +269,101 @@ def sharpness(image: torch.Tensor) -> torch.Tensor:
     check_image(image, "the picture", slack=0.5)
     laplace = _skimage("filters").laplace
     planes = y_channel(to_8_bits(image.detach().cpu().double()))[:, 0].numpy()
-    return torch.tensor([laplace(plane, ksize=3).var() for plane in planes], dtype=torch.float32)
+    return torch.tensor(
+        [laplace(plane, ksize=3).var() for plane in planes], dtype=torch.float32
+    )
 
 
 def diversity(images: torch.Tensor) -> float:
-    """How unlike pictures are among themselves: the mean :func:`perceptual_distance` over all pairs of two.
+    """How unlike pictures are among themselves: the mean :func:`perceptual_distance`
+    over all pairs of two.
 
-    A generator whose samples are all alike (mode collapse) has a lower one than real pictures have.
+    A generator whose samples are all alike (mode collapse) has a lower one than
+    real pictures have.
 
     Args:
-        images: (N, 3, H, W) in [0, 1], at least two, at least 21 pixels along each side; values outside are clamped,
-            all are rounded to 8 bits. On a GPU it is computed there.
+        images: (N, 3, H, W) in [0, 1], at least two, at least 21 pixels along each
+            side; values outside are clamped, all are rounded to 8 bits. On a GPU it
+            is computed there.
 
     Returns:
-        the mean, at least 0. Each picture runs through the network once, whatever the number of pairs.
+        the mean, at least 0. Each picture runs through the network once, whatever
+        the number of pairs.
 
     Raises:
         InputError: fewer pictures than two, and as for :func:`perceptual_distance`.
 
-    Source: Zhu et al. (2017), Toward multimodal image-to-image translation, who take LPIPS of random pairs.
+    Source: Zhu et al. (2017), Toward multimodal image-to-image translation, who take
+    LPIPS of random pairs.
 
     Taught in chapter 9.
     """
     check_image(images, "the pictures", slack=0.5)
     if len(images) < 2:
-        raise InputError("one picture was given to measure diversity; give at least two")
+        raise InputError(
+            "one picture was given to measure diversity; give at least two"
+        )
     _check_size(images)
-    weights = [layer.model[-1].weight for layer in _perceptual_network(images.device).lins]
+    weights = [
+        layer.model[-1].weight for layer in _perceptual_network(images.device).lins
+    ]
     layers = zip(*(_alexnet(image) for image in images.split(1)), strict=True)
     total = 0.0
     for features, weight in zip(layers, weights, strict=True):
         features = torch.cat(features)
         places = features.shape[-2] * features.shape[-1]
-        # The layer's part of a distance is a squared Euclidean one, of unit vectors weighted by the roots.
+        # The layer's part of a distance is a squared Euclidean one, of unit vectors
+        # weighted by the roots.
         unit = features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)
-        total += float(F.pdist((unit * weight.sqrt()).flatten(1)).square().mean()) / places
+        total += (
+            float(F.pdist((unit * weight.sqrt()).flatten(1)).square().mean()) / places
+        )
     return total
 
 
 def _alexnet(image: torch.Tensor) -> list[torch.Tensor]:
-    """The five layers of the perceptual distance for pictures as a file holds them, in float32."""
+    """The five layers of the perceptual distance for pictures as a file
+    holds them, in float32.
+    """
     network = _perceptual_network(image.device)
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-        return list(network.net(network.scaling_layer(2 * to_8_bits(image.float()) - 1)))
+        return list(
+            network.net(network.scaling_layer(2 * to_8_bits(image.float()) - 1))
+        )
 
 
-def _pairs(output: torch.Tensor, target: torch.Tensor, border: int, channel: str, smallest: int = 1) -> list:
-    """Both pictures of each pair as an array (H, W, 1 or 3) in float64, rounded to 8 bits, without the border."""
+def _pairs(
+    output: torch.Tensor,
+    target: torch.Tensor,
+    border: int,
+    channel: str,
+    smallest: int = 1,
+) -> list:
+    """Both pictures of each pair as an array (H, W, 1 or 3) in float64, rounded to 8
+    bits, without the border.
+    """
     if channel not in CHANNELS:
-        raise InputError(f"there is no channel {channel!r}; {nearest(str(channel), CHANNELS)}")
+        raise InputError(
+            f"there is no channel {channel!r}; {nearest(str(channel), CHANNELS)}"
+        )
     _check_pair(output, target)
     height, width = output.shape[-2:]
-    if not (isinstance(border, int) and border >= 0 and min(height, width) - 2 * border >= smallest):
+    if not (
+        isinstance(border, int)
+        and border >= 0
+        and min(height, width) - 2 * border >= smallest
+    ):
         raise InputError(
-            f"a border of {border!r} was given for {width}x{height} pixels; give 0 or more pixels that leave at least "
-            f"{smallest}x{smallest}"
+            f"a border of {border!r} was given for {width}x{height} pixels; give 0 or "
+            f"more pixels that leave at least {smallest}x{smallest}"
         )
     arrays = []
     for image in (output, target):
         image = to_8_bits(image.detach().cpu().double())
         image = image[..., border : height - border, border : width - border]
-        arrays.append((y_channel(image) if channel == "y" else image).permute(0, 2, 3, 1).numpy())
+        arrays.append(
+            (y_channel(image) if channel == "y" else image).permute(0, 2, 3, 1).numpy()
+        )
     return list(zip(*arrays, strict=True))
 
 
@@ -297,7 +372,8 @@ def _check_pair(output: torch.Tensor, target: torch.Tensor) -> None:
     check_image(target, "the target", slack=0.5)
     if output.shape != target.shape:
         raise InputError(
-            f"the output has shape {tuple(output.shape)} and the target {tuple(target.shape)}; give two of the same shape"
+            f"the output has shape {tuple(output.shape)} and the target "
+            f"{tuple(target.shape)}; give two of the same shape"
         )
 
 
@@ -305,8 +381,8 @@ def _check_size(image: torch.Tensor) -> None:
     height, width = image.shape[-2:]
     if min(height, width) < _SMALLEST:
         raise InputError(
-            f"the pictures have {width}x{height} pixels, but the perceptual distance needs at least "
-            f"{_SMALLEST}x{_SMALLEST}; give larger ones"
+            f"the pictures have {width}x{height} pixels, but the perceptual distance "
+            f"needs at least {_SMALLEST}x{_SMALLEST}; give larger ones"
         )
 
 
@@ -315,20 +391,23 @@ def _skimage(part: str = "metrics"):
         return importlib.import_module(f"skimage.{part}")
     except ImportError:
         raise InputError(
-            "PSNR, SSIM and sharpness need the package scikit-image; install it with: pip install 'pltutorial[metrics]'"
+            "PSNR, SSIM and sharpness need the package scikit-image; install it with: "
+            "pip install 'pltutorial[metrics]'"
         ) from None
 
 
 @functools.lru_cache(maxsize=2)
 def _perceptual_network(device: torch.device) -> torch.nn.Module:
-    """The network of the distance, frozen; what it does to the random state and the warnings is undone."""
+    """The network of the distance, frozen; what it does to the random state and the
+    warnings is undone.
+    """
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         try:
             from stlpips_pytorch import stlpips
         except ImportError:
             raise InputError(
-                "the perceptual distance needs the packages stlpips_pytorch and torchsummary; install them with: "
-                "pip install 'pltutorial[metrics]'"
+                "the perceptual distance needs the packages stlpips_pytorch and "
+                "torchsummary; install them with: pip install 'pltutorial[metrics]'"
             ) from None
         network = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
     return network.requires_grad_(False).eval().to(device)

@@ -1,4 +1,6 @@
-"""The image is the parameter: feature reconstruction, style reconstruction and style transfer by optimisation."""
+"""The image is the parameter: feature reconstruction, style reconstruction and style
+transfer by optimisation.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,29 @@ from .device import best_precision, is_out_of_memory
 from .errors import InputError, nearest
 from .images import check_image, resize
 from .losses import LossTerms, PerceptualLoss, Record
-from .settings import OptimizeSettings, ReconstructionSettings, TextureSettings, TransferSettings, changed
+from .settings import (
+    OptimizeSettings,
+    ReconstructionSettings,
+    TextureSettings,
+    TransferSettings,
+    changed,
+)
 from .vgg import CONV_LAYERS, RELU_LAYERS, LossNetwork
 
 _LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}
-# How far the first L-BFGS step moves a pixel on average: torch's default would move it by less than bfloat16
-# resolves, and the curvature that the second step relies on would be noise.
+# How far the first L-BFGS step moves a pixel on average: torch's default would move
+# it by less than bfloat16 resolves, and the curvature that the second step relies
+# on would be noise.
 _FIRST_MOVE = 0.02
-_DIVERGED = 10  # times the best total: L-BFGS without a line search may leap that far, and starts again
+# times the best total: L-BFGS without a line search may leap that far, and starts again
+_DIVERGED = 10
 
 
 @dataclass
 class Result:
-    """The best picture (1, 3, H, W) in [0, 1], a Record for each step, and why it stopped (``done``, ``interrupted``)."""
+    """The best picture (1, 3, H, W) in [0, 1], a Record for each step, and why it
+    stopped (``done``, ``interrupted``).
+    """
 
     image: torch.Tensor
     history: list[Record] = field(default_factory=list)
@@ -52,12 +64,13 @@ def optimize_image(
 ) -> Result:
     """Move the pixels of an image downhill on any objective.
 
-    After each step the pixels are clipped to [0, 1], as in the comparison of Johnson et al. (2016), section 4.1.
-    One step is one evaluation of the objective, for L-BFGS too (no line search). Ctrl-C ends it early with the
-    best picture so far.
+    After each step the pixels are clipped to [0, 1], as in the comparison of Johnson et
+    al. (2016), section 4.1. One step is one evaluation of the objective, for L-BFGS too
+    (no line search). Ctrl-C ends it early with the best picture so far.
 
     Args:
-        objective: takes an image (N, 3, H, W) and returns LossTerms, such as a PerceptualLoss with its targets.
+        objective: takes an image (N, 3, H, W) and returns LossTerms, such as a
+            PerceptualLoss with its targets.
         image: where to start, (N, 3, H, W) in [0, 1]; it is not changed.
         settings: steps, optimizer, learning_rate, history_size and progress are read.
         callback: called with a Record before each step.
@@ -67,7 +80,8 @@ def optimize_image(
         Result with the picture of the lowest total, on the device of ``image``.
 
     Raises:
-        InputError: the image is none, the loss became NaN or infinite, or memory ran out.
+        InputError: the image is none, the loss became NaN or infinite,
+            or memory ran out.
 
     Example:
         >>> def distance_to_white(image):
@@ -82,10 +96,17 @@ def optimize_image(
 
     Taught in chapter 4.
     """
-    settings = changed(settings, OptimizeSettings, changes) if changes else settings or OptimizeSettings()
+    settings = (
+        changed(settings, OptimizeSettings, changes)
+        if changes
+        else settings or OptimizeSettings()
+    )
     check_image(image, "the picture to start from")
-    # L-BFGS flattens gradients with .view(-1): the leaf must be contiguous, not channels-last
-    pixels = image.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+    # L-BFGS flattens gradients with .view(-1): the leaf must be
+    # contiguous, not channels-last
+    pixels = (
+        image.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
+    )
     rate = settings.learning_rate or _LEARNING_RATES[settings.optimizer]
     if settings.optimizer == "lbfgs":
         how = {
@@ -107,14 +128,20 @@ def optimize_image(
         terms = objective(pixels)
         total = terms.total
         total.backward()
-        values = torch.stack([*terms.values(), total]).tolist()  # the one wait for the device
+        # the one wait for the device
+        values = torch.stack([*terms.values(), total]).tolist()
         if not math.isfinite(values[-1]):
             raise InputError(
-                f"the loss became {values[-1]} at step {len(result.history) + 1}; lower learning_rate or the weights, "
-                "or take optimizer='adam'"
+                f"the loss became {values[-1]} at step {len(result.history) + 1}; "
+                "lower learning_rate or the weights, or take optimizer='adam'"
             )
         seconds = time.perf_counter() - start
-        record = Record(len(result.history) + 1, values[-1], dict(zip(terms, values, strict=False)), seconds)
+        record = Record(
+            len(result.history) + 1,
+            values[-1],
+            dict(zip(terms, values, strict=False)),
+            seconds,
+        )
         result.history.append(record)
         if record.total < best:
             best = record.total
@@ -124,25 +151,33 @@ def optimize_image(
         return total
 
     try:
-        with tqdm(total=settings.steps, disable=silent, unit="step", leave=False) as bar:
-            first, trust = (
-                _FIRST_MOVE * pixels.numel(),
-                1.0,
-            )  # torch divides the first step by the sum of the gradient
+        with tqdm(
+            total=settings.steps, disable=silent, unit="step", leave=False
+        ) as bar:
+            # torch divides the first step by the sum of the gradient
+            first, trust = (_FIRST_MOVE * pixels.numel(), 1.0)
             for _ in range(settings.steps):
                 if settings.optimizer == "lbfgs":
-                    optimizer.param_groups[0]["lr"] = rate * trust * (1 if optimizer.state else first)
+                    optimizer.param_groups[0]["lr"] = (
+                        rate * trust * (1 if optimizer.state else first)
+                    )
                     trust = min(1.0, 1.5 * trust)
                 optimizer.step(closure)
                 with torch.no_grad():
-                    if settings.optimizer == "lbfgs" and result.history[-1].total > _DIVERGED * best:
-                        # a wrong guess of the curvature: back to the best picture, and on from there with shorter steps
+                    if (
+                        settings.optimizer == "lbfgs"
+                        and result.history[-1].total > _DIVERGED * best
+                    ):
+                        # a wrong guess of the curvature: back to the best picture, and
+                        # on from there with shorter steps
                         pixels.copy_(result.image)
                         optimizer.state.clear()
                         trust /= 4
                     else:
                         pixels.clamp_(0, 1)
-                bar.set_postfix_str(f"loss {result.history[-1].total:.4g}", refresh=False)
+                bar.set_postfix_str(
+                    f"loss {result.history[-1].total:.4g}", refresh=False
+                )
                 bar.update()
             with torch.no_grad():  # the last step's picture has not been looked at yet
                 last = float(objective(pixels).total)
@@ -153,7 +188,9 @@ def optimize_image(
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
             raise
-        raise InputError(_too_large(pixels.shape, memory.free(pixels.device))) from problem
+        raise InputError(
+            _too_large(pixels.shape, memory.free(pixels.device))
+        ) from problem
     result.seconds = time.perf_counter() - start
     return result
 
@@ -167,21 +204,25 @@ def reconstruct_features(
     callback: Callable[[Record], None] | None = None,
     **changes,
 ) -> Result:
-    """Find a picture, starting from noise, whose features at one layer are those of the given picture.
+    """Find a picture, starting from noise, whose features at one layer are those of
+    the given picture.
 
-    Mahendran and Vedaldi (2015); Johnson et al. (2016), section 3.2 and figure 3: the higher the layer, the less
-    of the exact pixels comes back, while content and layout stay. Total variation is weighed against the
-    feature loss divided by the mean square of the target's features, so that one weight fits all layers.
+    Mahendran and Vedaldi (2015); Johnson et al. (2016), section 3.2 and figure 3: the
+    higher the layer, the less of the exact pixels comes back, while content and layout
+    stay. Total variation is weighed against the feature loss divided by the mean square
+    of the target's features, so that one weight fits all layers.
 
     Args:
         image: (1, 3, H, W) in [0, 1].
         layer: a name out of RELU_LAYERS or CONV_LAYERS; the settings' own if left out.
-        settings: see ReconstructionSettings; ``**changes`` set single ones, ``steps=50``.
+        settings: see ReconstructionSettings; ``**changes`` set single
+            ones, ``steps=50``.
         network: a loss network to reuse.
         callback: called with a Record before each step.
 
     Raises:
-        InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+        InputError: an unknown layer, a picture too small for it, or settings
+            that make no sense.
 
     Example:
         >>> picture = torch.rand(1, 3, 32, 32)
@@ -192,7 +233,9 @@ def reconstruct_features(
     Taught in chapter 2.
     """
     settings = changed(
-        settings, ReconstructionSettings, changes if layer is None else {**changes, "layer": layer}
+        settings,
+        ReconstructionSettings,
+        changes if layer is None else {**changes, "layer": layer},
     )
     network = _network(network, settings, (settings.layer,))
     image = _enter(image, "the picture to reconstruct", network)
@@ -200,7 +243,12 @@ def reconstruct_features(
     def objective_at(size: int) -> tuple[Callable, torch.Tensor]:
         target = _fit(image, size)
         with torch.no_grad():
-            energy = float(network(target, (settings.layer,))[settings.layer].float().square().mean())
+            energy = float(
+                network(target, (settings.layer,))[settings.layer]
+                .float()
+                .square()
+                .mean()
+            )
         loss = PerceptualLoss(
             {settings.layer: 1 / max(energy, 1e-12)},
             total_variation=settings.total_variation / 100,
@@ -209,7 +257,9 @@ def reconstruct_features(
         features = loss.content_target(target)
         return lambda output: loss(output, content=features), target
 
-    return _coarse_to_fine(objective_at, settings, image, {}, (settings.layer,), callback)
+    return _coarse_to_fine(
+        objective_at, settings, image, {}, (settings.layer,), callback
+    )
 
 
 def reconstruct_style(
@@ -221,21 +271,25 @@ def reconstruct_style(
     callback: Callable[[Record], None] | None = None,
     **changes,
 ) -> Result:
-    """Find a picture, starting from noise, whose Gram matrices are those of the style: texture synthesis.
+    """Find a picture, starting from noise, whose Gram matrices are those of the style:
+    texture synthesis.
 
-    Gatys et al. (2015); Johnson et al. (2016), section 3.2 and figure 4. Each layer's term is divided by the
-    squared norm of its target Gram matrix, so that all layers count alike; only then is it a picture of what
-    *these layers* keep.
+    Gatys et al. (2015); Johnson et al. (2016), section 3.2 and figure 4. Each layer's
+    term is divided by the squared norm of its target Gram matrix, so that all layers
+    count alike; only then is it a picture of what *these layers* keep.
 
     Args:
         style: (1, 3, H, W) in [0, 1].
-        layers: names of the layers whose Gram matrices are compared; the settings' own if left out.
-        settings: see TextureSettings; ``height`` and ``width`` may differ from the style's.
+        layers: names of the layers whose Gram matrices are compared; the
+            settings' own if left out.
+        settings: see TextureSettings; ``height`` and ``width`` may
+            differ from the style's.
         network: a loss network to reuse.
         callback: called with a Record before each step.
 
     Raises:
-        InputError: an unknown layer, a picture too small for it, or settings that make no sense.
+        InputError: an unknown layer, a picture too small for it, or settings
+            that make no sense.
 
     Example:
         >>> painting = torch.rand(1, 3, 32, 32)
@@ -249,20 +303,36 @@ def reconstruct_style(
     """
     layers = (layers,) if isinstance(layers, str) else layers
     settings = changed(
-        settings, TextureSettings, changes if layers is None else {**changes, "layers": tuple(layers)}
+        settings,
+        TextureSettings,
+        changes if layers is None else {**changes, "layers": tuple(layers)},
     )
     network = _network(network, settings, settings.layers)
     style = _enter(style, "the style picture", network)
 
     def objective_at(size: int) -> tuple[Callable, torch.Tensor]:
         target = _fit(style, size)
-        probe = PerceptualLoss(style=dict.fromkeys(settings.layers, 1.0), network=network)
+        probe = PerceptualLoss(
+            style=dict.fromkeys(settings.layers, 1.0), network=network
+        )
         grams = probe.style_target(target)
-        weights = {name: 1 / max(float(gram.square().sum()), 1e-12) for name, gram in grams.grams[0].items()}
-        loss = PerceptualLoss(style=weights, total_variation=settings.total_variation / 100, network=network)
+        weights = {
+            name: 1 / max(float(gram.square().sum()), 1e-12)
+            for name, gram in grams.grams[0].items()
+        }
+        loss = PerceptualLoss(
+            style=weights,
+            total_variation=settings.total_variation / 100,
+            network=network,
+        )
         scale = max(target.shape[-2:]) / max(style.shape[-2:])
-        height, width = settings.height or style.shape[-2], settings.width or style.shape[-1]
-        canvas = target.new_zeros((1, 3, max(1, round(height * scale)), max(1, round(width * scale))))
+        height, width = (
+            settings.height or style.shape[-2],
+            settings.width or style.shape[-1],
+        )
+        canvas = target.new_zeros(
+            (1, 3, max(1, round(height * scale)), max(1, round(width * scale)))
+        )
         return lambda output: loss(output, style=grams), canvas
 
     return _coarse_to_fine(objective_at, settings, style, {}, settings.layers, callback)
@@ -280,23 +350,30 @@ def transfer_style(
     callback: Callable[[Record], None] | None = None,
     **changes,
 ) -> Result:
-    """Give a picture the style of another: content features here, Gram matrices there, by optimisation.
+    """Give a picture the style of another: content features here, Gram matrices
+    there, by optimisation.
 
-    Gatys et al. (2016), equation 7, with the layers and the normalisation of Johnson et al. (2016).
+    Gatys et al. (2016), equation 7, with the layers and the normalisation of
+    Johnson et al. (2016).
 
     Args:
         content: (1, 3, H, W) in [0, 1].
-        style: one picture or several, of any sizes; each is resized to ``style_scale`` times the output.
-        settings: see TransferSettings; ``**changes`` set single ones, ``style_weight=1e-3``.
+        style: one picture or several, of any sizes; each is resized to
+            ``style_scale`` times the output.
+        settings: see TransferSettings; ``**changes`` set single ones,
+            ``style_weight=1e-3``.
         style_weights: how several styles are blended, one for each; equal by default.
-        masks: for each region a pair (region of the content, region of the style), (1, 1, H, W) in [0, 1]:
-            guided Gram matrices, Gatys et al. (2017), section 3.
-        init: a picture to start from, or ``"content"``, ``"style"``, ``"noise"``, ``"grey"``; the settings' own if left out.
+        masks: for each region a pair (region of the content, region of the
+            style), (1, 1, H, W) in [0, 1]: guided Gram matrices, Gatys et al.
+            (2017), section 3.
+        init: a picture to start from, or ``"content"``, ``"style"``, ``"noise"``,
+            ``"grey"``; the settings' own if left out.
         network: a loss network to reuse.
         callback: called with a Record before each step.
 
     Raises:
-        InputError: pictures or settings that make no sense, numbers of styles, weights and masks that do not match.
+        InputError: pictures or settings that make no sense, numbers of styles, weights
+            and masks that do not match.
 
     Example:
         >>> photo, painting = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 40, 40)
@@ -325,7 +402,9 @@ def transfer_style(
         styles = [match_color(s, content) for s in styles]
     elif settings.preserve_color == "luminance":
         styles = [match_luminance(s, content) for s in styles]
-    target_content = luminance(content) if settings.preserve_color == "luminance" else content
+    target_content = (
+        luminance(content) if settings.preserve_color == "luminance" else content
+    )
     loss = PerceptualLoss(
         dict.fromkeys(settings.content_layers, settings.content_weight),
         dict.fromkeys(settings.style_layers, settings.style_weight),
@@ -342,12 +421,16 @@ def transfer_style(
         small = _fit(target_content, size)
         side = max(1, round(max(small.shape[-2:]) * settings.style_scale))
         features = loss.content_target(small)
-        grams = loss.style_target([_fit(s, side) for s in styles], weights=style_weights, masks=masks)
+        grams = loss.style_target(
+            [_fit(s, side) for s in styles], weights=style_weights, masks=masks
+        )
         return lambda output: loss(output, content=features, style=grams), small
 
     result = _coarse_to_fine(objective_at, settings, content, starts, layers, callback)
     if settings.preserve_color == "luminance":
-        result.image = with_colors_of(result.image, resize(content, tuple(result.image.shape[-2:])))
+        result.image = with_colors_of(
+            result.image, resize(content, tuple(result.image.shape[-2:]))
+        )
     return result
 
 
@@ -361,7 +444,11 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
             objective, canvas = objective_at(size)
             check_memory(canvas.shape, layers, settings, canvas.device)
             shape = tuple(canvas.shape[-2:])
-            start = resize(joined.image, shape) if number else _start(settings, starts, canvas)
+            start = (
+                resize(joined.image, shape)
+                if number
+                else _start(settings, starts, canvas)
+            )
         except KeyboardInterrupt:
             if not number:  # nothing is there yet
                 raise
@@ -369,10 +456,18 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
             break
         offset, seconds = len(joined.history), joined.seconds
 
-        def moved(record: Record, offset: int = offset, seconds: float = seconds) -> Record:
-            return replace(record, step=record.step + offset, seconds=record.seconds + seconds)
+        def moved(
+            record: Record, offset: int = offset, seconds: float = seconds
+        ) -> Record:
+            return replace(
+                record, step=record.step + offset, seconds=record.seconds + seconds
+            )
 
-        relay = None if callback is None else (lambda record, moved=moved: callback(moved(record)))
+        relay = (
+            None
+            if callback is None
+            else (lambda record, moved=moved: callback(moved(record)))
+        )
         part = optimize_image(objective, start, settings, callback=relay)
         history = joined.history + [moved(record) for record in part.history]
         joined = Result(part.image, history, seconds + part.seconds, part.stopped)
@@ -381,29 +476,40 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
     return joined
 
 
-def _start(settings, starts: dict[str, torch.Tensor], canvas: torch.Tensor) -> torch.Tensor:
+def _start(
+    settings, starts: dict[str, torch.Tensor], canvas: torch.Tensor
+) -> torch.Tensor:
     known = (*starts, "noise", "grey")
     if settings.init not in known:
-        raise InputError(f"init={settings.init!r} is unknown; {nearest(str(settings.init), known)}")
+        raise InputError(
+            f"init={settings.init!r} is unknown; {nearest(str(settings.init), known)}"
+        )
     if settings.init in starts:
         return resize(starts[settings.init], tuple(canvas.shape[-2:]))
     if settings.init == "grey":
         return torch.full_like(canvas, 0.5)
-    generator = torch.Generator().manual_seed(settings.seed)  # on the CPU, so that every device starts alike
+    # on the CPU, so that every device starts alike
+    generator = torch.Generator().manual_seed(settings.seed)
     return torch.rand(canvas.shape, generator=generator).to(canvas)
 
 
 def _enter(image: torch.Tensor, what: str, network) -> torch.Tensor:
     check_image(image, what)
     if len(image) != 1:
-        raise InputError(f"{what} is a batch of {len(image)}; give one picture, (1, 3, H, W)")
+        raise InputError(
+            f"{what} is a batch of {len(image)}; give one picture, (1, 3, H, W)"
+        )
     device = next((buffer.device for buffer in network.buffers()), image.device)
     return image.detach().to(device)
 
 
 def _network(network, settings: OptimizeSettings, layers: Sequence[str]):
     if network is None:
-        network = LossNetwork(precision=settings.precision, device=settings.device, compile=settings.compile)
+        network = LossNetwork(
+            precision=settings.precision,
+            device=settings.device,
+            compile=settings.compile,
+        )
     network.check_layers(layers)
     return network
 
@@ -414,23 +520,38 @@ def _fit(image: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def memory_needed(
-    shape: torch.Size, layers: Sequence[str], settings: OptimizeSettings, device: torch.device
+    shape: torch.Size,
+    layers: Sequence[str],
+    settings: OptimizeSettings,
+    device: torch.device,
 ) -> int:
-    """Bytes that a step at this size takes at its peak, estimated from the layers up to the deepest one."""
+    """Bytes that a step at this size takes at its peak, estimated from the layers up
+    to the deepest one.
+    """
     names = [layer for layer in layers if layer in RELU_LAYERS + CONV_LAYERS]
     depth = max((int(layer[4]) for layer in names), default=5)
     bytes_each = best_precision(device, settings.precision).itemsize
-    # features kept for the backward pass, a gradient and a working copy of the widest, in units of pixels
-    kept = sum(channels * count / 4**block for block, (channels, count) in enumerate(_KEPT[:depth]))
+    # features kept for the backward pass, a gradient and a working copy of the widest,
+    # in units of pixels
+    kept = sum(
+        channels * count / 4**block
+        for block, (channels, count) in enumerate(_KEPT[:depth])
+    )
     history = (2 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
-    return int(shape[-2] * shape[-1] * (kept * bytes_each + 3 * 64 * 4 + history * 3 * 4))
+    return int(
+        shape[-2] * shape[-1] * (kept * bytes_each + 3 * 64 * 4 + history * 3 * 4)
+    )
 
 
-_KEPT = ((64, 3), (128, 3), (256, 4), (512, 4), (512, 4))  # channels, and maps kept, of each block
+# channels, and maps kept, of each block
+_KEPT = ((64, 3), (128, 3), (256, 4), (512, 4), (512, 4))
 
 
 def check_memory(
-    shape: torch.Size, layers: Sequence[str], settings: OptimizeSettings, device: torch.device
+    shape: torch.Size,
+    layers: Sequence[str],
+    settings: OptimizeSettings,
+    device: torch.device,
 ) -> None:
     """Refuse a size that will not fit before hours are lost, and say which would."""
     room, needed = memory.free(device), memory_needed(shape, layers, settings, device)

@@ -1,3 +1,5 @@
-"""The reader's record of the exercises: the code is in :mod:`pltutorial.teaching.progress`."""
+"""The reader's record of the exercises: the code is in
+:mod:`pltutorial.teaching.progress`.
+"""
 
 from .teaching.progress import *  # noqa: F403

@@ -10,8 +10,8 @@ What the command line asks, all of it without loading PyTorch (``tasks.all()`` g
 ``{name: TaskSpec}``, sorted, and ``tasks.find(name)`` one of them or an InputError with
 the nearest name):
 
-- ``pltutorial train NAME``: a command with the fields of ``spec.settings`` as options and
-  ``spec.train_help`` as its help. It calls ::
+- ``pltutorial train NAME``: a command with the fields of ``spec.settings`` as options
+  and ``spec.train_help`` as its help. It calls ::
 
       task = spec.training(settings)          # what ``train`` trains
       data, note = spec.pictures()            # where no --data was given; None: bundled
@@ -19,12 +19,12 @@ the nearest name):
             card=lambda result: spec.card(result, task, settings, note or ""))
       f"use it: pltutorial {spec.usage} --model {network}{spec.usage_more(task)} -o OUT"
 
-- ``pltutorial NAME``: where ``spec.command`` is not None, under ``command.name``. PHOTO if ``takes_picture``, what
-  all commands on pictures share (-o, --format, --device, --precision, --json,
-  --max-pixels, --model), ``--loss`` with ``loss_help`` where that is not empty, and one
-  option (or argument) for each :class:`Option`; an option left out is None or False and
-  means its ``default``. Those named in ``excludes_model``, and ``--loss``, are refused
-  together with --model. It calls ::
+- ``pltutorial NAME``: where ``spec.command`` is not None, under ``command.name``. PHOTO
+  if ``takes_picture``, what all commands on pictures share (-o, --format, --device,
+  --precision, --json, --max-pixels, --model), ``--loss`` with ``loss_help`` where that
+  is not empty, and one option (or argument) for each :class:`Option`; an option left
+  out is None or False and means its ``default``. Those named in ``excludes_model``, and
+  ``--loss``, are refused together with --model. It calls ::
 
       network = command.load(loss=loss, model=model, device=place, **options)
       options = command.read(picture, source, max_pixels, options)   # where not None
@@ -52,7 +52,8 @@ class Option:
 
     Args:
         name: of the option, and of the parameter that it sets.
-        kind: ``int``, ``float``, ``str``, ``bool`` or ``pathlib.Path``, of an input file.
+        kind: ``int``, ``float``, ``str``, ``bool`` or
+            ``pathlib.Path``, of an input file.
         help: one line.
         default: its value where it is left out; said in the help by hand.
         argument: an argument after PHOTO, which may be left out, instead of an option.
@@ -99,8 +100,8 @@ class Command:
         default_loss: what ``--loss`` means where it is left out.
         takes_picture: False for a command that makes pictures of none.
         excludes_model: options that cannot be given together with ``--model``.
-        read: ``read(picture, source, max_pixels, options)``, the options with what files
-            hold in the place of their paths; the picture is Pillow's.
+        read: ``read(picture, source, max_pixels, options)``, the options with what
+            files hold in the place of their paths; the picture is Pillow's.
         size: ``size(network, image, **options)``, width and height of the result.
         advice: what to do where that is too large, after ``;``.
         facts: ``facts(network, **options)``, more for ``--json``.
@@ -116,7 +117,10 @@ class Command:
     takes_picture: bool = True
     excludes_model: tuple[str, ...] = ()
     read: Callable | None = None
-    size: Callable = lambda network, image, **options: (image.shape[-1], image.shape[-2])
+    size: Callable = lambda network, image, **options: (
+        image.shape[-1],
+        image.shape[-2],
+    )
     advice: str = "shrink the picture"
     facts: Callable = lambda network, **options: {}
 
@@ -135,13 +139,13 @@ class TaskSpec:
         limits: what its networks cannot do, for the card.
         usage: the command that uses its networks, such as ``"upscale PHOTO"``.
         usage_more: ``usage_more(training)``, what else that command needs.
-        command: ``pltutorial NAME``; None where another command, or one written by hand,
-            uses the networks.
+        command: ``pltutorial NAME``; None where another command, or one written by
+            hand, uses the networks.
         function: the Python function; None for none.
         losses: of the networks that ship, the plainest first, the default last.
         folder: of ``assets/`` where they lie.
-        pictures: ``pictures()``, what is trained on where nothing is said, and whose they
-            are; None for the bundled photographs.
+        pictures: ``pictures()``, what is trained on where nothing is said, and whose
+            they are; None for the bundled photographs.
     """
 
     name: str
@@ -208,7 +212,9 @@ def users(command: str) -> list[TaskSpec]:
 
 
 def of_kind(kind: str) -> TaskSpec | None:
-    """The task that a kind of networks is for; None for one that no task makes, such as a discriminator."""
+    """The task that a kind of networks is for; None for one that no task makes, such
+    as a discriminator.
+    """
     return next((spec for spec in all().values() if kind in spec.networks), None)
 
 

@@ -1,4 +1,6 @@
-"""Settings of optimisations and trainings, free of heavy imports: functions and command line read the same defaults."""
+"""Settings of optimisations and trainings, free of heavy imports: functions and command
+line read the same defaults.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,8 @@ class OptimizeSettings:
 
 @dataclass(frozen=True)
 class ReconstructionSettings(OptimizeSettings):
-    """Feature reconstruction: find a picture with the same features (Mahendran and Vedaldi 2015).
+    """Feature reconstruction: find a picture with the same features
+    (Mahendran and Vedaldi 2015).
 
     Taught in chapter 2.
     """
@@ -73,7 +76,8 @@ class ReconstructionSettings(OptimizeSettings):
 
 @dataclass(frozen=True)
 class TextureSettings(OptimizeSettings):
-    """Style reconstruction and texture synthesis: find a picture with the same Gram matrices (Gatys et al. 2015).
+    """Style reconstruction and texture synthesis: find a picture with the same Gram
+    matrices (Gatys et al. 2015).
 
     Taught in chapter 3.
     """
@@ -93,7 +97,8 @@ class TextureSettings(OptimizeSettings):
 
 @dataclass(frozen=True)
 class TransferSettings(OptimizeSettings):
-    """Style transfer by optimisation (Gatys et al. 2016) with the layers of Johnson et al. (2016).
+    """Style transfer by optimisation (Gatys et al. 2016) with the layers of
+    Johnson et al. (2016).
 
     Taught in chapter 4.
     """
@@ -120,7 +125,8 @@ class TransferSettings(OptimizeSettings):
     )
     preserve_color: str | None = setting(
         None,
-        "luminance (keep the content's colours) or histogram (recolour the style first).",
+        "luminance (keep the content's colours) or histogram "
+        "(recolour the style first).",
         choices=("luminance", "histogram"),
         called="preserve_color",
     )
@@ -144,14 +150,16 @@ class TrainingSettings:
     )
     zoom: tuple[float, ...] = setting(
         (1.0, 1.5),
-        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        "Shorter side of a picture before the crop is cut, in crop sizes: "
+        "drawn from this range.",
         count=2,
         example="1,1.5",
     )
     learning_rate: float = setting(1e-3, "Adam's step length.", above=0)
     betas: tuple[float, ...] = setting(
         (0.9, 0.999),
-        "Adam's decays of the gradient's mean and square, a discriminator's too; often 0.5,0.999 or 0,0.99 in a game.",
+        "Adam's decays of the gradient's mean and square, a discriminator's too; "
+        "often 0.5,0.999 or 0,0.99 in a game.",
         count=2,
         least=0,
         below=1,

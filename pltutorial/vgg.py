@@ -16,61 +16,66 @@ from torch import nn
 from .device import best_device, best_precision, compiled_or_eager
 from .errors import InputError, nearest
 
-# Configuration D of Simonyan and Zisserman (2014), table 1: five blocks of 3x3 convolutions.
+# Configuration D of Simonyan and Zisserman (2014), table 1: five blocks
+# of 3x3 convolutions.
 _BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-_NAMES = [f"{block}_{index}" for block, (_, count) in enumerate(_BLOCKS, 1) for index in range(1, count + 1)]
+_NAMES = [
+    f"{block}_{index}"
+    for block, (_, count) in enumerate(_BLOCKS, 1)
+    for index in range(1, count + 1)
+]
 _CHANNELS = [channels for channels, count in _BLOCKS for _ in range(count)]
-_KEYS = (
-    "0",
-    "2",
-    "5",
-    "7",
-    "10",
-    "12",
-    "14",
-    "17",
-    "19",
-    "21",
-    "24",
-    "26",
-    "28",
-)  # torchvision's `features.N`
+# torchvision's `features.N`
+_KEYS = ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28")
 
 RELU_LAYERS = tuple(f"relu{name}" for name in _NAMES)
-"""The 13 layer names after the activation, ``relu1_1`` to ``relu5_3``. Taught in chapter 2."""
+"""The 13 layer names after the activation, ``relu1_1`` to ``relu5_3``.
+Taught in chapter 2.
+"""
 CONV_LAYERS = tuple(f"conv{name}" for name in _NAMES)
-"""The 13 layer names before the activation, ``conv1_1`` to ``conv5_3``. Taught in chapter 2."""
+"""The 13 layer names before the activation, ``conv1_1`` to ``conv5_3``.
+Taught in chapter 2.
+"""
 
 EMBEDDED = Path(__file__).parent / "assets" / "vgg16_features_fp16.safetensors"
 EMBEDDED_SHA256 = "3d39eee2403da518391aba7ed3a5e9a008cefabfda356e02374b607f148df137"
-# The released network takes RGB 0-255 minus this mean, undivided (assets/PROVENANCE.md); here on the [0, 1] scale.
-_RELEASED_MEAN, _RELEASED_STD = tuple(value / 255 for value in (123.68, 116.779, 103.939)), (1 / 255,) * 3
+# The released network takes RGB 0-255 minus this mean, undivided
+# (assets/PROVENANCE.md); here on the [0, 1] scale.
+_RELEASED_MEAN, _RELEASED_STD = (
+    tuple(value / 255 for value in (123.68, 116.779, 103.939)),
+    (1 / 255,) * 3,
+)
 
 
 class LossNetwork(nn.Module):
     """The fixed network phi whose features are compared: the 13 convolutions of VGG-16.
 
-    It is frozen: its weights are buffers, so no optimizer finds them, no checkpoint stores them, and they
-    never get gradients. Gradients do flow to the image.
+    It is frozen: its weights are buffers, so no optimizer finds them, no checkpoint
+    stores them, and they never get gradients. Gradients do flow to the image.
 
     Args:
-        weights: ``"embedded"``, the released network, in the package as half precision (the default);
-            ``"torchvision"`` or ``"IMAGENET1K_FEATURES"``, torchvision's port of the same release, and
-            ``"IMAGENET1K_V1"``, torchvision's own training with another scale, both downloaded by torchvision
-            and fed with its own normalisation; or the path of a ``.safetensors`` or ``.pth`` file with
+        weights: ``"embedded"``, the released network, in the package as half precision
+            (the default); ``"torchvision"`` or ``"IMAGENET1K_FEATURES"``, torchvision's
+            port of the same release, and ``"IMAGENET1K_V1"``, torchvision's own
+            training with another scale, both downloaded by torchvision and fed with its
+            own normalisation; or the path of a ``.safetensors`` or ``.pth`` file with
             torchvision's names and the released network's normalisation.
-        pooling: ``"max"`` as released, or ``"average"``, which Gatys et al. (2016, section 2) found smoother.
-        precision: ``"auto"`` computes in bfloat16 where the processor really has it and in float32 elsewhere;
-            ``"float32"`` or ``"bfloat16"`` decide. Inside a caller's ``torch.autocast`` the caller decides.
-            A float64 image is computed in float64.
+        pooling: ``"max"`` as released, or ``"average"``, which Gatys et al.
+            (2016, section 2) found smoother.
+        precision: ``"auto"`` computes in bfloat16 where the processor really has it
+            and in float32 elsewhere; ``"float32"`` or ``"bfloat16"`` decide. Inside a
+            caller's ``torch.autocast`` the caller decides. A float64 image is
+            computed in float64.
         device: where to put the weights; None takes the best there is.
-        compile: compile the network with ``torch.compile``; without a C++ compiler a warning says so.
+        compile: compile the network with ``torch.compile``; without a C++ compiler
+            a warning says so.
 
     Raises:
-        InputError: unknown weights, pooling or precision; weights with a wrong hash or wrong contents;
-            a download that fails.
+        InputError: unknown weights, pooling or precision; weights with a wrong hash or
+            wrong contents; a download that fails.
 
-    Source: Simonyan and Zisserman (2014), table 1, configuration D; Johnson et al. (2016), section 3.2.
+    Source: Simonyan and Zisserman (2014), table 1, configuration D; Johnson et al.
+    (2016), section 3.2.
 
     Example:
         >>> network = LossNetwork(device="cpu")
@@ -96,13 +101,21 @@ class LossNetwork(nn.Module):
     ) -> None:
         super().__init__()
         device = best_device(device)
-        best_precision(device, precision)  # an unknown name is refused here, not in the first step
+        # an unknown name is refused here, not in the first step
+        best_precision(device, precision)
         if pooling not in ("max", "average"):
-            raise InputError(f"pooling {pooling!r} is unknown; {nearest(pooling, ('max', 'average'))}")
+            raise InputError(
+                f"pooling {pooling!r} is unknown; "
+                f"{nearest(pooling, ('max', 'average'))}"
+            )
         self.pooling, self.precision = pooling, precision
         tensors, mean, std = load_weights(weights)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer(
+            "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "scale", 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False
+        )
         for name, (weight, bias) in zip(_NAMES, tensors, strict=True):
             weight = weight.float().contiguous(memory_format=torch.channels_last)
             self.register_buffer(f"weight{name}", weight, persistent=False)
@@ -111,55 +124,79 @@ class LossNetwork(nn.Module):
         self.to(device).eval()
         self._features = compiled_or_eager(self._run, device) if compile else self._run
 
-    def forward(self, image: torch.Tensor, layers: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Features of an image at the named layers; no layer beyond the deepest one is run.
+    def forward(
+        self, image: torch.Tensor, layers: Iterable[str]
+    ) -> dict[str, torch.Tensor]:
+        """Features of an image at the named layers; no layer beyond the
+        deepest one is run.
 
         Args:
-            image: (N, 3, H, W), RGB, in [0, 1]. Values are not checked here, the hot path; see
-                :func:`pltutorial.losses.PerceptualLoss`, which checks its first call.
+            image: (N, 3, H, W), RGB, in [0, 1]. Values are not checked here, the
+                hot path; see :func:`pltutorial.losses.PerceptualLoss`, which
+                checks its first call.
             layers: names out of :data:`RELU_LAYERS` and :data:`CONV_LAYERS`.
 
         Returns:
-            ``{name: (N, C, H', W')}`` in the order asked for, in the precision computed in.
+            ``{name: (N, C, H', W')}`` in the order asked for, in the
+            precision computed in.
 
         Raises:
-            InputError: an unknown layer (with the nearest name), an image on another device or smaller than
-                the deepest layer needs.
+            InputError: an unknown layer (with the nearest name), an image on another
+                device or smaller than the deepest layer needs.
         """
         layers = tuple(layers)
         self.check_layers(layers, image.shape[-2:])
         if image.device != self.mean.device:
             raise InputError(
-                f"the image is on {image.device} and the loss network on {self.mean.device}; "
-                "move one of them with .to(device)"
+                f"the image is on {image.device} and the loss network on "
+                f"{self.mean.device}; move one of them with .to(device)"
             )
         dtype = self._dtype(image)
         features = self._features(image, self._weights(dtype), dtype, frozenset(layers))
         return {layer: features[layer] for layer in layers}
 
-    def check_layers(self, layers: Iterable[str], size: tuple[int, int] | None = None) -> None:
-        """Refuse unknown layers, and a (height, width) too small for the deepest of them."""
+    def check_layers(
+        self, layers: Iterable[str], size: tuple[int, int] | None = None
+    ) -> None:
+        """Refuse unknown layers, and a (height, width) too small for
+        the deepest of them.
+        """
         for layer in layers:
             if layer not in self.layer_names:
-                raise InputError(f"there is no layer {layer!r}; {nearest(layer, RELU_LAYERS + CONV_LAYERS)}")
+                raise InputError(
+                    f"there is no layer {layer!r}; "
+                    f"{nearest(layer, RELU_LAYERS + CONV_LAYERS)}"
+                )
             if size is not None and min(size) < smallest_size(layer):
                 raise InputError(
-                    f"the picture has {size[1]}x{size[0]} pixels, but {layer} needs at least {smallest_size(layer)} along "
-                    "each side; use a larger picture or a shallower layer"
+                    f"the picture has {size[1]}x{size[0]} pixels, but {layer} needs "
+                    f"at least {smallest_size(layer)} along each side; use a larger "
+                    "picture or a shallower layer"
                 )
 
     def _dtype(self, image: torch.Tensor) -> torch.dtype:
         kind = image.device.type
         if torch.is_autocast_enabled(kind):
             return torch.get_autocast_dtype(kind)
-        return torch.float64 if image.dtype == torch.float64 else best_precision(image.device, self.precision)
+        return (
+            torch.float64
+            if image.dtype == torch.float64
+            else best_precision(image.device, self.precision)
+        )
 
     def _weights(self, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """All weights in one precision; lowered once, not in every step as autocast would for frozen weights."""
+        """All weights in one precision; lowered once, not in every step as autocast
+        would for frozen weights.
+        """
         if dtype not in self._lowered:
-            pairs = ((getattr(self, f"weight{name}"), getattr(self, f"bias{name}")) for name in _NAMES)
+            pairs = (
+                (getattr(self, f"weight{name}"), getattr(self, f"bias{name}"))
+                for name in _NAMES
+            )
             with torch.inference_mode(False):  # they serve passes with gradients too
-                self._lowered[dtype] = [(weight.to(dtype), bias.to(dtype)) for weight, bias in pairs]
+                self._lowered[dtype] = [
+                    (weight.to(dtype), bias.to(dtype)) for weight, bias in pairs
+                ]
         return self._lowered[dtype]
 
     def _apply(self, *args, **kwargs):
@@ -175,7 +212,11 @@ class LossNetwork(nn.Module):
             features: dict[str, torch.Tensor] = {}
             for name, (weight, bias) in zip(_NAMES, weights, strict=True):
                 if name.endswith("_1") and name != "1_1":
-                    x = F.max_pool2d(x, 2) if self.pooling == "max" else F.avg_pool2d(x, 2)
+                    x = (
+                        F.max_pool2d(x, 2)
+                        if self.pooling == "max"
+                        else F.avg_pool2d(x, 2)
+                    )
                 x = F.conv2d(x, weight, bias, padding=1)
                 if f"conv{name}" in wanted:
                     features[f"conv{name}"] = x
@@ -190,14 +231,17 @@ class LossNetwork(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Any network with named layers, with its own normalisation, in the place of :class:`LossNetwork`.
+    """Any network with named layers, with its own normalisation, in the place of
+    :class:`LossNetwork`.
 
     Args:
-        module: a network that takes (N, 3, H, W); it is frozen and put in eval mode, in place.
+        module: a network that takes (N, 3, H, W); it is frozen and put in
+            eval mode, in place.
         mean: per channel, subtracted from the image in [0, 1].
         std: per channel, divided by after that.
 
-    A layer's name is torchvision's ``get_graph_node_names`` name, such as ``"layer3.0.relu"`` of a ResNet.
+    A layer's name is torchvision's ``get_graph_node_names`` name, such as
+    ``"layer3.0.relu"`` of a ResNet.
 
     Raises:
         InputError: an unknown layer (with the nearest name).
@@ -224,9 +268,14 @@ class Encoder(nn.Module):
         self.module = module.eval().requires_grad_(False)
         for child in module.modules():
             if hasattr(child, "inplace"):
-                child.inplace = False  # an in-place activation would overwrite the tap before it
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+                # an in-place activation would overwrite the tap before it
+                child.inplace = False
+        self.register_buffer(
+            "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "std", torch.tensor(std).view(1, 3, 1, 1), persistent=False
+        )
         self.layer_names = tuple(get_graph_node_names(module)[1])
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
 
@@ -234,30 +283,45 @@ class Encoder(nn.Module):
         """Stays in eval mode whatever the training loop around it says."""
         return super().train(False)
 
-    def check_layers(self, layers: Iterable[str], size: tuple[int, int] | None = None) -> None:
+    def check_layers(
+        self, layers: Iterable[str], size: tuple[int, int] | None = None
+    ) -> None:
         """Refuse unknown layers."""
         for layer in layers:
             if layer not in self.layer_names:
-                raise InputError(f"there is no layer {layer!r}; {nearest(layer, self.layer_names)}")
+                raise InputError(
+                    f"there is no layer {layer!r}; {nearest(layer, self.layer_names)}"
+                )
 
-    def forward(self, image: torch.Tensor, layers: Iterable[str]) -> dict[str, torch.Tensor]:
+    def forward(
+        self, image: torch.Tensor, layers: Iterable[str]
+    ) -> dict[str, torch.Tensor]:
         """Features at the named layers, as :meth:`LossNetwork.forward` gives them."""
         from torchvision.models.feature_extraction import create_feature_extractor
 
         layers = tuple(layers)
         self.check_layers(layers)
-        if layers not in self._extractors:  # the graph behind the deepest layer is cut off
-            self._extractors[layers] = create_feature_extractor(self.module, list(layers)).eval()
+        # the graph behind the deepest layer is cut off
+        if layers not in self._extractors:
+            self._extractors[layers] = create_feature_extractor(
+                self.module, list(layers)
+            ).eval()
         return self._extractors[layers]((image - self.mean) / self.std)
 
 
 def smallest_size(layer: str) -> int:
-    """The least height and width in pixels at which a VGG layer has any position left."""
+    """The least height and width in pixels at which a VGG layer has
+    any position left.
+    """
     return 2 ** (int(layer[4]) - 1)
 
 
-def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple, tuple]:
-    """The 13 pairs (weight, bias) with the mean and the standard deviation they expect; see LossNetwork."""
+def load_weights(
+    weights: str | Path,
+) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], tuple, tuple]:
+    """The 13 pairs (weight, bias) with the mean and the standard deviation they
+    expect; see LossNetwork.
+    """
     mean, std = _RELEASED_MEAN, _RELEASED_STD
     if weights == "embedded":
         tensors = _read_file(EMBEDDED, EMBEDDED_SHA256)
@@ -276,14 +340,21 @@ def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Te
     channels = [3, *_CHANNELS]
     pairs = []
     for index, key in enumerate(_KEYS):
-        pair = tensors.get(f"features.{key}.weight"), tensors.get(f"features.{key}.bias")
+        pair = (
+            tensors.get(f"features.{key}.weight"),
+            tensors.get(f"features.{key}.bias"),
+        )
         if not all(isinstance(tensor, torch.Tensor) for tensor in pair):
             pair = None, None
         shape = (channels[index + 1], channels[index], 3, 3)
-        if pair[0] is None or pair[1] is None or (pair[0].shape, pair[1].shape) != (shape, shape[:1]):
+        if (
+            pair[0] is None
+            or pair[1] is None
+            or (pair[0].shape, pair[1].shape) != (shape, shape[:1])
+        ):
             raise InputError(
-                f"the weights {str(weights)!r} hold no VGG-16: features.{key} is missing or not {shape}; "
-                "give a state dict with torchvision's names"
+                f"the weights {str(weights)!r} hold no VGG-16: features.{key} is "
+                f"missing or not {shape}; give a state dict with torchvision's names"
             )
         pairs.append(pair)
     return pairs, mean, std
@@ -292,15 +363,17 @@ def load_weights(weights: str | Path) -> tuple[list[tuple[torch.Tensor, torch.Te
 def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise InputError(
-            f"the weights file {str(path)!r} does not exist; install the package again or correct the path"
+            f"the weights file {str(path)!r} does not exist; install the package "
+            "again or correct the path"
         )
     if sha256 is not None:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != sha256:
             raise InputError(
-                f"the weights file {str(path)!r} has sha256 {digest[:12]}... instead of {sha256[:12]}...; "
-                "it is damaged or another file, so install the package again"
+                f"the weights file {str(path)!r} has sha256 {digest[:12]}... "
+                f"instead of {sha256[:12]}...; it is damaged or another file, so "
+                "install the package again"
             )
     try:
         if path.suffix == ".safetensors":
@@ -315,7 +388,11 @@ def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]
         # torch's own message invites to run the code in the file
         reason = "it holds more than tensors, or is no file of PyTorch's"
         if not isinstance(problem, pickle.UnpicklingError):
-            reason = (str(problem).splitlines() or [type(problem).__name__])[0].split(". ")[0].rstrip(".")
+            reason = (
+                (str(problem).splitlines() or [type(problem).__name__])[0]
+                .split(". ")[0]
+                .rstrip(".")
+            )
         raise InputError(
             f"the weights file {str(path)!r} cannot be read ({reason}); "
             "give a safetensors file, or a .pth that holds a state dict"
@@ -329,15 +406,21 @@ def _from_torchvision(name: str) -> tuple[dict[str, torch.Tensor], tuple, tuple]
     preset = choice.transforms()
     where = "use weights='embedded', which needs no download"
     try:
-        return choice.get_state_dict(progress=False, check_hash=True), tuple(preset.mean), tuple(preset.std)
+        return (
+            choice.get_state_dict(progress=False, check_hash=True),
+            tuple(preset.mean),
+            tuple(preset.std),
+        )
     except urllib.error.URLError as problem:
         raise InputError(
-            f"the weights {name} could not be downloaded ({problem.reason}); connect, or {where}"
+            f"the weights {name} could not be downloaded ({problem.reason}); "
+            f"connect, or {where}"
         ) from problem
     except OSError as problem:
         hint = "free space" if problem.errno == errno.ENOSPC else "look at TORCH_HOME"
         raise InputError(
-            f"the weights {name} could not be stored ({problem.strerror or problem}); {hint}, or {where}"
+            f"the weights {name} could not be stored "
+            f"({problem.strerror or problem}); {hint}, or {where}"
         ) from problem
     except RuntimeError as problem:
         raise InputError(

@@ -1,6 +1,8 @@
-"""Moving pictures: GIFs and videos frame by frame through any function of an image, and less flicker between frames.
+"""Moving pictures: GIFs and videos frame by frame through any function of an image, and
+less flicker between frames.
 
-GIFs are read and written by Pillow, videos by PyAV, which is installed on its own: ``pip install "pltutorial[video]"``.
+GIFs are read and written by Pillow, videos by PyAV, which is installed on its own:
+``pip install "pltutorial[video]"``.
 """
 
 from __future__ import annotations
@@ -24,19 +26,35 @@ from .images import MAX_PIXELS, resize, to_image, to_picture
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
-FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+FORMATS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+}
 VIDEO_ENDINGS = tuple(FORMATS)
-# The first of these that the installed PyAV has; a constant quality that cannot be told from the frames by eye.
-_ENCODERS = {"libx264": {"crf": "18", "preset": "medium"}, "libopenh264": {}, "mpeg4": {"qscale": "3"}}
-_WEBM_ENCODERS = {"libvpx-vp9": {"crf": "28", "b": "0", "row-mt": "1"}, "libvpx": {"crf": "10", "b": "4M"}}
+# The first of these that the installed PyAV has; a constant quality that cannot be told
+# from the frames by eye.
+_ENCODERS = {
+    "libx264": {"crf": "18", "preset": "medium"},
+    "libopenh264": {},
+    "mpeg4": {"qscale": "3"},
+}
+_WEBM_ENCODERS = {
+    "libvpx-vp9": {"crf": "28", "b": "0", "row-mt": "1"},
+    "libvpx": {"crf": "10", "b": "4M"},
+}
 
 _PYAV = 17
 _UNSPECIFIED, _BT709, _LIMITED = 2, 1, 1  # numbers of H.273: the colours of a video
 
-# A pixel is still where the mean change of its surroundings is below _SHIFT (noise cancels in a mean) and their mean
-# absolute change below _CHANGE (a fine texture that moves cancels in a mean, too, but not there).
+# A pixel is still where the mean change of its surroundings is below _SHIFT
+# (noise cancels in a mean) and their mean absolute change below _CHANGE (a fine texture
+# that moves cancels in a mean, too, but not there).
 _SHIFT, _CHANGE = 0.04, 0.12
-_WINDOW, _REACH = 7, 13  # pixels: the surroundings, and how far a change in the input shows in the output
+# pixels: the surroundings, and how far a change in the input shows in the output
+_WINDOW, _REACH = 7, 13
 
 
 @dataclass(frozen=True)
@@ -48,18 +66,23 @@ class Clip:
     height: int
 
 
-def temporal_smoothing(amount: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A function of each frame's input and output, called in order, that returns an output with less flicker.
+def temporal_smoothing(
+    amount: float,
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A function of each frame's input and output, called in order, that returns an
+    output with less flicker.
 
-    A style network turns noise in the input that nobody sees into strokes that come and go. The result is an
-    exponential moving average of the *outputs*, y_t = (1 - w) s_t + w y_(t-1), whose share w at each pixel is
-    ``amount`` where the *input* did not change from the frame before, and falls to 0 where it did. So what is
-    still stops to flicker, while what moves is drawn afresh and leaves no ghost behind; after a cut
-    nothing of the scene before remains. The change is measured over a few pixels around, so that noise does not count.
+    A style network turns noise in the input that nobody sees into strokes that come and
+    go. The result is an exponential moving average of the *outputs*, y_t = (1 - w)
+    s_t + w y_(t-1), whose share w at each pixel is ``amount`` where the *input* did not
+    change from the frame before, and falls to 0 where it did. So what is still stops to
+    flicker, while what moves is drawn afresh and leaves no ghost behind; after a cut
+    nothing of the scene before remains. The change is measured over a few pixels
+    around, so that noise does not count.
 
     Args:
-        amount: from 0, no smoothing, to below 1; on a still picture with noise it leaves about
-            sqrt((1 - amount) / (1 + amount)) of the noise.
+        amount: from 0, no smoothing, to below 1; on a still picture with noise it
+            leaves about sqrt((1 - amount) / (1 + amount)) of the noise.
 
     Raises:
         InputError: an amount outside [0, 1).
@@ -68,7 +91,8 @@ def temporal_smoothing(amount: float) -> Callable[[torch.Tensor, torch.Tensor], 
     """
     if not 0 <= amount < 1:
         raise InputError(
-            f"temporal_smoothing={amount} was given; give a number from 0 (none) to below 1, such as 0.8"
+            f"temporal_smoothing={amount} was given; give a number from 0 (none) to "
+            "below 1, such as 0.8"
         )
     before: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -90,12 +114,15 @@ def _stillness(source: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(x, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)
 
     change = source - before
-    moved = (around(change) / _SHIFT).square() + (around(change.abs()) / _CHANGE).square()
+    moved = (around(change) / _SHIFT).square() + (
+        around(change.abs()) / _CHANGE
+    ).square()
     moved = F.max_pool2d(moved.amax(1, keepdim=True), _REACH, 1, _REACH // 2)
-    return torch.exp(-moved.square())  # flat at first, so that noise does not count, then steep
+    # flat at first, so that noise does not count, then steep
+    return torch.exp(-moved.square())
 
 
-# --- GIF --------------------------------------------------------------------------------------------------
+# --- GIF ------------------------------------------------------------------------------
 
 
 def stylize_gif(
@@ -108,9 +135,11 @@ def stylize_gif(
     max_pixels: int = MAX_PIXELS,
     progress: bool = True,
 ) -> Clip:
-    """Put every frame of a GIF through a function; durations, loop and transparency stay as they are.
+    """Put every frame of a GIF through a function; durations, loop and
+    transparency stay as they are.
 
-    All frames share one palette made of all of them, without dithering, so that colours do not flicker either.
+    All frames share one palette made of all of them, without dithering, so that colours
+    do not flicker either.
 
     Args:
         source: a GIF.
@@ -118,11 +147,13 @@ def stylize_gif(
         transform: an image (1, 3, H, W) in [0, 1] to an image of the same size.
         size: longer side in pixels; None keeps the GIF's.
         smoothing: see :func:`temporal_smoothing`.
-        max_pixels: the limit against decompression bombs, for all frames together 100 times that.
+        max_pixels: the limit against decompression bombs, for all frames
+            together 100 times that.
         progress: show a progress bar.
 
     Raises:
-        InputError: the file is missing, damaged or no picture, or the target cannot be written.
+        InputError: the file is missing, damaged or no picture, or the target
+            cannot be written.
     """
     target = check_output(target, (source,), (".gif",))
     smooth = temporal_smoothing(smoothing)
@@ -130,7 +161,9 @@ def stylize_gif(
     masks: list[Image.Image | None] = []
     durations: list[int] = []
     loop: list[int] = []
-    for picture in _bar(_gif_frames(Path(source), max_pixels, durations, loop), progress):
+    for picture in _bar(
+        _gif_frames(Path(source), max_pixels, durations, loop), progress
+    ):
         frame = to_image(picture, source)
         frame = frame if size is None else resize(frame, size)
         pictures.append(to_picture(smooth(frame, transform(frame))))
@@ -157,18 +190,24 @@ def stylize_gif(
     return Clip(len(whole), *first.size)
 
 
-def _gif_frames(path: Path, max_pixels: int, durations: list[int], loop: list[int]) -> Iterator[Image.Image]:
+def _gif_frames(
+    path: Path, max_pixels: int, durations: list[int], loop: list[int]
+) -> Iterator[Image.Image]:
     """Each frame as RGBA; durations in ms and the loop count are put into the lists."""
     if not path.is_file():
-        raise InputError(f"the picture {str(path)!r} does not exist; give the path of a GIF")
+        raise InputError(
+            f"the picture {str(path)!r} does not exist; give the path of a GIF"
+        )
     try:
         with Image.open(path) as picture:
             frames = getattr(picture, "n_frames", 1)
             pixels = picture.width * picture.height
             if pixels > max_pixels or frames * pixels > 100 * max_pixels:
                 raise InputError(
-                    f"the picture {str(path)!r} has {frames} frames of {pixels:,} pixels and the limit is {max_pixels:,} "
-                    "for one and 100 times that for all; shrink it, or raise max_pixels if you trust the file"
+                    f"the picture {str(path)!r} has {frames} frames of "
+                    f"{pixels:,} pixels and the limit is {max_pixels:,} for one "
+                    "and 100 times that for all; shrink it, or raise max_pixels "
+                    "if you trust the file"
                 )
             if "loop" in picture.info:
                 loop.append(picture.info["loop"])
@@ -178,22 +217,29 @@ def _gif_frames(path: Path, max_pixels: int, durations: list[int], loop: list[in
                 yield picture.convert("RGBA")
     except (InputError, GeneratorExit):
         raise
-    except (
-        Exception
-    ) as problem:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+    except Exception as problem:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         reason = str(problem).rstrip(".") or type(problem).__name__
         raise InputError(
-            f"the picture {str(path)!r} is no GIF, or damaged after {len(durations)} frames ({reason}); copy or download "
-            "it again"
+            f"the picture {str(path)!r} is no GIF, or damaged after {len(durations)} "
+            f"frames ({reason}); copy or download it again"
         ) from None
 
 
-def _with_one_palette(pictures: list[Image.Image], masks: list[Image.Image | None]) -> list[Image.Image]:
-    """RGB frames as palette frames with one palette; where a mask is below 128, index 255 is kept for transparent."""
-    step = max(1, sum(picture.width * picture.height for picture in pictures) // 1_000_000)
+def _with_one_palette(
+    pictures: list[Image.Image], masks: list[Image.Image | None]
+) -> list[Image.Image]:
+    """RGB frames as palette frames with one palette; where a mask is below 128, index
+    255 is kept for transparent.
+    """
+    step = max(
+        1, sum(picture.width * picture.height for picture in pictures) // 1_000_000
+    )
     samples = [numpy.asarray(picture).reshape(-1, 3)[::step] for picture in pictures]
     strip = Image.fromarray(numpy.concatenate(samples)[None])
-    palette = strip.quantize(255 if any(masks) else 256, method=Image.Quantize.MEDIANCUT)
+    palette = strip.quantize(
+        255 if any(masks) else 256, method=Image.Quantize.MEDIANCUT
+    )
     whole = []
     for picture, mask in zip(pictures, masks, strict=True):
         frame = picture.quantize(palette=palette, dither=Image.Dither.NONE)
@@ -209,7 +255,7 @@ def _bar(items: Iterator, progress: bool, total: int | None = None) -> Iterator:
     return tqdm(items, disable=silent, total=total, unit="frame", leave=False)
 
 
-# --- video ------------------------------------------------------------------------------------------------
+# --- video ----------------------------------------------------------------------------
 
 
 def stylize_video(
@@ -222,15 +268,18 @@ def stylize_video(
     max_pixels: int = MAX_PIXELS,
     progress: bool = True,
 ) -> Clip:
-    """Put every frame of a video through a function; times of the frames stay, sound is copied as it is.
+    """Put every frame of a video through a function; times of the frames stay, sound
+    is copied as it is.
 
-    Only one frame is in memory at a time. Videos that a telephone stores on their side are turned upright. Pictures
-    are written as H.264 (VP9 for ``.webm``) with BT.709 colours; subtitles and further video streams are left out. Both
-    sides are cut to even numbers of pixels, which these encoders need.
+    Only one frame is in memory at a time. Videos that a telephone stores on their side
+    are turned upright. Pictures are written as H.264 (VP9 for ``.webm``) with BT.709
+    colours; subtitles and further video streams are left out. Both sides are cut to
+    even numbers of pixels, which these encoders need.
 
     Args:
         source: a video, or an animated GIF.
-        target: a path that ends in one of :data:`VIDEO_ENDINGS`; written whole or not at all.
+        target: a path that ends in one of :data:`VIDEO_ENDINGS`; written
+            whole or not at all.
         transform: an image (1, 3, H, W) in [0, 1] to an image of the same size.
         size: longer side in pixels; None keeps the video's.
         smoothing: see :func:`temporal_smoothing`.
@@ -238,7 +287,8 @@ def stylize_video(
         progress: show a progress bar.
 
     Raises:
-        InputError: PyAV is not installed, the file is missing, damaged or no video, or the target cannot be written.
+        InputError: PyAV is not installed, the file is missing, damaged or no video, or
+            the target cannot be written.
     """
     av = _pyav()
     target = check_output(target, (source,), VIDEO_ENDINGS)
@@ -252,9 +302,15 @@ def stylize_video(
             av.open(file, "w", format=FORMATS[target.suffix.lower()]) as made,
         ):
             video = given.streams.video[0]
-            sounds = {sound.index: _copied(av, made, sound, target) for sound in given.streams.audio}
-            stream, early, last = None, [], None  # sound that comes before the first frame has to wait for it
-            contents = _bar(_contents(av, given, source), progress, video.frames or None)
+            sounds = {
+                sound.index: _copied(av, made, sound, target)
+                for sound in given.streams.audio
+            }
+            # sound that comes before the first frame has to wait for it
+            stream, early, last = None, [], None
+            contents = _bar(
+                _contents(av, given, source), progress, video.frames or None
+            )
             for item in contents:
                 if isinstance(item, av.Packet):
                     item.stream = sounds[item.stream.index]
@@ -262,14 +318,23 @@ def stylize_video(
                 else:
                     image = _frame_image(item, source, max_pixels)
                     image = image if size is None else resize(image, size)
-                    image = image[..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2]
+                    image = image[
+                        ..., : image.shape[-2] // 2 * 2, : image.shape[-1] // 2 * 2
+                    ]
                     if stream is None:
                         shape = tuple(image.shape[-2:])
-                        stream = _video_stream(av, made, video, target, shape, item.rotation % 180 == 90)
-                    image = resize(image, shape)  # a stream may change its size on the way
+                        stream = _video_stream(
+                            av, made, video, target, shape, item.rotation % 180 == 90
+                        )
+                    # a stream may change its size on the way
+                    image = resize(image, shape)
                     output = smooth(image, transform(image))
                     frame = av.VideoFrame.from_image(to_picture(output))
-                    frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                    frame = frame.reformat(
+                        format="yuv420p",
+                        dst_colorspace="ITU709",
+                        dst_color_range="MPEG",
+                    )
                     last = _when(item, video, last)
                     frame.pts, frame.time_base = last, video.time_base
                     made.mux(stream.encode(frame))
@@ -278,16 +343,22 @@ def stylize_video(
                     made.mux(early)
                     early = []
             if stream is None:
-                raise InputError(f"the video {str(source)!r} holds no frame; copy or download it again")
+                raise InputError(
+                    f"the video {str(source)!r} holds no frame; copy "
+                    "or download it again"
+                )
             made.mux(stream.encode(None))
 
     try:
         write_whole(target, fill)
-    except av.error.FFmpegError as problem:  # what is wrong with the source has been caught where it is read
-        cause = problem.__cause__ or problem.__context__  # an error of the file that PyAV writes to
+    except av.error.FFmpegError as problem:
+        # what is wrong with the source has been caught where it is read
+        # an error of the file that PyAV writes to
+        cause = problem.__cause__ or problem.__context__
         reason = getattr(cause, "strerror", None) or problem.strerror
         raise InputError(
-            f"the video {str(target)!r} could not be written ({reason}); free space, or choose another place or ending"
+            f"the video {str(target)!r} could not be written ({reason}); free space, "
+            "or choose another place or ending"
         ) from None
     return Clip(count, shape[1], shape[0])
 
@@ -297,37 +368,43 @@ def _pyav():
         import av
     except ImportError:
         raise InputError(
-            "videos need PyAV, which is not installed; install it with: pip install 'pltutorial[video]', or give a GIF"
+            "videos need PyAV, which is not installed; install it with: pip install "
+            "'pltutorial[video]', or give a GIF"
         ) from None
-    if (
-        int(av.__version__.partition(".")[0]) < _PYAV
-    ):  # older ones read colours and rotations otherwise, or not at all
+    # older ones read colours and rotations otherwise, or not at all
+    if int(av.__version__.partition(".")[0]) < _PYAV:
         raise InputError(
-            f"videos need PyAV {_PYAV} or newer and {av.__version__} is installed; install it with: "
-            "pip install --upgrade 'pltutorial[video]'"
+            f"videos need PyAV {_PYAV} or newer and {av.__version__} is installed; "
+            "install it with: pip install --upgrade 'pltutorial[video]'"
         )
     return av
 
 
 def _opened(av, path: Path):
     if not path.is_file():
-        raise InputError(f"the video {str(path)!r} does not exist; give the path of a video file")
+        raise InputError(
+            f"the video {str(path)!r} does not exist; give the path of a video file"
+        )
     try:
         given = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as problem:
         raise InputError(
-            f"{str(path)!r} is no video that can be read, or it is damaged ({problem.strerror}); copy or download it "
-            "again"
+            f"{str(path)!r} is no video that can be read, or it is damaged "
+            f"({problem.strerror}); copy or download it again"
         ) from None
     if not given.streams.video:
         given.close()
-        raise InputError(f"{str(path)!r} has no pictures in it, only sound; give a video")
+        raise InputError(
+            f"{str(path)!r} has no pictures in it, only sound; give a video"
+        )
     given.streams.video[0].thread_type = "AUTO"
     return given
 
 
 def _contents(av, given, path: str | os.PathLike) -> Iterator:
-    """The frames of the first video stream, and between them the packets of sound as they are."""
+    """The frames of the first video stream, and between them the packets of
+    sound as they are.
+    """
     video = given.streams.video[0]
     count = 0
     try:
@@ -340,8 +417,8 @@ def _contents(av, given, path: str | os.PathLike) -> Iterator:
                 yield packet
     except av.error.FFmpegError as problem:
         raise InputError(
-            f"the video {str(path)!r} is truncated or damaged after {count} frames ({problem.strerror}); copy or "
-            "download it again"
+            f"the video {str(path)!r} is truncated or damaged after {count} frames "
+            f"({problem.strerror}); copy or download it again"
         ) from None
 
 
@@ -349,8 +426,9 @@ def _frame_image(frame, path: str | os.PathLike, max_pixels: int) -> torch.Tenso
     """A decoded frame as an upright image."""
     if frame.width * frame.height > max_pixels:
         raise InputError(
-            f"the video {str(path)!r} has {frame.width * frame.height:,} pixels in a frame and the limit is "
-            f"{max_pixels:,}; raise max_pixels if you trust the file"
+            f"the video {str(path)!r} has {frame.width * frame.height:,} "
+            f"pixels in a frame and the limit is {max_pixels:,}; raise "
+            "max_pixels if you trust the file"
         )
     # what is not said is BT.709 in high definition and BT.601 below, as players have it
     unsaid = frame.colorspace == _UNSPECIFIED and frame.height >= 720
@@ -359,7 +437,9 @@ def _frame_image(frame, path: str | os.PathLike, max_pixels: int) -> torch.Tenso
 
 
 def _when(frame, video, last: int | None) -> int:
-    """The frame's own time, in the stream's units; one frame after the last where it has none or goes back."""
+    """The frame's own time, in the stream's units; one frame after the last where it
+    has none or goes back.
+    """
     step = round(1 / (_rate(video) * video.time_base))
     if frame.pts is None:
         return 0 if last is None else last + max(1, step)
@@ -371,13 +451,15 @@ def _rate(video) -> Fraction:
 
 
 def _video_stream(av, made, video, target: Path, shape: tuple[int, int], turned: bool):
-    """The stream to encode into: the rate, units of time and pixel shape of the one that is read."""
+    """The stream to encode into: the rate, units of time and pixel shape of
+    the one that is read.
+    """
     encoders = _WEBM_ENCODERS if target.suffix.lower() == ".webm" else _ENCODERS
     name = next((name for name in encoders if name in av.codecs_available), None)
     if name is None:
         raise InputError(
-            f"this PyAV has no encoder for {target.suffix}; install it with: pip install --force-reinstall av, or choose "
-            "another ending"
+            f"this PyAV has no encoder for {target.suffix}; install it with: pip "
+            "install --force-reinstall av, or choose another ending"
         )
     stream = made.add_stream(name, rate=_rate(video), options=encoders[name])
     context = stream.codec_context
@@ -397,5 +479,6 @@ def _copied(av, made, sound, target: Path):
         return made.add_stream_from_template(sound)
     except (ValueError, av.error.FFmpegError):
         raise InputError(
-            f"sound of the kind {sound.codec_context.name} cannot go into {target.suffix}; end the output in .mkv"
+            f"sound of the kind {sound.codec_context.name} cannot go into "
+            f"{target.suffix}; end the output in .mkv"
         ) from None

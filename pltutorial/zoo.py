@@ -1,7 +1,9 @@
-"""The networks that ship trained, each with a card that says how it came about and what it cannot do.
+"""The networks that ship trained, each with a card that says how it came about and
+what it cannot do.
 
-A file of the zoo holds one network: of one style, named as the style, of several styles that can be blended, for a
-task of restoration, named as the task and the loss, or one that draws from a code, named as what it draws and the loss.
+A file of the zoo holds one network: of one style, named as the style, of several styles
+that can be blended, for a task of restoration, named as the task and the loss, or one
+that draws from a code, named as what it draws and the loss.
 """
 
 from __future__ import annotations
@@ -37,22 +39,25 @@ CARD = {
     "limits": "limits",
     "licence": "licence",
 }
-"""What every card holds, and how :func:`card_text` calls it; a curve is a list of [step, content, style, total], or of
-what the card's ``terms`` say."""
+"""What every card holds, and how :func:`card_text` calls it; a curve is a list of
+[step, content, style, total], or of what the card's ``terms`` say."""
 
 
 def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
-    """Name and card of every network in the zoo; only the heads of the files are read, and torch is not loaded.
+    """Name and card of every network in the zoo; only the heads of the files are read,
+    and torch is not loaded.
 
     Args:
-        folder: where the ``.safetensors`` files are; the shipped styles if left out, ``zoo.RESTORERS`` for the
-            networks that enlarge, denoise and inpaint, ``zoo.LIKENESS`` for those that draw from a code.
+        folder: where the ``.safetensors`` files are; the shipped styles if left out,
+            ``zoo.RESTORERS`` for the networks that enlarge, denoise and inpaint,
+            ``zoo.LIKENESS`` for those that draw from a code.
 
     Returns:
-        ``{name: card}``, sorted by name. Besides what ``CARD`` lists, a card has ``bytes``, the size of its file, and
-        either ``styles``, the names that the network was trained for, or ``task``, the command that uses it, with the
-        ``factor`` of one that enlarges and the ``layer`` of one that inverts; the task of a discriminator is
-        ``"discriminator"``, which is no command.
+        ``{name: card}``, sorted by name. Besides what ``CARD`` lists, a card has
+        ``bytes``, the size of its file, and either ``styles``, the names that the
+        network was trained for, or ``task``, the command that uses it, with the
+        ``factor`` of one that enlarges and the ``layer`` of one that inverts; the task
+        of a discriminator is ``"discriminator"``, which is no command.
 
     Raises:
         InputError: a file is damaged or none of ours.
@@ -93,7 +98,9 @@ def cards() -> dict[str, dict]:
 
 
 def styles(folder: str | os.PathLike | None = None) -> dict[str, list[str]]:
-    """Every style that the zoo knows, and the names of the networks that paint it, the quickest first."""
+    """Every style that the zoo knows, and the names of the networks that paint it,
+    the quickest first.
+    """
     found: dict[str, list[str]] = {}
     cards = available(folder)
     for name in sorted(cards, key=lambda name: len(cards[name]["styles"])):
@@ -123,8 +130,8 @@ def _card(path: Path) -> dict:
         return {**card, "bytes": path.stat().st_size}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(
-            f"the network {str(path)!r} cannot be read (it is damaged, or none of ours); install the package again, "
-            "or take the file away"
+            f"the network {str(path)!r} cannot be read (it is damaged, or none of "
+            "ours); install the package again, or take the file away"
         ) from problem
 
 
@@ -135,7 +142,8 @@ def _use_of(kind: str) -> str:
 
 
 def card_text(card: Mapping) -> str:
-    """A card for people to read: one line for each fact, and the loss curve in at most six of its points.
+    """A card for people to read: one line for each fact, and the loss curve in at most
+    six of its points.
 
     Example:
         >>> card = {"data": "770 photographs", "steps": 8000, "seconds": 1980}
@@ -154,11 +162,14 @@ def card_text(card: Mapping) -> str:
             continue
         if key == "curve":
             value = [
-                f"{point[0]:g}: " + ", ".join(f"{term:.4g}" for term in point[1:]) for point in _few(value, 6)
+                f"{point[0]:g}: " + ", ".join(f"{term:.4g}" for term in point[1:])
+                for point in _few(value, 6)
             ]
             value = f"{terms[0]}: {', '.join(terms[1:])}\n" + "\n".join(value)
         elif key == "seconds":
-            value = f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.0f} min"
+            value = (
+                f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.0f} min"
+            )
         title = CARD.get(key, key.replace("_", " "))
         lines.append(f"{title}: " + _text(value).replace("\n", "\n  "))
     return "\n".join(lines)
@@ -167,34 +178,47 @@ def card_text(card: Mapping) -> str:
 def _few(points: list, count: int) -> list:
     if len(points) <= count:
         return points
-    return [points[round(number * (len(points) - 1) / (count - 1))] for number in range(count)]
+    return [
+        points[round(number * (len(points) - 1) / (count - 1))]
+        for number in range(count)
+    ]
 
 
 def _text(value) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {_text(part)}" for key, part in value.items())
+        return ", ".join(
+            f"{key.replace('_', ' ')} {_text(part)}" for key, part in value.items()
+        )
     if isinstance(value, list | tuple):
-        few = _few(list(value), 6) if len(value) > 8 and isinstance(value[0], float) else value
-        return ", ".join(map(_text, few)) + (f" ({len(few)} of {len(value)})" if few is not value else "")
+        few = (
+            _few(list(value), 6)
+            if len(value) > 8 and isinstance(value[0], float)
+            else value
+        )
+        return ", ".join(map(_text, few)) + (
+            f" ({len(few)} of {len(value)})" if few is not value else ""
+        )
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def load_style(
-    name: str | os.PathLike | Mapping[str, float], device: str | torch.device | None = None
+    name: str | os.PathLike | Mapping[str, float],
+    device: str | torch.device | None = None,
 ) -> TransformNet:
     """A trained network by the name of a style, by its own name, or from a file.
 
-    Of several networks that paint a style the one for that style alone is taken: it is the quickest. A blend of
-    styles needs one network that knows all of them.
+    Of several networks that paint a style the one for that style alone is taken: it is
+    the quickest. A blend of styles needs one network that knows all of them.
 
     Args:
-        name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``, the path of a ``.safetensors``
-            file that :func:`pltutorial.networks.save_network` wrote, or the weights of a blend.
+        name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``,
+            the path of a ``.safetensors`` file that
+            :func:`pltutorial.networks.save_network` wrote, or the weights of a blend.
         device: where to put it; None takes the best there is.
 
     Raises:
-        InputError: there is no such style (with the nearest name), or the file is no network, damaged, or of
-            another architecture or version.
+        InputError: there is no such style (with the nearest name), or the file is no
+            network, damaged, or of another architecture or version.
 
     Example:
         >>> network = load_style("great_wave", device="cpu")
@@ -209,13 +233,18 @@ def load_style(
     """
     from .networks import load_network
 
-    wanted = [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
+    wanted = (
+        [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
+    )
     if not isinstance(name, Mapping) and _is_path(wanted[0]):
-        network = _load_file(wanted[0], device, "`pltutorial transfer` for the style of any picture")
+        network = _load_file(
+            wanted[0], device, "`pltutorial transfer` for the style of any picture"
+        )
         if (use := _use_of(network.kind)) != "stylize":
             use = "" if use == network.kind else f"use it with `pltutorial {use}`, or "
             raise InputError(
-                f"the network {wanted[0]!r} has no style; {use}give one that `pltutorial train style` wrote"
+                f"the network {wanted[0]!r} has no style; {use}give one that "
+                "`pltutorial train style` wrote"
             )
         return network
     return load_network(FOLDER / f"{_network_for(wanted)}.safetensors", device)
@@ -226,12 +255,17 @@ def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn
     from .networks import load_network
 
     if Path(path).suffix.lower() in PICTURE_ENDINGS:
-        raise InputError(f"{path!r} is a picture and no network; give a .safetensors file, or {instead}")
+        raise InputError(
+            f"{path!r} is a picture and no network; give a "
+            f".safetensors file, or {instead}"
+        )
     return load_network(path, device)
 
 
 def _is_path(name: str) -> bool:
-    return bool(Path(name).suffix) or "/" in name or "\\" in name or Path(name).is_file()
+    return (
+        bool(Path(name).suffix) or "/" in name or "\\" in name or Path(name).is_file()
+    )
 
 
 def _network_for(wanted: list[str]) -> str:
@@ -239,15 +273,16 @@ def _network_for(wanted: list[str]) -> str:
     known = styles()
     if not known:
         raise InputError(
-            f"no trained network is installed in {str(FOLDER)!r}; train one with `pltutorial train style`, or install "
-            "the package again"
+            f"no trained network is installed in {str(FOLDER)!r}; train one with "
+            "`pltutorial train style`, or install the package again"
         )
     if len(wanted) == 1 and wanted[0] in available():
         return wanted[0]
     for style in wanted:
         if style not in known:
             raise InputError(
-                f"there is no trained style {style!r}; {nearest(style, known)}, and `pltutorial transfer` takes any picture"
+                f"there is no trained style {style!r}; {nearest(style, known)}, and "
+                "`pltutorial transfer` takes any picture"
             )
     if not wanted:
         raise InputError(f"no style was given; name one of {', '.join(known)}")
@@ -255,7 +290,8 @@ def _network_for(wanted: list[str]) -> str:
         if all(network in known[style] for style in wanted):
             return network
     raise InputError(
-        f"no network knows {', '.join(wanted)} together; blend styles of one network, `pltutorial styles` lists them"
+        f"no network knows {', '.join(wanted)} together; blend styles of one network, "
+        "`pltutorial styles` lists them"
     )
 
 
@@ -271,15 +307,17 @@ def load_restorer(
 
     Args:
         task: ``"upscale"``, ``"denoise"`` or ``"inpaint"``.
-        loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the others, which is taken if left
-            out; a number between 0 (pixel) and 1 (the other) blends the weights of both.
+        loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the
+            others, which is taken if left out; a number between 0 (pixel) and 1
+            (the other) blends the weights of both.
         factor: for upscaling, how much larger each side becomes.
-        model: a file that :func:`pltutorial.networks.save_network` wrote, in place of a network that ships.
+        model: a file that :func:`pltutorial.networks.save_network` wrote, in place of a
+            network that ships.
         device: where to put it; None takes the best there is.
 
     Raises:
-        InputError: an unknown task or loss, a factor that no network is for, or a file that is no network, damaged,
-            or for something else.
+        InputError: an unknown task or loss, a factor that no network is for, or a file
+            that is no network, damaged, or for something else.
 
     Example:
         >>> network = load_restorer("upscale", "pixel", factor=4, device="cpu")
@@ -290,12 +328,16 @@ def load_restorer(
     """
     from .networks import load_network
 
-    restorers = {name: s for name, s in register.all().items() if s.folder == "restoration"}
+    restorers = {
+        name: s for name, s in register.all().items() if s.folder == "restoration"
+    }
     if task not in restorers:
         raise InputError(f"there is no task {task!r}; {nearest(str(task), restorers)}")
     if model is not None:
         network = _load_file(
-            str(model), device, f"leave the model out for the network of `{task}` that ships"
+            str(model),
+            device,
+            f"leave the model out for the network of `{task}` that ships",
         )
         check_network(network, task, f"the network {str(model)!r}")
         return network
@@ -326,22 +368,28 @@ def load_inverter(
 
     Args:
         layer: ``"relu3_3"`` or ``"relu4_3"``.
-        loss: what it was trained with: ``"image"``, squared error of pixels, or ``"deepsim"``, all three terms.
+        loss: what it was trained with: ``"image"``, squared error of pixels, or
+            ``"deepsim"``, all three terms.
         device: where to put it; None takes the best there is.
-        model: a file that ``pltutorial train invert`` or ``train autoencode`` wrote, in place of a network that ships.
+        model: a file that ``pltutorial train invert`` or ``train autoencode`` wrote, in
+            place of a network that ships.
 
     Raises:
-        InputError: there is no such network (with the nearest name), or its file is missing, damaged, or for
-            something else.
+        InputError: there is no such network (with the nearest name), or its file is
+            missing, damaged, or for something else.
 
     Taught in chapter 8.
     """
     if model is not None:
         return load_for("invert", model, device)
-    for name, value, known in (("layer", layer, INVERTED), ("loss", loss, INVERTER_LOSSES)):
+    for name, value, known in (
+        ("layer", layer, INVERTED),
+        ("loss", loss, INVERTER_LOSSES),
+    ):
         if value not in known:
             raise InputError(
-                f"no inverter that ships has the {name} {value!r}; {nearest(str(value), known)}, or train one with "
+                f"no inverter that ships has the {name} {value!r}; "
+                f"{nearest(str(value), known)}, or train one with "
                 "`pltutorial train invert`"
             )
     return _load_likeness(f"invert_{layer}_{loss}", "invert", device)
@@ -356,14 +404,15 @@ def load_vae(
     """A trained :class:`VAE`; those that ship draw emoji.
 
     Args:
-        loss: the likeness it was trained with: ``"pixel"``, ``"deepsim"``, or ``"gan"``, the features of its own
-            discriminator (VAE/GAN).
+        loss: the likeness it was trained with: ``"pixel"``, ``"deepsim"``, or
+            ``"gan"``, the features of its own discriminator (VAE/GAN).
         device: where to put it; None takes the best there is.
-        model: a file that ``pltutorial train vae`` wrote, in place of a network that ships.
+        model: a file that ``pltutorial train vae`` wrote, in place of a
+            network that ships.
 
     Raises:
-        InputError: there is no such network (with the nearest name), or its file is missing, damaged, or for
-            something else.
+        InputError: there is no such network (with the nearest name), or its file is
+            missing, damaged, or for something else.
 
     Taught in chapter 9.
     """
@@ -371,31 +420,40 @@ def load_vae(
         return load_for("sample", model, device)
     if loss not in VAE_LOSSES:
         raise InputError(
-            f"no VAE that ships has the loss {loss!r}; {nearest(str(loss), VAE_LOSSES)}, or train one with "
+            f"no VAE that ships has the loss {loss!r}; "
+            f"{nearest(str(loss), VAE_LOSSES)}, or train one with "
             "`pltutorial train vae`"
         )
     return _load_likeness(f"vae_{loss}", "vae", device)
 
 
-def load_for(task: str, model: str | os.PathLike, device: str | torch.device | None = None) -> nn.Module:
+def load_for(
+    task: str, model: str | os.PathLike, device: str | torch.device | None = None
+) -> nn.Module:
     """A network from a file.
 
     Raises:
         InputError: the file is missing, damaged, or holds a network for something else.
     """
-    network = _load_file(str(model), device, f"train one with `pltutorial train {register.users(task)[0].name}`")
+    network = _load_file(
+        str(model),
+        device,
+        f"train one with `pltutorial train {register.users(task)[0].name}`",
+    )
     check_network(network, task, f"the network {str(model)!r}")
     return network
 
 
-def _load_likeness(name: str, task: str, device: str | torch.device | None) -> nn.Module:
+def _load_likeness(
+    name: str, task: str, device: str | torch.device | None
+) -> nn.Module:
     from .networks import load_network
 
     path = LIKENESS / f"{name}.safetensors"
     if not path.is_file():
         raise InputError(
-            f"the trained network {name!r} is missing from {str(LIKENESS)!r}; install the package again, or train one with "
-            f"`pltutorial train {task}`"
+            f"the trained network {name!r} is missing from {str(LIKENESS)!r}; install "
+            f"the package again, or train one with `pltutorial train {task}`"
         )
     return load_network(path, device)
 
@@ -410,19 +468,29 @@ def _share(loss: str | float, losses: tuple[str, ...]) -> float:
         share = float(loss)
     except (TypeError, ValueError):
         raise InputError(
-            f"there is no loss {loss!r}; {nearest(str(loss), losses)}, and a number between 0 and 1 blends both"
+            f"there is no loss {loss!r}; {nearest(str(loss), losses)}, and a number "
+            "between 0 and 1 blends both"
         ) from None
     if not 0 <= share <= 1:
-        raise InputError(f"loss={loss} was given; give {losses[0]} (0), {losses[1]} (1), or a number between")
+        raise InputError(
+            f"loss={loss} was given; give {losses[0]} (0), {losses[1]} "
+            "(1), or a number between"
+        )
     return share
 
 
 def _shipped_factor(factor: int) -> int:
-    known = sorted({int(path.stem.split("_")[1][1:]) for path in RESTORERS.glob("upscale_x*_*.safetensors")})
+    known = sorted(
+        {
+            int(path.stem.split("_")[1][1:])
+            for path in RESTORERS.glob("upscale_x*_*.safetensors")
+        }
+    )
     if known and factor not in known:
         raise InputError(
-            f"no network that ships enlarges by {factor}; give {' or '.join(map(str, known))}, or the network that "
-            "`pltutorial train upscale --factor 2` wrote"
+            f"no network that ships enlarges by {factor}; give "
+            f"{' or '.join(map(str, known))}, or the network that `pltutorial train "
+            "upscale --factor 2` wrote"
         )
     return factor
 
@@ -431,13 +499,15 @@ def _shipped(name: str, task: str) -> Path:
     path = RESTORERS / f"{name}.safetensors"
     if not path.is_file():
         raise InputError(
-            f"the trained network {name!r} is missing from {str(RESTORERS)!r}; install the package again, or train one with "
-            f"`pltutorial train {task}`"
+            f"the trained network {name!r} is missing from {str(RESTORERS)!r}; "
+            f"install the package again, or train one with `pltutorial train {task}`"
         )
     return path
 
 
-def check_network(network: nn.Module, task: str, what: str = "the network that was given") -> None:
+def check_network(
+    network: nn.Module, task: str, what: str = "the network that was given"
+) -> None:
     """Refuse a network that is not for this task.
 
     Raises:
@@ -453,4 +523,6 @@ def check_network(network: nn.Module, task: str, what: str = "the network that w
         use = "a discriminator, which judges pictures and makes none"
     else:
         use = f"of the kind {kind!r}, for `{_use_of(kind)}`"
-    raise InputError(f"{what} is {use}; give one that `pltutorial train {specs[0].name}` wrote")
+    raise InputError(
+        f"{what} is {use}; give one that `pltutorial train {specs[0].name}` wrote"
+    )

@@ -1,4 +1,6 @@
-"""The built site, served and opened in Chromium; the fixtures of every test that looks at a page."""
+"""The built site, served and opened in Chromium; the fixtures of every test
+that looks at a page.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ DOCUMENTS = pages()
 CHAPTERS = [chapter.document for chapter in TABLE]
 PAGES = [*DOCUMENTS, "genindex", "search"]
 NO_BROWSER = (
-    "there is no Chromium; get it with `apt-get install chromium fonts-dejavu` (Debian, Ubuntu) or "
-    "`brew install --cask chromium` (macOS), then run `make test` again"
+    "there is no Chromium; get it with `apt-get install chromium "
+    "fonts-dejavu` (Debian, Ubuntu) or `brew install --cask chromium` "
+    "(macOS), then run `make test` again"
 )
 
 
@@ -45,7 +48,9 @@ class Elements(HTMLParser):
         return [attributes for tag, attributes in self.found if tag in tags]
 
     def anchors(self) -> set[str]:
-        return {attributes["id"] for _, attributes in self.found if attributes.get("id")}
+        return {
+            attributes["id"] for _, attributes in self.found if attributes.get("id")
+        }
 
 
 @pytest.fixture(scope="session")
@@ -65,11 +70,15 @@ def executable() -> str | None:
 
 @functools.cache
 def launched(chromium: str):
-    """One Chromium for the whole run: Playwright cannot be started a second time in one thread."""
+    """One Chromium for the whole run: Playwright cannot be started a second
+    time in one thread.
+    """
     from playwright.sync_api import sync_playwright
 
     playwright = sync_playwright().start()
-    opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    opened = playwright.chromium.launch(
+        executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+    )
     atexit.register(playwright.stop)
     return opened
 
@@ -84,7 +93,9 @@ def browser():
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """A quiet server of files that answers a wrong address with the site's own page, as GitHub Pages does."""
+    """A quiet server of files that answers a wrong address with the site's own page, as
+    GitHub Pages does.
+    """
 
     def log_message(self, *_):
         pass
@@ -120,11 +131,19 @@ def address(site):
 
 @pytest.fixture
 def visit(browser, address):
-    """Open a page of the site and return it; at the end nothing may have gone wrong or asked the network."""
+    """Open a page of the site and return it; at the end nothing may have gone wrong or
+    asked the network.
+    """
     wrong: list[str] = []
     contexts = []
 
-    def visit(name: str, width: int = 1280, height: int = 900, scheme: str = "light", **settings):
+    def visit(
+        name: str,
+        width: int = 1280,
+        height: int = 900,
+        scheme: str = "light",
+        **settings,
+    ):
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, **settings
         )
@@ -141,11 +160,21 @@ def visit(browser, address):
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(f"{name}: {error}"))
         page.on(
-            "console", lambda message: message.type == "error" and wrong.append(f"{name}: {message.text}")
+            "console",
+            lambda message: (
+                message.type == "error" and wrong.append(f"{name}: {message.text}")
+            ),
         )
-        page.on("response", lambda reply: reply.status >= 400 and wrong.append(f"{reply.status} {reply.url}"))
+        page.on(
+            "response",
+            lambda reply: (
+                reply.status >= 400 and wrong.append(f"{reply.status} {reply.url}")
+            ),
+        )
         page.goto(f"{address}{name}.html", wait_until="load")
-        page.wait_for_function("!window.MathJax || !MathJax.startup || MathJax.startup.promise")
+        page.wait_for_function(
+            "!window.MathJax || !MathJax.startup || MathJax.startup.promise"
+        )
         page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
         return page
 

@@ -27,11 +27,16 @@ __all__ = [
 
 os.environ.setdefault("PYTHONHASHSEED", "0")
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ.setdefault("PLTUTORIAL_PROGRESS", "off")  # no test writes into the record of who runs it
+# no test writes into the record of who runs it
+os.environ.setdefault("PLTUTORIAL_PROGRESS", "off")
 
 
 @pytest.fixture(autouse=True)
 def same_draws(monkeypatch):
-    """In CI the checks of exercises try the same inputs in every run, as hypothesis does; elsewhere others each time."""
+    """In CI the checks of exercises try the same inputs in every run, as hypothesis
+    does; elsewhere others each time.
+    """
     if os.environ.get("CI"):
-        monkeypatch.setattr("pltutorial.teaching.exercises.verdicts._seeds", random.Random(0))
+        monkeypatch.setattr(
+            "pltutorial.teaching.exercises.verdicts._seeds", random.Random(0)
+        )

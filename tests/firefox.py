@@ -1,4 +1,6 @@
-"""Firefox without a driver: the few commands of W3C WebDriver BiDi that the tests need, over its own WebSocket."""
+"""Firefox without a driver: the few commands of W3C WebDriver BiDi that the tests need,
+over its own WebSocket.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,20 @@ import time
 from pathlib import Path
 
 MISSING = (
-    "there is no Firefox; get it with `apt-get install firefox-esr` (Debian), `apt-get install firefox` (Ubuntu) or "
-    "`brew install --cask firefox` (macOS), then run `make test` again"
+    "there is no Firefox; get it with `apt-get install firefox-esr` (Debian), "
+    "`apt-get install firefox` (Ubuntu) or `brew install --cask firefox` (macOS), "
+    "then run `make test` again"
 )
-KEYS = {"ArrowRight": "\ue014", "ArrowLeft": "\ue012", "Home": "\ue011", "Enter": "\ue007", "Tab": "\ue004"}
+KEYS = {
+    "ArrowRight": "\ue014",
+    "ArrowLeft": "\ue012",
+    "Home": "\ue011",
+    "Enter": "\ue007",
+    "Tab": "\ue004",
+}
 SECONDS = 90
-# What Firefox would ask the network of its own accord, and questions that would stop a headless run.
+# What Firefox would ask the network of its own accord, and questions that would
+# stop a headless run.
 PREFERENCES = {
     "app.normandy.enabled": False,
     "app.update.disabledForTesting": True,
@@ -42,11 +52,15 @@ PREFERENCES = {
 
 def executable() -> str | None:
     macos = "/Applications/Firefox.app/Contents/MacOS/firefox"
-    return next(filter(None, map(shutil.which, ("firefox-esr", "firefox", macos))), None)
+    return next(
+        filter(None, map(shutil.which, ("firefox-esr", "firefox", macos))), None
+    )
 
 
 class Firefox:
-    """One headless Firefox with one tab. It notes every request and every script error of the tab."""
+    """One headless Firefox with one tab. It notes every request and every
+    script error of the tab.
+    """
 
     def __init__(self) -> None:
         import websocket
@@ -57,13 +71,23 @@ class Firefox:
         for made in (self.downloads, profile):
             made.mkdir()
         wanted = {**PREFERENCES, "browser.download.dir": str(self.downloads)}
-        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in wanted.items()]
+        lines = [
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
+            for name, value in wanted.items()
+        ]
         (profile / "user.js").write_text("".join(lines))
         command = [executable(), "--headless", "--no-remote", "--profile", str(profile)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        environment = {**os.environ, "HOME": str(self.folder), "MOZ_CRASHREPORTER_DISABLE": "1"}
+        environment = {
+            **os.environ,
+            "HOME": str(self.folder),
+            "MOZ_CRASHREPORTER_DISABLE": "1",
+        }
         self.process = subprocess.Popen(
-            [*command, "--remote-debugging-port", "0"], env=environment, start_new_session=True, **quiet
+            [*command, "--remote-debugging-port", "0"],
+            env=environment,
+            start_new_session=True,
+            **quiet,
         )
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -71,10 +95,16 @@ class Firefox:
         try:
             place = self._await_file(profile / "WebDriverBiDiServer.json")
             address = f"ws://{place['ws_host']}:{place['ws_port']}/session"
-            # Firefox refuses a connection that names an origin, as a page in a browser would.
-            self.socket = websocket.create_connection(address, timeout=SECONDS, suppress_origin=True)
+            # Firefox refuses a connection that names an origin, as a page
+            # in a browser would.
+            self.socket = websocket.create_connection(
+                address, timeout=SECONDS, suppress_origin=True
+            )
             self.call("session.new", capabilities={})
-            self.call("session.subscribe", events=["network.beforeRequestSent", "log.entryAdded"])
+            self.call(
+                "session.subscribe",
+                events=["network.beforeRequestSent", "log.entryAdded"],
+            )
             self.tab = self.call("browsingContext.getTree")["contexts"][0]["context"]
         except BaseException:
             self.close()
@@ -87,17 +117,23 @@ class Firefox:
                 return json.loads(path.read_text())
             except (OSError, ValueError):  # not there yet, or half written
                 time.sleep(0.05)
-        raise RuntimeError(f"Firefox did not start (its exit code: {self.process.poll()})")
+        raise RuntimeError(
+            f"Firefox did not start (its exit code: {self.process.poll()})"
+        )
 
     def call(self, method: str, **params):
-        """Send one command and return its result; events that come in between are noted."""
+        """Send one command and return its result; events that come in
+        between are noted.
+        """
         number = next(self._ids)
         self.socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
             message = json.loads(self.socket.recv())
             if message.get("id") == number:
                 if message["type"] == "error":
-                    raise RuntimeError(f"{method}: {message['error']}: {message['message']}")
+                    raise RuntimeError(
+                        f"{method}: {message['error']}: {message['message']}"
+                    )
                 return message["result"]
             self._note(message)
 
@@ -110,14 +146,20 @@ class Firefox:
 
     def open(self, url: str, width: int = 1280, height: int = 900) -> None:
         self.call(
-            "browsingContext.setViewport", context=self.tab, viewport={"width": width, "height": height}
+            "browsingContext.setViewport",
+            context=self.tab,
+            viewport={"width": width, "height": height},
         )
-        self.call("browsingContext.navigate", context=self.tab, url=url, wait="complete")
+        self.call(
+            "browsingContext.navigate", context=self.tab, url=url, wait="complete"
+        )
 
     def run(self, expression: str):
         """The value of a JavaScript expression in the page; a promise is waited for."""
         where = {"context": self.tab}
-        answer = self.call("script.evaluate", expression=expression, target=where, awaitPromise=True)
+        answer = self.call(
+            "script.evaluate", expression=expression, target=where, awaitPromise=True
+        )
         if answer["type"] == "exception":
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return _plain(answer["result"])
@@ -134,20 +176,36 @@ class Firefox:
     def element(self, selector: str) -> dict:
         """A reference to the first element of a CSS selector."""
         locator = {"type": "css", "value": selector}
-        found = self.call("browsingContext.locateNodes", context=self.tab, locator=locator, maxNodeCount=1)
+        found = self.call(
+            "browsingContext.locateNodes",
+            context=self.tab,
+            locator=locator,
+            maxNodeCount=1,
+        )
         if not found["nodes"]:
             raise LookupError(f"the page has no {selector}")
         return {"sharedId": found["nodes"][0]["sharedId"]}
 
     def choose_file(self, selector: str, *paths: Path) -> None:
         files = [str(path) for path in paths]
-        self.call("input.setFiles", context=self.tab, element=self.element(selector), files=files)
+        self.call(
+            "input.setFiles",
+            context=self.tab,
+            element=self.element(selector),
+            files=files,
+        )
 
     def click(self, selector: str) -> None:
-        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self.run(
+            f"document.querySelector({json.dumps(selector)})"
+            ".scrollIntoView({block: 'center'})"
+        )
         origin = {"type": "element", "element": self.element(selector)}
         steps = [{"type": "pointerMove", "x": 0, "y": 0, "origin": origin}]
-        steps += [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        steps += [
+            {"type": "pointerDown", "button": 0},
+            {"type": "pointerUp", "button": 0},
+        ]
         self._act({"type": "pointer", "id": "mouse", "actions": steps})
 
     def press(self, key: str) -> None:
@@ -161,14 +219,20 @@ class Firefox:
     def screenshot(self) -> bytes:
         import base64
 
-        return base64.b64decode(self.call("browsingContext.captureScreenshot", context=self.tab)["data"])
+        return base64.b64decode(
+            self.call("browsingContext.captureScreenshot", context=self.tab)["data"]
+        )
 
     def download(self, seconds: float = 30) -> Path:
         """The file that was saved, once it is whole."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             files = sorted(self.downloads.iterdir())
-            if files and not any(path.suffix == ".part" for path in files) and files[0].stat().st_size:
+            if (
+                files
+                and not any(path.suffix == ".part" for path in files)
+                and files[0].stat().st_size
+            ):
                 return files[0]
             time.sleep(0.1)
         raise TimeoutError(f"nothing was saved in {seconds} s")

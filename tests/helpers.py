@@ -1,4 +1,6 @@
-"""What many tests share: a device, one loss network, small pictures, and the judge of error sentences."""
+"""What many tests share: a device, one loss network, small pictures, and the judge
+of error sentences.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 @pytest.fixture(scope="session", params=DEVICES)
 def device(request) -> torch.device:
-    """The CPU, and where there is one the GPU, in plain float32 so that both can be compared.
+    """The CPU, and where there is one the GPU, in plain float32 so that
+    both can be compared.
 
-    Without a GPU one test of test_device.py is skipped and says so, instead of half of all tests.
+    Without a GPU one test of test_device.py is skipped and says so, instead of
+    half of all tests.
     """
     if request.param == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -35,19 +39,29 @@ def network(device) -> LossNetwork:
 
 
 def picture(
-    height: int = 32, width: int = 32, seed: int = 0, count: int = 1, device: torch.device | str = "cpu"
+    height: int = 32,
+    width: int = 32,
+    seed: int = 0,
+    count: int = 1,
+    device: torch.device | str = "cpu",
 ) -> torch.Tensor:
-    """Coloured blobs with a little noise, (count, 3, height, width) in [0, 1]; the same on every device."""
+    """Coloured blobs with a little noise, (count, 3, height, width) in [0, 1]; the
+    same on every device.
+    """
     generator = torch.Generator().manual_seed(seed)
     blobs = torch.rand(count, 3, 5, 5, generator=generator)
-    blobs = torch.nn.functional.interpolate(blobs, (height, width), mode="bicubic", align_corners=False)
+    blobs = torch.nn.functional.interpolate(
+        blobs, (height, width), mode="bicubic", align_corners=False
+    )
     noise = torch.rand(count, 3, height, width, generator=generator)
     return (0.8 * blobs.clamp(0, 1) + 0.2 * noise).clamp(0, 1).to(device)
 
 
 @pytest.fixture
 def command(monkeypatch, capsys):
-    """Run the command in this process; gives the exit code, standard output and standard error."""
+    """Run the command in this process; gives the exit code, standard output
+    and standard error.
+    """
 
     def run(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["pltutorial", *map(str, arguments)])
@@ -74,7 +88,9 @@ def relative(given: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def assert_sentence(text: str, *words: str) -> None:
-    """One sentence on one line that says what was given and, after a semicolon or comma, what is needed."""
+    """One sentence on one line that says what was given and, after a semicolon or
+    comma, what is needed.
+    """
     assert "\n" not in text, text
     assert not re.search(r"(?<!\.)[.!?]\s+\S", text), f"more than one sentence: {text}"
     assert "Traceback" not in text, text
@@ -86,7 +102,9 @@ def assert_sentence(text: str, *words: str) -> None:
 
 @contextmanager
 def refused(*words: str):
-    """The block must raise InputError with exactly one sentence that holds these words."""
+    """The block must raise InputError with exactly one sentence that
+    holds these words.
+    """
     with pytest.raises(InputError) as caught:
         yield caught
     assert_sentence(str(caught.value), *words)
@@ -127,7 +145,14 @@ def stopped_at(function: str, monkeypatch):
 class Operations(TorchDispatchMode):
     """Records every operation that runs, with where its input and its result are."""
 
-    HOST = ("_local_scalar_dense", "is_nonzero", "nonzero", "equal", "masked_select", "unique")
+    HOST = (
+        "_local_scalar_dense",
+        "is_nonzero",
+        "nonzero",
+        "equal",
+        "masked_select",
+        "unique",
+    )
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,6 @@
-"""What the tests of the live page share: a server, a page that is watched, pictures, what the package makes of them."""
+"""What the tests of the live page share: a server, a page that is watched, pictures,
+what the package makes of them.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,20 @@ SOURCE = ROOT / "book" / "live"
 CLOSE = 2 / 255 + 0.5 / 255  # what is saved is rounded to 8 bits
 BUDGET = 8e6  # bytes that may come before the first result
 SAVING = (
-    "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"  # then no example is painted
+    # then no example is painted
+    "Object.defineProperty(navigator, 'connection', {value: {saveData: true}})"
 )
 KEPT = "() => document.querySelector('#offline').textContent.startsWith('It is kept')"
-ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+ISOLATED = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
 
 
 class Server:
-    """A folder served on a port of its own, that can be stopped, break, and send headers."""
+    """A folder served on a port of its own, that can be stopped,
+    break, and send headers.
+    """
 
     def __init__(self, folder: Path, headers: dict[str, str] | None = None) -> None:
         self.broken: set[str] = set()
@@ -88,7 +96,9 @@ def server(folder):
 
 @pytest.fixture
 def visit(browser, server):
-    """Open the page; at the end no script may have failed and no request have left the origin."""
+    """Open the page; at the end no script may have failed and no request
+    have left the origin.
+    """
     wrong: list[str] = []
     contexts = []
 
@@ -103,9 +113,13 @@ def visit(browser, server):
         done=True,
         **context,
     ):
-        """``expect``: console errors that belong to what is tried; ``done``: wait until the page is ready."""
+        """``expect``: console errors that belong to what is tried; ``done``: wait until
+        the page is ready.
+        """
         context.setdefault("service_workers", "block")
-        opened = browser.new_context(viewport={"width": width, "height": height}, **context)
+        opened = browser.new_context(
+            viewport={"width": width, "height": height}, **context
+        )
         contexts.append(opened)
         opened.set_default_timeout(60_000)
         page = opened.new_page()
@@ -131,7 +145,10 @@ def visit(browser, server):
         if done and example:
             painted(page)
         elif done:
-            page.wait_for_function("() => document.querySelector('#status').textContent.startsWith('Ready')")
+            page.wait_for_function(
+                "() => "
+                "document.querySelector('#status').textContent.startsWith('Ready')"
+            )
         return page
 
     yield visit
@@ -160,7 +177,8 @@ def choose(page, name: str, data: bytes) -> None:
 
 def complaint(page) -> str:
     page.wait_for_function(
-        "() => !document.querySelector('#problem').hidden && document.querySelector('#compare').ariaBusy !== 'true'"
+        "() => !document.querySelector('#problem').hidden && "
+        "document.querySelector('#compare').ariaBusy !== 'true'"
     )
     return page.inner_text("#problem-text")
 
@@ -181,13 +199,18 @@ def saved(page, button: str = "#save") -> torch.Tensor:
         page.click(button)
     with Image.open(download.value.path()) as picture:
         assert (picture.format, picture.mode) == ("PNG", "RGB")
-        return torch.from_numpy(numpy.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
+        return (
+            torch.from_numpy(numpy.asarray(picture).copy()).permute(2, 0, 1)[None] / 255
+        )
 
 
 def picture(width: int, height: int, seed: int = 0, channels: int = 3) -> numpy.ndarray:
     """Something with edges, gradients and noise, (H, W, channels), 8 bits."""
     y, x = numpy.mgrid[:height, :width]
-    planes = [127 + 80 * numpy.sin(x / (7 + 3 * c)) + 40 * ((y // (9 + c)) % 2) for c in range(channels)]
+    planes = [
+        127 + 80 * numpy.sin(x / (7 + 3 * c)) + 40 * ((y // (9 + c)) % 2)
+        for c in range(channels)
+    ]
     noise = numpy.random.default_rng(seed).normal(0, 12, (height, width, channels))
     return (numpy.stack(planes, 2) + noise).clip(0, 255).astype(numpy.uint8)
 
@@ -204,7 +227,9 @@ def package(data: bytes, tmp_path: Path, style, **options) -> torch.Tensor:
     path = tmp_path / "given.png"
     path.write_bytes(data)
     network = zoo.load_style("eight_styles", "cpu")
-    return stylize(read_image(path), style, network=network, precision="float32", **options)
+    return stylize(
+        read_image(path), style, network=network, precision="float32", **options
+    )
 
 
 def largest(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -1,7 +1,9 @@
-"""A pytest plugin that tries the notebook comparison itself, beside the run whose outputs it compares.
+"""A pytest plugin that tries the notebook comparison itself, beside the run whose
+outputs it compares.
 
-After a cell has passed, digits of its stored output are changed one at a time, and nbval's own comparison must
-then see a difference to what the kernel has just computed. So one execution serves both tests.
+After a cell has passed, digits of its stored output are changed one at a time, and
+nbval's own comparison must then see a difference to what the kernel has just computed.
+So one execution serves both tests.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ _report = {"cells": 0, "changed": 0, "unseen": []}
 
 
 def pytest_addoption(parser):
-    parser.addoption("--mutation-report", help="JSON file for what became of the changed digits")
+    parser.addoption(
+        "--mutation-report", help="JSON file for what became of the changed digits"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -43,7 +47,8 @@ def try_changes(item: IPyNbCell) -> None:
 def changed_outputs(stored: list, sanitized: list[str]) -> Iterator[tuple[str, list]]:
     """Copies of the outputs, each with the first or the last digit of one text changed.
 
-    Digits that the sanitising rules replace are not compared by intent, and are passed over.
+    Digits that the sanitising rules replace are not compared by intent,
+    and are passed over.
     """
     for number, output in enumerate(stored):
         data = output.get("data", output)
@@ -51,7 +56,9 @@ def changed_outputs(stored: list, sanitized: list[str]) -> Iterator[tuple[str, l
             text = data.get(key)
             if not isinstance(text, str):
                 continue
-            left_out = [match.span() for rule in sanitized for match in re.finditer(rule, text)]
+            left_out = [
+                match.span() for rule in sanitized for match in re.finditer(rule, text)
+            ]
             digits = [
                 match.start()
                 for match in re.finditer(r"[0-9]", text)
@@ -60,10 +67,14 @@ def changed_outputs(stored: list, sanitized: list[str]) -> Iterator[tuple[str, l
             for place in sorted({digits[0], digits[-1]}) if digits else ():
                 copied = copy.deepcopy(stored)
                 other = str((int(text[place]) + 1) % 10)
-                copied[number].get("data", copied[number])[key] = text[:place] + other + text[place + 1 :]
+                copied[number].get("data", copied[number])[key] = (
+                    text[:place] + other + text[place + 1 :]
+                )
                 yield f"{key} {text[max(0, place - 30) : place + 10]!r}", copied
 
 
 def pytest_sessionfinish(session):
     if session.config.option.mutation_report:
-        Path(session.config.option.mutation_report).write_text(json.dumps(_report), encoding="utf-8")
+        Path(session.config.option.mutation_report).write_text(
+            json.dumps(_report), encoding="utf-8"
+        )

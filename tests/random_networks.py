@@ -1,4 +1,6 @@
-"""Networks of random weights, zoos of them, and what the tests of the commands that use them share."""
+"""Networks of random weights, zoos of them, and what the tests of the commands
+that use them share.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,23 @@ CARD = {
 
 
 def livened(network: nn.Module, seed: int = 0) -> nn.Module:
-    """A network whose random weights carry a signal to its end; fresh ones hardly change a picture."""
+    """A network whose random weights carry a signal to its end; fresh ones
+    hardly change a picture.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if tensor.ndim in (2, 4):
-                fan = tensor[0].numel() if ".up." not in f".{name}" else tensor[:, 0].numel() / 4
-                gain = 1 if tensor.ndim == 4 else 0.5  # a code of normal numbers is larger than a picture's
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) * gain * fan**-0.5)
+                fan = (
+                    tensor[0].numel()
+                    if ".up." not in f".{name}"
+                    else tensor[:, 0].numel() / 4
+                )
+                # a code of normal numbers is larger than a picture's
+                gain = 1 if tensor.ndim == 4 else 0.5
+                tensor.copy_(
+                    torch.randn(tensor.shape, generator=generator) * gain * fan**-0.5
+                )
             elif name.endswith("running_mean"):
                 tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
             elif name.endswith(".bias"):

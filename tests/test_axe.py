@@ -1,4 +1,6 @@
-"""axe-core finds no serious or critical fault on any page: neither on a screen in the light nor on a phone in the dark."""
+"""axe-core finds no serious or critical fault on any page: neither on a screen in the
+light nor on a phone in the dark.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ web = importlib.import_module("web")
 sys.path.pop(0)
 # Both widths and both colours; the two other pairs hold nothing that these do not.
 SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
-# On the phone only what colours and sizes can change is looked at again: all else is the same page.
+# On the phone only what colours and sizes can change is looked at again: all
+# else is the same page.
 SEEN = [
     "aria-hidden-focus",
     "color-contrast",
@@ -39,7 +42,10 @@ RULES = """async (only) => {
 
 def faults(page, rules: list[str] | None = None) -> list[str]:
     """The serious and critical faults of an opened page, by all rules or some."""
-    page.evaluate((web.install_packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8") + "; 0")
+    page.evaluate(
+        (web.install_packages() / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+        + "; 0"
+    )
     checked, grave = page.evaluate(RULES, rules)
     assert checked > 0, "axe-core looked at the page"
     return grave
@@ -47,12 +53,18 @@ def faults(page, rules: list[str] | None = None) -> list[str]:
 
 @pytest.fixture
 def opened(browser):
-    """Open an address in a browser window of its own, without motion: a colour half way through is no fault."""
+    """Open an address in a browser window of its own, without motion: a colour half way
+    through is no fault.
+    """
     contexts = []
 
     def opened(url: str, width: int, height: int, scheme: str):
         size = {"width": width, "height": height}
-        contexts.append(browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce"))
+        contexts.append(
+            browser.new_context(
+                viewport=size, color_scheme=scheme, reduced_motion="reduce"
+            )
+        )
         page = contexts[-1].new_page()
         page.goto(url)
         page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
@@ -73,10 +85,17 @@ def test_page_has_no_serious_fault(opened, address, page, screen):
 
 
 def test_faults_are_found(opened):
-    """The same look at a page with three known faults: it does not pass because it looks at nothing."""
+    """The same look at a page with three known faults: it does not pass because
+    it looks at nothing.
+    """
     page = opened("about:blank", 1280, 900, "light")
     page.set_content(
-        '<html lang="en"><title>x</title><main><h1>x</h1><img src="data:,"><button></button>'
-        '<p style="color: #999; background: #fff">pale</p></main>'
+        '<html lang="en"><title>x</title><main><h1>x</h1><img '
+        'src="data:,"><button></button><p style="color: #999; background: '
+        '#fff">pale</p></main>'
     )
-    assert {fault.split(" ")[0] for fault in faults(page)} == {"image-alt", "button-name", "color-contrast"}
+    assert {fault.split(" ")[0] for fault in faults(page)} == {
+        "image-alt",
+        "button-name",
+        "color-contrast",
+    }

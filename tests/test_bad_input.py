@@ -1,4 +1,6 @@
-"""Everything a user can get wrong gives one sentence; through the command line exit code 2 and nothing lost."""
+"""Everything a user can get wrong gives one sentence; through the command line exit
+code 2 and nothing lost.
+"""
 
 from __future__ import annotations
 
@@ -90,10 +92,19 @@ def one_row(folder: Path) -> Path:
 
 def png(folder: Path, width: int, height: int) -> Path:
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    parts = (
+        chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
     (folder / "made.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
     return folder / "made.png"
 
@@ -133,12 +144,18 @@ def test_a_bombs_limit_is_stated_and_can_be_raised(tmp_path):
     assert read_image(path, max_pixels=400).shape == (1, 3, 20, 20)
 
 
-def test_a_large_picture_within_the_limit_raises_no_warning_of_pillow(tmp_path, monkeypatch, recwarn):
+def test_a_large_picture_within_the_limit_raises_no_warning_of_pillow(
+    tmp_path, monkeypatch, recwarn
+):
     path = write_image(tmp_path / "small.png", picture(20, 20))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert read_image(path).shape == (1, 3, 20, 20)
     assert Image.MAX_IMAGE_PIXELS == 10
-    assert not [one for one in recwarn if issubclass(one.category, Image.DecompressionBombWarning)]
+    assert not [
+        one
+        for one in recwarn
+        if issubclass(one.category, Image.DecompressionBombWarning)
+    ]
 
 
 GOOD = picture()
@@ -164,7 +181,9 @@ TENSORS = {
 @pytest.mark.parametrize(("given", "word"), TENSORS.values(), ids=TENSORS)
 class TestTensors:
     def test_the_loss(self, network, given, word):
-        here = given.to(network.mean.device) if isinstance(given, torch.Tensor) else given
+        here = (
+            given.to(network.mean.device) if isinstance(given, torch.Tensor) else given
+        )
         good = GOOD.to(network.mean.device)
         loss = PerceptualLoss({"relu1_1": 1.0}, {"relu1_1": 1.0}, network=network)
         with refused(word, "the output"):
@@ -221,10 +240,14 @@ def test_another_device(network):
 )
 def test_smaller_than_the_deepest_layer_needs(network, device, side, layer, least):
     with refused(f"40x{side}", layer, f"at least {least}"):
-        network(picture(max(side, 2), 40, device=device)[..., :side, :], (layer, "relu1_1"))
+        network(
+            picture(max(side, 2), 40, device=device)[..., :side, :], (layer, "relu1_1")
+        )
     if side > 1:
         with refused(f"40x{side}", layer, f"at least {least}"):
-            reconstruct_features(picture(side, 40, device=device), layer, network=network, progress=False)
+            reconstruct_features(
+                picture(side, 40, device=device), layer, network=network, progress=False
+            )
     assert network(picture(least, least, device=device), (layer,))[layer].numel() > 0
 
 
@@ -295,7 +318,8 @@ class TestOutput:
     def test_a_read_only_folder(self, tmp_path):
         folder = tmp_path / "locked"
         folder.mkdir(mode=0o555)
-        if os.access(folder, os.W_OK):  # root may write everywhere but into a system folder like this
+        # root may write everywhere but into a system folder like this
+        if os.access(folder, os.W_OK):
             folder = Path("/proc")
             if not folder.is_dir():
                 pytest.skip("no folder is read-only for this user")
@@ -305,13 +329,16 @@ class TestOutput:
         self.refused_path(tmp_path / ("p" * 400 + ".png"), "too long")
         with refused("too long"):
             read_image(tmp_path / ("p" * 400 + ".png"))
-        longest = tmp_path / ("p" * 251 + ".png")  # the file it is first written to must not be longer
+        # the file it is first written to must not be longer
+        longest = tmp_path / ("p" * 251 + ".png")
         assert write_image(longest, GOOD).is_file()
 
 
 @pytest.fixture
 def command(monkeypatch, capsys, network):
-    """Runs the command in this process and returns its exit code and what it wrote to stderr."""
+    """Runs the command in this process and returns its exit code and what
+    it wrote to stderr.
+    """
 
     def run(*words) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["pltutorial", *map(str, words)])
@@ -354,8 +381,14 @@ class TestCommand:
 
     def test_names(self, command, files):
         one, _, output = files
-        assert_refused(command("transfer", one, "great_wav", "-o", output), "'great_wav'", "'great_wave'")
-        assert_refused(command("transfer", "pagodda", one, "-o", output), "'pagodda'", "'pagoda'")
+        assert_refused(
+            command("transfer", one, "great_wav", "-o", output),
+            "'great_wav'",
+            "'great_wave'",
+        )
+        assert_refused(
+            command("transfer", "pagodda", one, "-o", output), "'pagodda'", "'pagoda'"
+        )
         assert_refused(command("transfer", one, f"{one}:-1", "-o", output), "-1")
 
     @pytest.mark.parametrize(
@@ -397,7 +430,9 @@ class TestCommand:
         assert_refused(command("texture", two, "-o", two), "also an input")
         assert (one.read_bytes(), two.read_bytes()) == before
 
-    def test_an_output_that_exists_is_replaced_only_when_the_work_is_done(self, command, files, monkeypatch):
+    def test_an_output_that_exists_is_replaced_only_when_the_work_is_done(
+        self, command, files, monkeypatch
+    ):
         one, two, output = files
         write_image(output, GOOD)
         before = output.read_bytes()
@@ -422,13 +457,17 @@ class TestCommand:
 
     def test_a_picture_too_small_for_the_layers(self, command, tmp_path, files):
         small = write_image(tmp_path / "small.png", picture(6, 6))
-        assert_refused(command("transfer", small, files[1], "-o", files[2]), "6x6", "at least")
+        assert_refused(
+            command("transfer", small, files[1], "-o", files[2]), "6x6", "at least"
+        )
 
     def test_out_of_memory(self, command, files, monkeypatch):
         monkeypatch.setattr("pltutorial.memory.free", lambda device: 1_000_000)
         one, two, output = files
         assert_refused(
-            command("transfer", one, two, "-o", output, "--precision", "float32"), "32x32", "sizes="
+            command("transfer", one, two, "-o", output, "--precision", "float32"),
+            "32x32",
+            "sizes=",
         )
 
     def test_damaged_weights(self, command, files, monkeypatch, tmp_path):

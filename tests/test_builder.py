@@ -117,9 +117,8 @@ def test_expected_seconds_of_both_kinds(record):
     assert chapters.expected_seconds(["a"], "bfloat16") is None
     record(bfloat16={"a": 10, "b": 20, "c": 30}, float32={"b": 60})
     assert chapters.expected_seconds(["a", "b", "c"], "bfloat16") == 60
-    assert (
-        chapters.expected_seconds(["a", "b", "c"], "float32") == 30 + 60 + 90
-    )  # scaled by b, measured on both
+    # scaled by b, measured on both
+    assert chapters.expected_seconds(["a", "b", "c"], "float32") == 30 + 60 + 90
     assert chapters.expected_seconds(["new"], "bfloat16") == 20  # the mean
     record(bfloat16={"a": 10})
     assert chapters.expected_seconds(["a"], "float32") == 10  # better than nothing
@@ -283,9 +282,8 @@ def test_run_key_follows_the_package(tmp_path, monkeypatch):
     module.write_text("a = 1\n")
     lock.write_text("numpy==1\n")
     monkeypatch.setattr(execution, "ROOT", tmp_path)
-    monkeypatch.setattr(
-        sys.modules["web"], "ROOT", tmp_path
-    )  # where the files are hashed
+    # where the files are hashed
+    monkeypatch.setattr(sys.modules["web"], "ROOT", tmp_path)
     monkeypatch.setattr(execution, "LOCK", lock)
     keys = [execution.run_key(notebook("x"))]
     module.write_text("a = 2\n")

@@ -1,4 +1,6 @@
-"""The command line: real runs on small pictures, shared defaults, light start, and one sentence for bad input."""
+"""The command line: real runs on small pictures, shared defaults, light start, and one
+sentence for bad input.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,27 @@ from helpers import assert_refused, assert_sentence, process, stopped_at
 from PIL import Image
 
 from pltutorial import bundled, optimize, read_image
-from pltutorial.settings import ReconstructionSettings, TextureSettings, TransferSettings
+from pltutorial.settings import (
+    ReconstructionSettings,
+    TextureSettings,
+    TransferSettings,
+)
 
 QUICK = ("--steps", "2", "--sizes", "32", "--no-progress")
 
 
 def isolated(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys; sys.argv = ['pltutorial', '--help']\n"
-        "from pltutorial import cli\n"
-        "try:\n    cli.main()\n"
-        "except SystemExit:\n    pass\n"
-        "print(sorted({'torch', 'numpy', 'PIL', 'matplotlib', 'torchvision'} & set(sys.modules)))"
+        "import sys; sys.argv = ['pltutorial', '--help']\nfrom pltutorial import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'numpy', 'PIL', 'matplotlib', 'torchvision'} & "
+        "set(sys.modules)))"
     )
     printed = isolated(code)
     assert printed.splitlines()[-1] == "[]"
@@ -38,7 +45,10 @@ def test_help_loads_nothing_heavy():
 
 
 def test_import_of_the_package_loads_nothing_heavy():
-    code = "import sys, pltutorial; print(sorted({'torch', 'numpy', 'PIL', 'matplotlib'} & set(sys.modules)))"
+    code = (
+        "import sys, pltutorial; print(sorted({'torch', 'numpy', 'PIL', 'matplotlib'} "
+        "& set(sys.modules)))"
+    )
     assert isolated(code).strip() == "[]"
 
 
@@ -50,7 +60,9 @@ def test_import_of_the_package_loads_nothing_heavy():
         (("texture", "poppies"), TextureSettings),
     ],
 )
-def test_defaults_are_those_of_the_functions(arguments, kind, command, monkeypatch, tmp_path):
+def test_defaults_are_those_of_the_functions(
+    arguments, kind, command, monkeypatch, tmp_path
+):
     name = {
         "transfer": "transfer_style",
         "reconstruct": "reconstruct_features",
@@ -69,17 +81,26 @@ def test_transfer_writes_what_the_function_computes(command, photo, tmp_path):
     from pltutorial import transfer_style
 
     output = tmp_path / "out.png"
-    code, printed, errors = command("transfer", photo, "great_wave:0.7,poppies:0.3", "-o", output, *QUICK)
+    code, printed, errors = command(
+        "transfer", photo, "great_wave:0.7,poppies:0.3", "-o", output, *QUICK
+    )
     assert (code, errors) == (0, "")
     assert f"{output}: 32x27, 2 steps" in printed
-    styles = [read_image(bundled(f"style/{name}")) for name in ("great_wave", "poppies")]
+    styles = [
+        read_image(bundled(f"style/{name}")) for name in ("great_wave", "poppies")
+    ]
     settings = TransferSettings(steps=2, sizes=(32,), progress=False)
-    expected = transfer_style(read_image(photo), styles, style_weights=[0.7, 0.3], settings=settings)
-    torch.testing.assert_close(read_image(output), expected.image.cpu(), atol=0.5 / 255 + 1e-6, rtol=0)
+    expected = transfer_style(
+        read_image(photo), styles, style_weights=[0.7, 0.3], settings=settings
+    )
+    torch.testing.assert_close(
+        read_image(output), expected.image.cpu(), atol=0.5 / 255 + 1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize(
-    "arguments", [("reconstruct", "--layer", "relu2_2"), ("texture", "--layers", "relu1_2,relu2_2")]
+    "arguments",
+    [("reconstruct", "--layer", "relu2_2"), ("texture", "--layers", "relu1_2,relu2_2")],
 )
 def test_reconstruct_and_texture_write_a_picture(arguments, command, photo, tmp_path):
     output = tmp_path / "out.jpg"
@@ -195,27 +216,57 @@ def test_standard_input_is_one_picture(command, tmp_path):
         (("transfer", "pagodaa", "great_wave"), ("pagodaa", "pagoda")),
         (("transfer", "PHOTO", "great_wave:x"), ("great_wave:x",)),
         (("transfer", "PHOTO", "great_wave:-1"), ("-1.0", "at least 0")),
-        (("transfer", "PHOTO", "great_wave", "--style-weight", "-1"), ("style_weight=-1.0", "at least 0")),
-        (("transfer", "PHOTO", "great_wave", "--steps", "0"), ("steps=0", "at least 1")),
-        (("transfer", "PHOTO", "great_wave", "--sizes", "32,large"), ("--sizes", "256,512")),
-        (("transfer", "PHOTO", "great_wave", "--init", "photo"), ("'photo'", "content")),
+        (
+            ("transfer", "PHOTO", "great_wave", "--style-weight", "-1"),
+            ("style_weight=-1.0", "at least 0"),
+        ),
+        (
+            ("transfer", "PHOTO", "great_wave", "--steps", "0"),
+            ("steps=0", "at least 1"),
+        ),
+        (
+            ("transfer", "PHOTO", "great_wave", "--sizes", "32,large"),
+            ("--sizes", "256,512"),
+        ),
+        (
+            ("transfer", "PHOTO", "great_wave", "--init", "photo"),
+            ("'photo'", "content"),
+        ),
         (("transfer", "PHOTO", "great_wave", "--device", "tpu9"), ("'tpu9'",)),
-        (("transfer", "PHOTO", "great_wave", "--precision", "int8"), ("'int8'", "float32")),
-        (("transfer", "PHOTO", "great_wave", "--preserve-color", "lumi"), ("'lumi'", "luminance")),
+        (
+            ("transfer", "PHOTO", "great_wave", "--precision", "int8"),
+            ("'int8'", "float32"),
+        ),
+        (
+            ("transfer", "PHOTO", "great_wave", "--preserve-color", "lumi"),
+            ("'lumi'", "luminance"),
+        ),
         (("reconstruct", "PHOTO", "--layer", "relu3_9"), ("relu3_9", "relu3_3")),
         (("reconstruct", "PHOTO", "--max-pixels", "100"), ("1,920", "max_pixels")),
-        (("reconstruct", "PHOTO", "--layer", "relu5_3", "--sizes", "12"), ("relu5_3", "16")),
+        (
+            ("reconstruct", "PHOTO", "--layer", "relu5_3", "--sizes", "12"),
+            ("relu5_3", "16"),
+        ),
         (("texture", "TEXT"), ("notes.png", "not a picture")),
         (("texture", "EMPTY"), ("empty.png", "empty")),
         (("texture", "TRUNCATED"), ("half.png", "truncated")),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments, words, command, photo, tmp_path):
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments, words, command, photo, tmp_path
+):
     (tmp_path / "notes.png").write_text("no picture at all\n")
     (tmp_path / "empty.png").touch()
     (tmp_path / "half.png").write_bytes(photo.read_bytes()[: photo.stat().st_size // 2])
-    names = {"PHOTO": photo, "TEXT": "notes.png", "EMPTY": "empty.png", "TRUNCATED": "half.png"}
-    arguments = [tmp_path / names[word] if word in names else word for word in arguments]
+    names = {
+        "PHOTO": photo,
+        "TEXT": "notes.png",
+        "EMPTY": "empty.png",
+        "TRUNCATED": "half.png",
+    }
+    arguments = [
+        tmp_path / names[word] if word in names else word for word in arguments
+    ]
     output = tmp_path / "out.png"
     quick = [
         word
@@ -249,7 +300,9 @@ def test_outputs_that_cannot_be_written_are_refused_before_any_work(
 
     monkeypatch.setattr("pltutorial.optimize.transfer_style", never)
     before = photo.read_bytes()
-    code, _, errors = command("transfer", photo, "great_wave", "-o", photo.parent / output)
+    code, _, errors = command(
+        "transfer", photo, "great_wave", "-o", photo.parent / output
+    )
     assert code == 2
     assert_sentence(errors.removeprefix("error: ").rstrip("\n"), *words)
     assert photo.read_bytes() == before

@@ -1,4 +1,6 @@
-"""A student's way: JupyterLab opens a chapter without solutions, an exercise is solved there, its check is green."""
+"""A student's way: JupyterLab opens a chapter without solutions, an exercise is solved
+there, its check is green.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,25 @@ from pltutorial.teaching import progress
 __all__ = ["browser"]
 ROOT = Path(__file__).parent.parent
 SOLVED = (
-    "def decibels(output, target):\n    return -10 * math.log10((output - target).square().mean().item())"
+    "def decibels(output, target):\n"
+    "    return -10 * math.log10((output - target).square().mean().item())"
 )
 
 
 def shortened(path: Path) -> None:
-    """Keep the first exercise of chapter 1 that has code, and the imports that it needs: the rest takes minutes."""
+    """Keep the first exercise of chapter 1 that has code, and the imports that it
+    needs: the rest takes minutes.
+    """
     notebook = nbformat.read(path, as_version=4)
-    (stub,) = [n for n, cell in enumerate(notebook.cells) if cell.source.startswith("def decibels(")]
+    (stub,) = [
+        n
+        for n, cell in enumerate(notebook.cells)
+        if cell.source.startswith("def decibels(")
+    ]
     imports = [
-        cell for cell in notebook.cells[:6] if cell.cell_type == "code" and "from pltutorial" in cell.source
+        cell
+        for cell in notebook.cells[:6]
+        if cell.cell_type == "code" and "from pltutorial" in cell.source
     ]
     notebook.cells = [*imports, notebook.cells[stub - 1], notebook.cells[stub]]
     nbformat.write(notebook, path)
@@ -42,7 +53,9 @@ def shortened(path: Path) -> None:
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
-    """JupyterLab on the student's notebooks, as `make lab` starts it; gives its address."""
+    """JupyterLab on the student's notebooks, as `make lab` starts it;
+    gives its address.
+    """
     monkeypatch.setenv("PLTUTORIAL_PROGRESS", str(tmp_path / "progress.sqlite"))
     for name in (
         "JUPYTER_CONFIG_DIR",
@@ -57,10 +70,26 @@ def lab(tmp_path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = ["--no-browser", "--allow-root", "--ServerApp.token=", f"--ServerApp.port={port}"]
-    command = [sys.executable, "-m", "book.course", "lab", "--to", str(folder), "--", *settings]
+    settings = [
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.token=",
+        f"--ServerApp.port={port}",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "book.course",
+        "lab",
+        "--to",
+        str(folder),
+        "--",
+        *settings,
+    ]
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(900):
@@ -77,7 +106,9 @@ def lab(tmp_path, monkeypatch):
         server.wait(30)
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="JupyterLab is ended by its process group here")
+@pytest.mark.skipif(
+    not hasattr(os, "killpg"), reason="JupyterLab is ended by its process group here"
+)
 def test_first_exercise_solved_in_jupyterlab(lab, browser, tmp_path):
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     try:
@@ -86,23 +117,31 @@ def test_first_exercise_solved_in_jupyterlab(lab, browser, tmp_path):
             page.locator(".jp-Notebook .jp-CodeCell").first,
             page.locator(".jp-Notebook .jp-CodeCell").nth(1),
         )
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=120_000)
+        page.locator(
+            ".jp-Notebook-ExecutionIndicator[data-status=idle]"
+        ).first.wait_for(timeout=120_000)
 
         def run(cell, number: int, text: str = "") -> None:
             prompt = cell.locator(".jp-InputPrompt")
-            for _ in range(10):  # while JupyterLab is still laying itself out, it loses keys
+            # while JupyterLab is still laying itself out, it loses keys
+            for _ in range(10):
                 cell.locator(".cm-content").click()
                 if text:
                     page.keyboard.press("ControlOrMeta+a")
-                    page.keyboard.insert_text(text)  # at once: typed line by line, the editor would indent
+                    # at once: typed line by line, the editor would indent
+                    page.keyboard.insert_text(text)
                 page.keyboard.press("Control+Enter")
                 with contextlib.suppress(TimeoutError):
-                    prompt.filter(has_text=re.compile(rf"\[(\*|{number})\]")).wait_for(timeout=5_000)
+                    prompt.filter(has_text=re.compile(rf"\[(\*|{number})\]")).wait_for(
+                        timeout=5_000
+                    )
                     break
             prompt.filter(has_text=f"[{number}]").wait_for(timeout=120_000)
 
         def says(words: str) -> None:
-            stub.locator(".jp-OutputArea-output", has_text=words).wait_for(timeout=60_000)
+            stub.locator(".jp-OutputArea-output", has_text=words).wait_for(
+                timeout=60_000
+            )
 
         run(imports, 1)
         run(stub, 2)
@@ -121,7 +160,9 @@ def test_lab_keeps_what_was_written(tmp_path, monkeypatch):
     monkeypatch.setattr(
         command_line.subprocess,
         "run",
-        lambda command, **named: started.append(command) or subprocess.CompletedProcess(command, 0),
+        lambda command, **named: (
+            started.append(command) or subprocess.CompletedProcess(command, 0)
+        ),
     )
     folder = tmp_path / "mine"
     assert command_line.main(["lab", "--to", str(folder), "--chapter", "3"]) == 0

@@ -1,6 +1,8 @@
-"""The offline kit, with stand-ins for the packages: what is packed, and that it installs where there is no network.
+"""The offline kit, with stand-ins for the packages: what is packed, and that it
+installs where there is no network.
 
-Not covered here: the real packages (gigabytes); `make offline-kit` is run by hand before a release.
+Not covered here: the real packages (gigabytes); `make offline-kit` is run by
+hand before a release.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ def stand_in(folder: Path, name: str, version: str) -> None:
     stem = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(
-            f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            f"{stem}.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         )
         wheel.writestr(
-            f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            f"{stem}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         wheel.writestr(f"{stem}.dist-info/RECORD", "")
 
@@ -63,21 +67,34 @@ def test_kit_installs_without_a_network(wheels, tmp_path):
     kit = offline.make_kit(tmp_path / "kit", wheels=wheels)
     assert (kit / "book" / "index.html").exists()
     assert len(list((kit / "notebooks").glob("0*.ipynb"))) == 9
-    assert "raise NotImplementedError" in (kit / "notebooks/01_pixel_loss.ipynb").read_text(encoding="utf-8")
+    assert "raise NotImplementedError" in (
+        kit / "notebooks/01_pixel_loss.ipynb"
+    ).read_text(encoding="utf-8")
     assert b"\r\n" in (kit / "install.bat").read_bytes()
     shutil.move(kit, tmp_path / "a room")  # it works wherever it is copied to
     alone = ["unshare", "--map-root-user", "--net"]
-    if not shutil.which("unshare") or subprocess.run([*alone, "true"], capture_output=True).returncode:
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*alone, "true"], capture_output=True).returncode
+    ):
         alone = []  # no such thing here: pip is told to ask no index in any case
     command = [*alone, "sh", str(tmp_path / "a room" / "install.sh")]
     ran = subprocess.run(
-        command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}
+        command,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
     )
     assert ran.returncode == 0, ran.stderr
     assert "sh start.sh" in ran.stdout
     python = tmp_path / "a room" / "venv" / "bin" / "python"
-    code = "import pltutorial, pltutorial.cli.doctor as d; print(pltutorial.__version__, d.WEIGHTS.exists())"
-    printed = subprocess.run([python, "-I", "-c", code], check=True, capture_output=True, text=True).stdout
+    code = (
+        "import pltutorial, pltutorial.cli.doctor as d; "
+        "print(pltutorial.__version__, d.WEIGHTS.exists())"
+    )
+    printed = subprocess.run(
+        [python, "-I", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
     assert printed.split() == ["0.1.0", "True"]
 
 
@@ -86,7 +103,10 @@ def test_install_refuses_another_python(tmp_path):
     script.write_text(offline.INSTALL_SH.replace("@VERSION@", "3.99"))
     command = ["sh", str(script)]
     ran = subprocess.run(
-        command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable}
+        command,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
     )
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: Python 3.99 is needed")
@@ -100,7 +120,9 @@ def own_stand_in(folder: Path) -> Path:
 
 def test_kit_for_another_platform(wheels, tmp_path, monkeypatch):
     monkeypatch.setattr(offline, "_own_wheel", own_stand_in)
-    kit = offline.make_kit(tmp_path / "kit", platform="win_amd64", wheels=wheels, version="3.12")
+    kit = offline.make_kit(
+        tmp_path / "kit", platform="win_amd64", wheels=wheels, version="3.12"
+    )
     names = {path.name.split("-")[0] for path in (kit / "wheels").iterdir()}
     assert {"pltutorial", "torch", "jupyterlab", "colorama"} <= names
     assert not any(name.startswith("nvidia") for name in names)
@@ -125,7 +147,8 @@ def test_packages_of_each_platform():
     assert any(one.startswith("nvidia-") for one in linux)
     assert any(one.startswith("pywinpty==") for one in windows)
     assert any(one.startswith("appnope==") for one in apple)
-    assert not any(one.startswith(("pytest==", "av==")) for one in linux)  # not of the book
+    # not of the book
+    assert not any(one.startswith(("pytest==", "av==")) for one in linux)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +159,9 @@ def test_packages_of_each_platform():
         ({"platform": "win_amd64", "wheels": Path("nowhere")}, "cannot be had"),
     ],
 )
-def test_what_cannot_be_packed_leaves_no_half_kit(settings, words, tmp_path, monkeypatch):
+def test_what_cannot_be_packed_leaves_no_half_kit(
+    settings, words, tmp_path, monkeypatch
+):
     monkeypatch.setattr(offline, "_own_wheel", own_stand_in)
     with pytest.raises(CourseError, match=words):
         offline.make_kit(tmp_path / "kit", **settings)

@@ -1,4 +1,6 @@
-"""What is handed in: every file ends in a row or in a line that names it, and none stops the class."""
+"""What is handed in: every file ends in a row or in a line that names it, and
+none stops the class.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_flat_files_as_platforms_name_them(tmp_path):
     put(tmp_path / "chapter1-Ada.ipynb")
     put(tmp_path / "Untitled.ipynb")
     put(tmp_path / "plain" / "chapter1" / "chapter1.ipynb")
-    assert rows(tmp_path) == dict.fromkeys(["berg_4711", "ekström_12", "Ada", "Untitled", "plain"], "graded")
+    assert rows(tmp_path) == dict.fromkeys(
+        ["berg_4711", "ekström_12", "Ada", "Untitled", "plain"], "graded"
+    )
 
 
 def test_zips_of_one_student_and_of_a_class(tmp_path):
@@ -59,11 +63,20 @@ def test_zips_of_one_student_and_of_a_class(tmp_path):
                 archive.writestr(name, notebook("one"))
 
     pack(tmp_path / "ann_1_2_work.zip", "chapter1/chapter1.ipynb", "__MACOSX/x")
-    pack(tmp_path / "class.zip", "bob/chapter1.ipynb", "cy/deep/er/a.ipynb", "dee_7_x.ipynb")
+    pack(
+        tmp_path / "class.zip",
+        "bob/chapter1.ipynb",
+        "cy/deep/er/a.ipynb",
+        "dee_7_x.ipynb",
+    )
     pack(tmp_path / "eve" / "all.zip", "chapter1.ipynb", "../../out.ipynb")
-    assert rows(tmp_path) == dict.fromkeys(["ann_1", "bob", "cy", "dee_7", "eve"], "graded")
+    assert rows(tmp_path) == dict.fromkeys(
+        ["ann_1", "bob", "cy", "dee_7", "eve"], "graded"
+    )
     left = collect_all(tmp_path, NAMES)[1]
-    assert [one.why for one in left if "out.ipynb" in one.file] == ["its name leads out of the zip"]
+    assert [one.why for one in left if "out.ipynb" in one.file] == [
+        "its name leads out of the zip"
+    ]
 
 
 def test_zips_that_lie(tmp_path):
@@ -113,9 +126,18 @@ def test_every_file_is_named(tmp_path):
     put(tmp_path / "ann" / ".ipynb_checkpoints" / "chapter1.ipynb")
     put(tmp_path / "bo" / ".chapter1.ipynb")  # saved under a hidden name: still hers
     found, left = collect_all(tmp_path, NAMES)
-    assert [(one.student, bool(one.path)) for one in found] == [("ann", True), ("bo", True)]
+    assert [(one.student, bool(one.path)) for one in found] == [
+        ("ann", True),
+        ("bo", True),
+    ]
     names = " ".join(one.file for one in left)
-    for name in ("readme.txt", ".DS_Store", "chapter1-old.ipynb", "notes.pdf", "checkpoints"):
+    for name in (
+        "readme.txt",
+        ".DS_Store",
+        "chapter1-old.ipynb",
+        "notes.pdf",
+        "checkpoints",
+    ):
         assert name in names
     with pytest.raises(CourseError, match="nothing was handed in"):
         collect_all(put(tmp_path / "x" / "readme.txt", b"a").parent, NAMES)
@@ -190,7 +212,9 @@ def answered(course: Path) -> dict:
 
 
 def cell_of(data: dict, name: str) -> dict:
-    marks = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in data["cells"]]
+    marks = [
+        cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in data["cells"]
+    ]
     return data["cells"][marks.index(name)]
 
 

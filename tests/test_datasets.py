@@ -1,4 +1,6 @@
-"""Pictures for training: one number, one crop, whatever the process; broken files are skipped, counted and named."""
+"""Pictures for training: one number, one crop, whatever the process; broken files are
+skipped, counted and named.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from pltutorial.datasets import BrokenPictures, Pictures, loader
 
 
 def ramp(height: int, width: int, blue: int = 0) -> numpy.ndarray:
-    """Red grows to the right, green downwards, from 0 to 255: a crop's values say where it was cut."""
+    """Red grows to the right, green downwards, from 0 to 255: a crop's values
+    say where it was cut.
+    """
     array = numpy.full((height, width, 3), blue, numpy.uint8)
     array[..., 0] = numpy.linspace(0, 255, width).round()
     array[..., 1] = numpy.linspace(0, 255, height).round()[:, None]
@@ -31,7 +35,9 @@ def ramp(height: int, width: int, blue: int = 0) -> numpy.ndarray:
 
 
 def fill(folder: Path, count: int = 8, sides: tuple[int, int] = (40, 60)) -> Path:
-    """Pictures below a folder, some deeper; the blue of each is ten times its number."""
+    """Pictures below a folder, some deeper; the blue of each is
+    ten times its number.
+    """
     for i in range(count):
         path = folder / ("a" if i % 2 else "b/c") / f"{i:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +59,15 @@ def zipped(folder: Path, path: Path, method: int) -> Path:
 
 
 def pack(folder: Path, target: Path, count: int) -> str:
-    """The folder's pictures in tar shards, with the text that stands beside each in such shards."""
+    """The folder's pictures in tar shards, with the text that stands beside
+    each in such shards.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for number in range(count):
         with tarfile.open(target / f"shard-{number:03}.tar", "w") as archive:
-            for path in files[number * len(files) // count : (number + 1) * len(files) // count]:
+            for path in files[
+                number * len(files) // count : (number + 1) * len(files) // count
+            ]:
                 for name in (f"{path.stem}.txt", f"._{path.name}"):
                     note = tarfile.TarInfo(name)
                     note.size = 5
@@ -94,7 +104,9 @@ class TestCrops:
 
     def test_every_epoch_sees_every_picture_once_in_another_order(self, folder):
         pictures = Pictures(folder, 32)
-        epochs = [[which(pictures[8 * epoch + k][0]) for k in range(8)] for epoch in range(3)]
+        epochs = [
+            [which(pictures[8 * epoch + k][0]) for k in range(8)] for epoch in range(3)
+        ]
         assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
         assert len({tuple(epoch) for epoch in epochs}) == 3
 
@@ -107,7 +119,9 @@ class TestCrops:
 
     def test_another_seed_gives_another_order_and_other_crops(self, folder):
         one, two = Pictures(folder, 32), Pictures(folder, 32, seed=1)
-        assert [which(one[k][0]) for k in range(8)] != [which(two[k][0]) for k in range(8)]
+        assert [which(one[k][0]) for k in range(8)] != [
+            which(two[k][0]) for k in range(8)
+        ]
         assert not torch.equal(one[0][0], two[0][0])
 
     def test_far_numbers(self, folder):
@@ -115,13 +129,16 @@ class TestCrops:
         assert not torch.equal(far[10**12][0], far[10**12 + 8][0])
 
     def test_crops_lie_inside_at_all_sizes_and_places(self, tmp_path):
-        """A ramp's slope gives the zoom and its middle the place: both must cover their range, and no more."""
+        """A ramp's slope gives the zoom and its middle the place: both must cover their
+        range, and no more.
+        """
         pictures = Pictures(fill(tmp_path, 1, (192, 256)), 64, zoom=(1, 2), flip=False)
         zooms, across, down, pairs = [], [], [], []
         for n in range(300):
             red, green = pictures[n][0][0].double(), pictures[n][0][1].double()
             assert torch.allclose(red, red[:1].expand_as(red), atol=1 / 255)
-            wide = float(red[0, 56] - red[0, 8]) / 48 * 64  # share of the picture's width; edges left out
+            # share of the picture's width; edges left out
+            wide = float(red[0, 56] - red[0, 8]) / 48 * 64
             high = float(green[56, 0] - green[8, 0]) / 48 * 64
             assert wide * 256 == pytest.approx(high * 192, abs=4)
             zooms.append(1 / high)
@@ -140,10 +157,14 @@ class TestCrops:
 
     def test_both_flips_occur_as_often(self, folder):
         pictures = Pictures(folder, 32)
-        mirrored = [bool(crop[0, 0, 0] > crop[0, 0, -1]) for crop in crops(pictures, range(400))]
+        mirrored = [
+            bool(crop[0, 0, 0] > crop[0, 0, -1]) for crop in crops(pictures, range(400))
+        ]
         assert 160 < sum(mirrored) < 240
         straight = Pictures(folder, 32, flip=False)
-        assert not any(crop[0, 0, 0] > crop[0, 0, -1] for crop in crops(straight, range(40)))
+        assert not any(
+            crop[0, 0, 0] > crop[0, 0, -1] for crop in crops(straight, range(40))
+        )
 
     def test_a_flip_is_the_same_crop_mirrored(self, folder):
         flipped, straight = Pictures(folder, 32), Pictures(folder, 32, flip=False)
@@ -158,13 +179,19 @@ class TestCrops:
             assert float(pictures[n][0][1, -1, 0]) == 1
 
     def test_never_enlarged(self, tmp_path):
-        """Crop and picture of one size leave no choice: every crop is the picture, exactly."""
-        pictures = Pictures(fill(tmp_path, 1, (32, 32)), 32, zoom=(1.2, 1.5), flip=False)
+        """Crop and picture of one size leave no choice: every crop is
+        the picture, exactly.
+        """
+        pictures = Pictures(
+            fill(tmp_path, 1, (32, 32)), 32, zoom=(1.2, 1.5), flip=False
+        )
         expected = torch.from_numpy(ramp(32, 32)).permute(2, 0, 1) / 255
         assert all(torch.equal(pictures[n][0], expected) for n in range(5))
 
     def test_antialiased(self, tmp_path):
-        """Stripes of one pixel, shrunk eight times, become grey; picking pixels would keep them black or white."""
+        """Stripes of one pixel, shrunk eight times, become grey; picking pixels would
+        keep them black or white.
+        """
         stripes = numpy.zeros((512, 512, 3), numpy.uint8)
         stripes[:, ::2] = 255
         Image.fromarray(stripes).save(tmp_path / "stripes.png")
@@ -214,7 +241,9 @@ class TestCrops:
 
 
 class TestSources:
-    def test_pictures_are_found_below_in_a_fixed_order_and_hidden_ones_left_out(self, folder):
+    def test_pictures_are_found_below_in_a_fixed_order_and_hidden_ones_left_out(
+        self, folder
+    ):
         (folder / "a" / ".hidden.png").write_bytes(b"")
         (folder / ".cache").mkdir()
         (folder / ".cache" / "thumb.png").write_bytes(b"")
@@ -222,7 +251,9 @@ class TestSources:
         Image.fromarray(ramp(40, 40)).save(folder / "B.JPEG")
         pictures = Pictures(folder, 32)
         names = [pictures._files.name(i) for i in range(len(pictures))]
-        assert names == sorted(["B.JPEG", *(f"{'a' if i % 2 else 'b/c'}/{i:02}.png" for i in range(8))])
+        assert names == sorted(
+            ["B.JPEG", *(f"{'a' if i % 2 else 'b/c'}/{i:02}.png" for i in range(8))]
+        )
 
     def test_linked_folders_are_followed_and_loops_end(self, folder, tmp_path):
         (tmp_path / "linked").mkdir()
@@ -235,7 +266,9 @@ class TestSources:
         pattern = pack(folder, tmp_path / "shards", 3)
         expected = crops(Pictures(folder, 32), range(20))
         assert torch.equal(crops(Pictures(pattern, 32), range(20)), expected)
-        assert torch.equal(crops(Pictures(tmp_path / "shards", 32), range(20)), expected)
+        assert torch.equal(
+            crops(Pictures(tmp_path / "shards", 32), range(20)), expected
+        )
 
     def test_one_tar_and_a_list_of_tars(self, folder, tmp_path):
         pack(folder, tmp_path, 2)
@@ -277,13 +310,18 @@ class TestSources:
         with refused("no picture in", "notes.tar"):
             Pictures(tmp_path / "notes.tar")
 
-    @pytest.mark.parametrize("place", ["in a picture", "in a header", "between two members"])
+    @pytest.mark.parametrize(
+        "place", ["in a picture", "in a header", "between two members"]
+    )
     def test_a_tar_cut_off(self, folder, tmp_path, place):
         pack(folder, tmp_path, 1)
         shard = tmp_path / "shard-000.tar"
         with tarfile.open(shard) as archive:
             last = [member for member in archive if member.name.endswith("07.png")][-1]
-        end = {"in a picture": last.offset_data + 9, "in a header": last.offset + 9}.get(place, last.offset)
+        end = {
+            "in a picture": last.offset_data + 9,
+            "in a header": last.offset + 9,
+        }.get(place, last.offset)
         shard.write_bytes(shard.read_bytes()[:end])
         with refused("shard-000.tar", "whole"):
             Pictures(shard, 32)
@@ -306,7 +344,9 @@ class TestSources:
         assert torch.equal(crops(Pictures(tmp_path / "zips", 32), range(20)), expected)
 
     def test_a_zip_that_cannot_be_read(self, folder, tmp_path):
-        whole = zipped(folder, tmp_path / "whole.zip", zipfile.ZIP_DEFLATED).read_bytes()
+        whole = zipped(
+            folder, tmp_path / "whole.zip", zipfile.ZIP_DEFLATED
+        ).read_bytes()
         cut = tmp_path / "cut.zip"
         cut.write_bytes(whole[:-30])
         with refused("cut.zip", "not a whole", "again"):
@@ -368,7 +408,9 @@ class TestBroken:
         }
         assert "small.png is smaller than the crop (90x20)" in named
         assert "text (1).jpg is not a picture that can be read" in named
-        assert any(name.startswith("cut.png is truncated or damaged (") for name in named)
+        assert any(
+            name.startswith("cut.png is truncated or damaged (") for name in named
+        )
         assert {which(crop) for crop, _ in seen} == set(range(8))
 
     def test_the_next_of_the_order_takes_the_place(self, damaged):
@@ -393,7 +435,10 @@ class TestBroken:
         Image.fromarray(ramp(200, 200)).save(damaged / "zz.png")
         crop, broken = Pictures(damaged, 128)[0]
         assert crop.shape == (3, 128, 128)
-        assert all("smaller" in name or "is not" in name or "truncated" in name for name in broken)
+        assert all(
+            "smaller" in name or "is not" in name or "truncated" in name
+            for name in broken
+        )
 
     def test_pictures_that_vanish(self, folder):
         pictures = Pictures(folder, 32)
@@ -407,8 +452,9 @@ class TestBroken:
         assert broken.summary() == ""
         broken.add(4, [])
         broken.add(4, ["a.jpg is bad", "b.jpg is bad"])
-        assert (
-            broken.summary() == "2 of the 10 pictures looked at could not be used: a.jpg is bad, b.jpg is bad"
+        assert broken.summary() == (
+            "2 of the 10 pictures looked at could not be used: a.jpg "
+            "is bad, b.jpg is bad"
         )
         for i in range(8):  # up to 10 of the first hundred
             broken.add(4, [f"c{i}.jpg is bad"])
@@ -433,7 +479,8 @@ def batches(*given, **options) -> list[tuple[torch.Tensor, list[str]]]:
 
 def equal(one: list, two: list) -> bool:
     return len(one) == len(two) and all(
-        torch.equal(a, b) and names == others for (a, names), (b, others) in zip(one, two, strict=True)
+        torch.equal(a, b) and names == others
+        for (a, names), (b, others) in zip(one, two, strict=True)
     )
 
 
@@ -485,8 +532,13 @@ class TestLoader:
     def test_two_ranks_with_half_the_batch_are_one(self, folder):
         pictures = Pictures(folder, 32)
         whole = batches(pictures, 4, start=2, stop=6)
-        halves = [batches(pictures, 2, start=2, stop=6, rank=rank, world=2) for rank in (0, 1)]
-        assert equal([(torch.cat([a, b]), []) for (a, _), (b, _) in zip(*halves, strict=True)], whole)
+        halves = [
+            batches(pictures, 2, start=2, stop=6, rank=rank, world=2) for rank in (0, 1)
+        ]
+        assert equal(
+            [(torch.cat([a, b]), []) for (a, _), (b, _) in zip(*halves, strict=True)],
+            whole,
+        )
 
     def test_endless_and_closed_when_let_go(self, folder):
         endless = loader(Pictures(folder, 32), 2, workers=1)
@@ -508,16 +560,23 @@ class TestLoader:
     @pytest.mark.parametrize("ending", [".jpg", ".png"])
     @pytest.mark.parametrize("zoom", [(1.0, 1.0), (1.0, 3.0)])
     def test_a_cache_changes_no_crop(self, tmp_path, monkeypatch, ending, zoom):
-        """Nor does a JPEG that is decoded at a half for one crop, and whole for another."""
+        """Nor does a JPEG that is decoded at a half for one crop, and
+        whole for another.
+        """
         for number in range(3):
-            write_image(tmp_path / f"{number}{ending}", picture(320 + number, 400, number))
+            write_image(
+                tmp_path / f"{number}{ending}", picture(320 + number, 400, number)
+            )
         plain, cached = (
             Pictures(tmp_path, 24, zoom=zoom, cache=cache) for cache in (False, True)
         )
         expected = crops(plain, range(40))
         assert torch.equal(crops(cached, range(40)), expected)
         assert not plain._decoded
-        sizes = {i: {p.size for (k, _), p in cached._decoded.items() if k == i} for i in range(3)}
+        sizes = {
+            i: {p.size for (k, _), p in cached._decoded.items() if k == i}
+            for i in range(3)
+        }
         several = ending == ".jpg" and zoom[1] > 1
         assert {len(found) > 1 for found in sizes.values()} == {several}
         for path in tmp_path.iterdir():
@@ -528,7 +587,9 @@ class TestLoader:
         opened = []
         pictures = Pictures(folder, 32)
         real = pictures._crop
-        monkeypatch.setattr(pictures, "_crop", lambda i, n: opened.append(n) or real(i, n))
+        monkeypatch.setattr(
+            pictures, "_crop", lambda i, n: opened.append(n) or real(i, n)
+        )
         next(loader(pictures, 2, start=10**6))
         assert opened == [2 * 10**6, 2 * 10**6 + 1]
 
@@ -551,7 +612,9 @@ class TestLoader:
             batches(Deadly(folder, 32), 2, stop=40, workers=2)
         assert multiprocessing.active_children() == []
 
-    @pytest.mark.parametrize("mistake", [ZeroDivisionError, RuntimeError, FileNotFoundError])
+    @pytest.mark.parametrize(
+        "mistake", [ZeroDivisionError, RuntimeError, FileNotFoundError]
+    )
     @pytest.mark.parametrize("workers", [0, 1])
     def test_any_other_error_stays_what_it_is(self, mistake, workers):
         with pytest.raises(mistake, match="a mistake"):
@@ -569,7 +632,14 @@ class TestLoader:
             list(stream)
 
     @pytest.mark.parametrize(
-        "given", [{"batch_size": 0}, {"workers": -1}, {"start": -1}, {"rank": 2, "world": 2}, {"rank": -1}]
+        "given",
+        [
+            {"batch_size": 0},
+            {"workers": -1},
+            {"start": -1},
+            {"rank": 2, "world": 2},
+            {"rank": -1},
+        ],
     )
     def test_numbers_out_of_range(self, folder, given):
         with refused(str(next(iter(given)))):

@@ -1,4 +1,6 @@
-"""What takes something away from pictures, against Pillow's resampling, plain sums in numpy, and statistics."""
+"""What takes something away from pictures, against Pillow's resampling, plain sums in
+numpy, and statistics.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,16 @@ def cubic(x: float, a: float) -> float:
 
 
 def blurred_samples(length: int, factor: int) -> numpy.ndarray:
-    """Along one side, (length / factor, length): a Gaussian of deviation 1, then bicubic samples, by single weights."""
+    """Along one side, (length / factor, length): a Gaussian of deviation 1, then
+    bicubic samples, by single weights.
+    """
     blur = numpy.zeros((length, length))
     reach = min(4, length - 1)
     kernel = numpy.exp(-(numpy.arange(-reach, reach + 1) ** 2) / 2)
     for row in range(length):
-        for offset, weight in zip(range(-reach, reach + 1), kernel / kernel.sum(), strict=True):
+        for offset, weight in zip(
+            range(-reach, reach + 1), kernel / kernel.sum(), strict=True
+        ):
             column = abs(row + offset)
             column = 2 * (length - 1) - column if column >= length else column
             blur[row, column] += weight
@@ -48,7 +54,9 @@ def blurred_samples(length: int, factor: int) -> numpy.ndarray:
     for row in range(length // factor):
         place = (row + 0.5) * factor - 0.5
         for column in range(math.floor(place) - 1, math.floor(place) + 3):
-            samples[row, min(max(column, 0), length - 1)] += cubic(place - column, -0.75)
+            samples[row, min(max(column, 0), length - 1)] += cubic(
+                place - column, -0.75
+            )
     return samples @ blur
 
 
@@ -61,14 +69,18 @@ class TestDownscale:
         assert small.shape == (2, 3, 40 // factor, 56 // factor)
         size = (56 // factor, 40 // factor)
         for one, mine in zip(image.flatten(0, 1), small.flatten(0, 1), strict=True):
-            by_pillow = Image.fromarray(one.numpy(), "F").resize(size, Image.Resampling.BICUBIC)
+            by_pillow = Image.fromarray(one.numpy(), "F").resize(
+                size, Image.Resampling.BICUBIC
+            )
             assert abs(numpy.asarray(by_pillow).clip(0, 1) - mine.numpy()).max() < 1e-6
 
     @pytest.mark.parametrize("factor", [2, 4, 8])
     @pytest.mark.parametrize(("height", "width"), [(40, 56), (8, 24)])
     def test_gaussian_is_a_blur_and_samples(self, factor, height, width, device):
         image = picture(height, width)
-        small = downscale(image.to(device), factor, "gaussian", round_values=False).cpu()
+        small = downscale(
+            image.to(device), factor, "gaussian", round_values=False
+        ).cpu()
         down, across = blurred_samples(height, factor), blurred_samples(width, factor)
         expected = (down @ image[0].double().numpy() @ across.T).clip(0, 1)
         assert abs(expected - small[0].numpy()).max() < 1e-5
@@ -77,7 +89,13 @@ class TestDownscale:
         image = picture(2, 64)
         down, across = blurred_samples(2, 2), blurred_samples(64, 2)
         expected = (down @ image[0].double().numpy() @ across.T).clip(0, 1)
-        assert abs(expected - downscale(image, 2, "gaussian", round_values=False)[0].numpy()).max() < 1e-5
+        assert (
+            abs(
+                expected
+                - downscale(image, 2, "gaussian", round_values=False)[0].numpy()
+            ).max()
+            < 1e-5
+        )
 
     @pytest.mark.parametrize("kernel", ["bicubic", "gaussian"])
     def test_rounds_to_what_a_file_holds(self, kernel, tmp_path):
@@ -86,7 +104,9 @@ class TestDownscale:
         plain = downscale(image, 4, kernel, round_values=False)
         assert 0 < (small - plain).abs().max() <= 0.5 / 255 + 1e-6
         assert small.dtype == torch.float32
-        assert torch.equal(read_image(write_image(tmp_path / "small.png", small)), small)
+        assert torch.equal(
+            read_image(write_image(tmp_path / "small.png", small)), small
+        )
 
     def test_overshoot_is_clamped(self):
         """Beside an edge from black to white a cubic kernel leaves [0, 1]."""
@@ -99,7 +119,9 @@ class TestDownscale:
     def test_even_pictures_stay_as_they_are(self):
         image = torch.tensor([0.2, 0.6, 1.0]).view(1, 3, 1, 1).expand(2, 3, 16, 24)
         for kernel in ("bicubic", "gaussian"):
-            assert torch.allclose(downscale(image, 8, kernel), image[..., :2, :3], atol=1e-6)
+            assert torch.allclose(
+                downscale(image, 8, kernel), image[..., :2, :3], atol=1e-6
+            )
 
     def test_bad_input(self):
         image = picture(16, 24)
@@ -132,13 +154,17 @@ class TestEightBits:
 class TestCrop:
     @settings(max_examples=40, deadline=None)
     @given(st.integers(8, 60), st.integers(8, 60), st.sampled_from([2, 4, 8]))
-    def test_sides_become_the_largest_multiples_and_the_corner_stays(self, height, width, factor):
+    def test_sides_become_the_largest_multiples_and_the_corner_stays(
+        self, height, width, factor
+    ):
         image = torch.rand(1, 3, height, width)
         cropped = crop_to_multiple(image, factor)
         for before, after in zip((height, width), cropped.shape[-2:], strict=True):
             assert after % factor == 0
             assert before - factor < after <= before
-        assert torch.equal(cropped, image[..., : cropped.shape[-2], : cropped.shape[-1]])
+        assert torch.equal(
+            cropped, image[..., : cropped.shape[-2], : cropped.shape[-1]]
+        )
         assert downscale(cropped, factor).shape[-1] * factor == cropped.shape[-1]
 
     def test_nothing_left_is_refused(self):
@@ -187,7 +213,10 @@ class TestNoise:
         generators = [torch.Generator().manual_seed(seed) for seed in (7, 8, 9)]
         together = add_noise(images, torch.tensor([5.0, 15.0, 25.0]), generators)
         for number, sigma in enumerate((5, 15, 25)):
-            assert torch.equal(together[number], add_noise(images[number : number + 1], sigma, 7 + number)[0])
+            assert torch.equal(
+                together[number],
+                add_noise(images[number : number + 1], sigma, 7 + number)[0],
+            )
 
     def test_bad_input(self):
         for sigma in (-1, math.inf, math.nan):
@@ -218,7 +247,9 @@ class TestHoles:
 
     @settings(max_examples=40, deadline=None)
     @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10**6))
-    def test_in_pictures_of_any_size_something_is_missing_and_something_there(self, height, width, seed):
+    def test_in_pictures_of_any_size_something_is_missing_and_something_there(
+        self, height, width, seed
+    ):
         if height * width > 1:
             (mask,) = random_holes(1, height, width, 0.4, seed)
             assert mask.shape == (1, height, width)
@@ -234,7 +265,9 @@ class TestHoles:
         assert torch.equal(by_seed[1:], random_holes(2, 40, 48, seeds=[12, 13]))
 
     def test_strokes_hang_together(self):
-        """Free-form strokes, not speckles: nearly every missing pixel has missing neighbours."""
+        """Free-form strokes, not speckles: nearly every missing pixel has
+        missing neighbours.
+        """
         masks = random_holes(20, 64, 64)
         around = torch.nn.functional.avg_pool2d(masks, 3, 1, 1, count_include_pad=False)
         assert float(around[masks > 0].mean()) > 0.8
@@ -254,7 +287,10 @@ def test_in_the_training_loop_no_value_is_asked_for(device):
     """What the tasks call instead of the checked functions."""
     from pltutorial.degradations import downscaled
 
-    images, generators = picture(32, 32, count=2, device=device), [torch.Generator(), torch.Generator()]
+    images, generators = (
+        picture(32, 32, count=2, device=device),
+        [torch.Generator(), torch.Generator()],
+    )
     with Operations() as seen:
         downscaled(images, 4, "bicubic")
         downscaled(images, 4, "gaussian")
@@ -263,7 +299,7 @@ def test_in_the_training_loop_no_value_is_asked_for(device):
     assert seen.to_host == []
 
 
-# --- blur -------------------------------------------------------------------------------
+# --- blur -----------------------------------------------------------------------------
 
 
 class TestBlur:
@@ -292,7 +328,9 @@ class TestBlur:
         for other in (kernel.flip(0), kernel.flip(1), kernel.T):
             assert torch.equal(kernel, other)
         area = 1 / kernel.max()
-        assert float(area) == pytest.approx(max(1, math.pi * radius**2), rel=0.35, abs=1)
+        assert float(area) == pytest.approx(
+            max(1, math.pi * radius**2), rel=0.35, abs=1
+        )
         assert kernel[len(kernel) // 2, 0] > 0  # no border of zeros
 
     def test_each_picture_has_its_own_kernel(self):
@@ -302,11 +340,15 @@ class TestBlur:
         for number in range(2):
             padded = F.pad(images[number : number + 1], (5, 5, 5, 5), mode="reflect")
             weight = kernels[number].flip(0, 1)[None, None]
-            plain = torch.cat([F.conv2d(part, weight) for part in padded.split(1, 1)], 1)
+            plain = torch.cat(
+                [F.conv2d(part, weight) for part in padded.split(1, 1)], 1
+            )
             assert torch.allclose(blurred[number], plain[0], atol=1e-6)
         point = torch.zeros(1, 3, 11, 11)
         point[..., 5, 5] = 1  # a point of light draws the kernel itself
-        assert torch.allclose(blur_with(point, kernels[:1])[0, 0], kernels[0], atol=1e-7)
+        assert torch.allclose(
+            blur_with(point, kernels[:1])[0, 0], kernels[0], atol=1e-7
+        )
 
     def test_nothing_changes_what_is_even_or_not_blurred(self):
         even = torch.full((1, 3, 9, 4), 0.3)

@@ -15,7 +15,13 @@ CPU = torch.device("cpu")
 def test_the_device_given_or_the_best_there_is():
     assert best_device("cpu") == CPU
     assert best_device(CPU) == CPU
-    kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
     assert best_device().type == best_device("auto").type == kind
 
 
@@ -27,7 +33,10 @@ def test_what_the_machine_does_not_have_is_refused():
         LossNetwork(device="gpu")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: all tests run on the CPU alone")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="no CUDA device: all tests run on the CPU alone",
+)
 def test_a_gpu_takes_part_in_these_tests(device, network):
     assert network.mean.device.type == device.type
 
@@ -50,10 +59,18 @@ class TestPrecision:
         with refused("'double'"):
             best_precision(CPU)
 
-    def fast(self, monkeypatch, capability="AVX512", bf16=True, amx=False, isa=None) -> bool:
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False)
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    def fast(
+        self, monkeypatch, capability="AVX512", bf16=True, amx=False, isa=None
+    ) -> bool:
+        monkeypatch.setattr(
+            torch.backends.cpu, "get_cpu_capability", lambda: capability
+        )
+        monkeypatch.setattr(
+            torch.cpu, "_is_avx512_bf16_supported", lambda: bf16, raising=False
+        )
+        monkeypatch.setattr(
+            torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False
+        )
         monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
         if isa is not None:
             monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)

@@ -1,4 +1,6 @@
-"""The doctor: one screen, one line for each thing, a way to mend what is wrong, and no need of torch."""
+"""The doctor: one screen, one line for each thing, a way to mend what is wrong,
+and no need of torch.
+"""
 
 from __future__ import annotations
 
@@ -56,12 +58,17 @@ def test_the_numbers_that_this_machine_computes(monkeypatch):
 def test_a_wrong_number(command, monkeypatch):
     name = "style loss, relu4_3"
     monkeypatch.setattr(
-        doctor, "reference_numbers", lambda: {**doctor.REFERENCE, name: doctor.REFERENCE[name] * 1.01}
+        doctor,
+        "reference_numbers",
+        lambda: {**doctor.REFERENCE, name: doctor.REFERENCE[name] * 1.01},
     )
     code, printed, error = command("doctor")
     assert code == 1
     assert line(printed, "numbers").startswith(f"fix   numbers: {name} is")
-    assert error == "error: not ready; mend the line that begins with fix, then run this again\n"
+    assert (
+        error
+        == "error: not ready; mend the line that begins with fix, then run this again\n"
+    )
 
 
 def test_the_weights_are_those_of_the_loss_network(command, monkeypatch, tmp_path):
@@ -78,7 +85,9 @@ def test_the_weights_are_those_of_the_loss_network(command, monkeypatch, tmp_pat
 
 
 def test_without_torch():
-    """In a Python that does not find torch, numpy or Jupyter: the doctor still speaks, and says what to install."""
+    """In a Python that does not find torch, numpy or Jupyter: the doctor still speaks,
+    and says what to install.
+    """
     code = (
         "import importlib.abc, sys\n"
         "class Nothing(importlib.abc.MetaPathFinder):\n"
@@ -110,7 +119,9 @@ def test_without_torch():
 def test_an_old_package(command, monkeypatch):
     version = importlib.metadata.version
     monkeypatch.setattr(
-        doctor.importlib.metadata, "version", lambda name: "1.13" if name == "torch" else version(name)
+        doctor.importlib.metadata,
+        "version",
+        lambda name: "1.13" if name == "torch" else version(name),
     )
     code, printed, _ = command("doctor")
     assert code == 1
@@ -123,7 +134,8 @@ def test_versions_are_compared_as_numbers():
 
 
 @pytest.mark.parametrize(
-    ("total", "free", "state"), [(2.0, 1.0, "warn"), (16.0, 1.0, "warn"), (16.0, 9.0, "ok  ")]
+    ("total", "free", "state"),
+    [(2.0, 1.0, "warn"), (16.0, 1.0, "warn"), (16.0, 9.0, "ok  ")],
 )
 def test_memory(total, free, state, command, monkeypatch):
     monkeypatch.setattr(doctor, "memory", lambda: (total, free))
@@ -137,10 +149,14 @@ def test_memory_of_this_machine():
     assert 0.5 < free <= total < 1e5
 
 
-@pytest.mark.parametrize(("free", "code", "state"), [(5e9, 0, "ok"), (5e8, 0, "warn"), (5e6, 1, "fix")])
+@pytest.mark.parametrize(
+    ("free", "code", "state"), [(5e9, 0, "ok"), (5e8, 0, "warn"), (5e6, 1, "fix")]
+)
 def test_disk(free, code, state, command, monkeypatch):
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1e12, 1e12 - free, free))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: usage(1e12, 1e12 - free, free)
+    )
     ended, printed, _ = command("doctor")
     assert ended == code
     assert line(printed, "disk").startswith(state)
@@ -157,10 +173,14 @@ def test_no_write_access(command, monkeypatch):
 
 
 def test_a_foreign_kernel(command, monkeypatch, tmp_path):
-    (tmp_path / "kernel.json").write_text(json.dumps({"argv": [shutil.which("git") or "/bin/sh", "-m"]}))
+    (tmp_path / "kernel.json").write_text(
+        json.dumps({"argv": [shutil.which("git") or "/bin/sh", "-m"]})
+    )
     from jupyter_client.kernelspec import KernelSpecManager
 
-    monkeypatch.setattr(KernelSpecManager, "find_kernel_specs", lambda self: {"python3": str(tmp_path)})
+    monkeypatch.setattr(
+        KernelSpecManager, "find_kernel_specs", lambda self: {"python3": str(tmp_path)}
+    )
     assert line(command("doctor")[1], "JupyterLab").startswith("warn")
     monkeypatch.setattr(KernelSpecManager, "find_kernel_specs", lambda self: {})
     code, printed, _ = command("doctor")
@@ -175,4 +195,6 @@ def test_a_look_that_fails_is_a_warning(command, monkeypatch):
     monkeypatch.setattr(doctor, "memory", broken)
     code, printed, _ = command("doctor")
     assert code == 0
-    assert line(printed, "memory").startswith("warn  memory: could not be looked at (OSError")
+    assert line(printed, "memory").startswith(
+        "warn  memory: could not be looked at (OSError"
+    )

@@ -1,4 +1,6 @@
-"""The pages for who works on this: their links resolve, and the drawn tree is the tree."""
+"""The pages for who works on this: their links resolve, and the
+drawn tree is the tree.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+PAGES = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+]
 
 
 def words(page: str) -> str:
@@ -24,7 +32,9 @@ def anchors(page: Path) -> set[str]:
 
 def drawn() -> dict[str, str]:
     """Every path in ARCHITECTURE's tree, and what is said of it."""
-    (tree,) = re.findall(r"^```\n(pltutorial/\n.*?)^```", words("ARCHITECTURE.md"), re.M | re.S)
+    (tree,) = re.findall(
+        r"^```\n(pltutorial/\n.*?)^```", words("ARCHITECTURE.md"), re.M | re.S
+    )
     found, folders = {}, []
     for line in tree.splitlines():
         depth = (len(line) - len(line.lstrip())) // 2
@@ -52,17 +62,28 @@ def test_named_files_are_there(page):
     """Paths in backticks that say in which folder they lie."""
     for name in re.findall(r"`([\w./-]+/[\w./-]+)`", words(page)):
         placeholder = re.search(r"NAME|FOLDER|NN|chapterN|_chN|^runs/", name)
-        places = [ROOT / name, ROOT / "pltutorial" / name, ROOT / "pltutorial/assets" / name]
-        assert placeholder or any(place.exists() for place in places), f"{page} names {name}"
+        places = [
+            ROOT / name,
+            ROOT / "pltutorial" / name,
+            ROOT / "pltutorial/assets" / name,
+        ]
+        assert placeholder or any(place.exists() for place in places), (
+            f"{page} names {name}"
+        )
 
 
 def test_the_drawn_tree_is_the_tree():
     """Each name is there, and each module is named; a task is one file and no more."""
     there = drawn()
     assert [name for name in there if not (ROOT / name).exists()] == []
-    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "pltutorial").rglob("*.py")}
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "pltutorial").rglob("*.py")
+    }
     untold = {
-        name for name in files - set(there) if not re.search(r"__init__\.py$|/exercises/|/tasks/", name)
+        name
+        for name in files - set(there)
+        if not re.search(r"__init__\.py$|/exercises/|/tasks/", name)
     }
     assert untold == set(), "ARCHITECTURE.md, 'Where things are', does not name them"
 

@@ -1,4 +1,6 @@
-"""COCO from a local server that behaves as servers do: cut connections, no Range, wrong files; nothing is lost."""
+"""COCO from a local server that behaves as servers do: cut connections, no Range, wrong
+files; nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,21 @@ COUNT = 7
 
 
 def make_zip(count: int = COUNT) -> bytes:
-    """A zip like COCO's: a folder of JPEGs, here of 48x40 pixels, and a name that tries to leave it."""
+    """A zip like COCO's: a folder of JPEGs, here of 48x40 pixels, and a name that
+    tries to leave it.
+    """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("tiny/", "")
         for i in reversed(range(count)):
-            pixels = numpy.random.default_rng(i).integers(0, 255, (40, 48, 3), numpy.uint8)
+            pixels = numpy.random.default_rng(i).integers(
+                0, 255, (40, 48, 3), numpy.uint8
+            )
             photo = io.BytesIO()
             Image.fromarray(pixels).save(photo, "JPEG")
-            archive.writestr(f"{'../..' if i == 3 else 'tiny'}/{i:012}.jpg", photo.getvalue())
+            archive.writestr(
+                f"{'../..' if i == 3 else 'tiny'}/{i:012}.jpg", photo.getvalue()
+            )
         archive.writestr("tiny/readme.txt", "no picture")
     return packed.getvalue()
 
@@ -64,7 +72,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
             start = max(0, start + {"early": -100, "late": 100}.get(act, 0))
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(server.body) - 1}/{len(server.body)}")
+            self.send_header(
+                "Content-Range",
+                f"bytes {start}-{len(server.body) - 1}/{len(server.body)}",
+            )
         else:
             self.send_response(200)
         body = server.body[start:]
@@ -83,7 +94,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server of the small zip; ``behaviour`` is what it does at each request, the last ever after."""
+    """A server of the small zip; ``behaviour`` is what it does at each request,
+    the last ever after.
+    """
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "_PAUSES", (0, 0, 0))
     monkeypatch.setattr(download, "_BLOCK", 1000)
@@ -91,7 +104,9 @@ def server(monkeypatch):
     served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     served.body, served.behaviour, served.asked = ZIP, ["well"], []
     served.url = f"http://127.0.0.1:{served.server_port}"
-    thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(
+        target=served.serve_forever, kwargs={"poll_interval": 0.01}
+    )
     thread.start()
     yield served
     served.shutdown()
@@ -135,7 +150,9 @@ class TestFetch:
         assert server.asked == []
 
     def test_cut_again_and_again(self, server, tmp_path):
-        """Each connection brings half of what is left: more cuts than there are attempts without progress."""
+        """Each connection brings half of what is left: more cuts than there are
+        attempts without progress.
+        """
         server.behaviour = ["cut"] * 8 + ["well"]
         assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
         starts = [0] + [int(asked[6:-1]) for asked in server.asked[1:]]
@@ -153,14 +170,20 @@ class TestFetch:
 
     def test_cut_for_good_keeps_what_came(self, server, tmp_path):
         server.behaviour = ["cut", "nothing"]
-        with refused("the connection was cut", f"{len(ZIP) // 2:,} of {len(ZIP):,} bytes", "again"):
+        with refused(
+            "the connection was cut",
+            f"{len(ZIP) // 2:,} of {len(ZIP):,} bytes",
+            "again",
+        ):
             get(server, tmp_path / "tiny.zip")
         assert len(server.asked) == 1 + 3
         assert (tmp_path / "tiny.zip.part").read_bytes() == ZIP[: len(ZIP) // 2]
         server.behaviour = ["well"]
         assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
 
-    @pytest.mark.parametrize(("code", "attempts"), [(404, 1), (403, 1), (416, 1), (503, 4)])
+    @pytest.mark.parametrize(
+        ("code", "attempts"), [(404, 1), (403, 1), (416, 1), (503, 4)]
+    )
     def test_refused_by_the_server(self, server, tmp_path, code, attempts):
         server.behaviour = [code]
         with refused(f"answered {code}", "--url"):
@@ -182,10 +205,18 @@ class TestFetch:
         pauses = []
         monkeypatch.setattr(download.time, "sleep", pauses.append)
         with refused("127.0.0.1:9", "refused", "network"):
-            download.fetch("http://127.0.0.1:9/tiny.zip", tmp_path / "tiny.zip", 9, MD5, progress=False)
+            download.fetch(
+                "http://127.0.0.1:9/tiny.zip",
+                tmp_path / "tiny.zip",
+                9,
+                MD5,
+                progress=False,
+            )
         assert pauses == []
 
-    def test_a_network_lost_on_the_way_is_waited_for(self, server, tmp_path, monkeypatch):
+    def test_a_network_lost_on_the_way_is_waited_for(
+        self, server, tmp_path, monkeypatch
+    ):
         pauses, calls, real = [], [], download.urllib.request.urlopen
 
         def urlopen(*given, **options):
@@ -207,7 +238,11 @@ class TestFetch:
         (tmp_path / "tiny.zip.part").write_bytes(ZIP[:999])
         with refused("nowhere.invalid", f"999 of {len(ZIP):,}", "again"):
             download.fetch(
-                "http://nowhere.invalid/tiny.zip", tmp_path / "tiny.zip", len(ZIP), MD5, progress=False
+                "http://nowhere.invalid/tiny.zip",
+                tmp_path / "tiny.zip",
+                len(ZIP),
+                MD5,
+                progress=False,
             )
         assert (tmp_path / "tiny.zip.part").read_bytes() == ZIP[:999]
 
@@ -217,9 +252,12 @@ class TestFetch:
         with socket.create_server(("127.0.0.1", 0)) as silent, refused("timed out"):
             url = f"http://127.0.0.1:{silent.getsockname()[1]}/tiny.zip"
             download.fetch(url, tmp_path / "t.zip", 9, MD5, progress=False)
-        assert time.monotonic() - start < 8  # one attempt of 0.2 s; the shipped limit is 30 s
+        # one attempt of 0.2 s; the shipped limit is 30 s
+        assert time.monotonic() - start < 8
 
-    def test_a_wrong_checksum_is_kept_aside_and_the_next_run_starts_anew(self, server, tmp_path):
+    def test_a_wrong_checksum_is_kept_aside_and_the_next_run_starts_anew(
+        self, server, tmp_path
+    ):
         server.body = ZIP[:-1] + b"?"
         with refused(MD5, hashlib.md5(server.body).hexdigest(), "tiny.zip.wrong"):
             get(server, tmp_path / "tiny.zip")
@@ -233,7 +271,9 @@ class TestFetch:
             get(server, tmp_path / "tiny.zip")
 
     @pytest.mark.parametrize("change", [b"", b"a login page " * 9000])
-    def test_another_size_is_refused_before_anything_is_written(self, server, tmp_path, change):
+    def test_another_size_is_refused_before_anything_is_written(
+        self, server, tmp_path, change
+    ):
         (tmp_path / "tiny.zip.part").write_bytes(ZIP[:999])
         server.body = change or ZIP[:5000]
         with refused(f"{len(server.body):,} bytes", f"{len(ZIP):,}"):
@@ -253,13 +293,19 @@ class TestFetch:
         with download._opened(tmp_path / "tiny.zip.part"), refused("another process"):
             get(server, tmp_path / "tiny.zip")
 
-    def test_too_little_space_is_said_before_the_download(self, server, tmp_path, monkeypatch):
-        monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    def test_too_little_space_is_said_before_the_download(
+        self, server, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(
+            download.shutil, "disk_usage", lambda _: SimpleNamespace(free=100)
+        )
         with refused("GB more are needed", str(tmp_path)):
             get(server, tmp_path / "tiny.zip")
         assert server.asked == []
 
-    def test_the_progress_bar_has_rate_and_remaining_time(self, server, tmp_path, capsys, monkeypatch):
+    def test_the_progress_bar_has_rate_and_remaining_time(
+        self, server, tmp_path, capsys, monkeypatch
+    ):
         monkeypatch.delenv("TQDM_DISABLE", raising=False)
         get(server, tmp_path / "tiny.zip", progress=True)
         shown = capsys.readouterr().err
@@ -276,7 +322,9 @@ class TestFetch:
 
 
 class Full:
-    """A file on a disk that takes so many bytes more, and never more than 300 at once."""
+    """A file on a disk that takes so many bytes more, and never
+    more than 300 at once.
+    """
 
     def __init__(self, file, room: int):
         self.file, self.room = file, room
@@ -302,7 +350,9 @@ class TestDisk:
                 yield Full(file, 4321)
 
         monkeypatch.setattr(download, "_opened", opened)
-        with refused("the disk is full", "tiny.zip.part", "nothing that is there is lost"):
+        with refused(
+            "the disk is full", "tiny.zip.part", "nothing that is there is lost"
+        ):
             get(server, tmp_path / "tiny.zip")
         assert (tmp_path / "tiny.zip.part").read_bytes() == ZIP[:4321]
         monkeypatch.setattr(download, "_opened", real)
@@ -320,13 +370,18 @@ class TestDisk:
         monkeypatch.setattr(download, "_opened", opened)
         assert get(server, tmp_path / "tiny.zip").read_bytes() == ZIP
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+    @pytest.mark.skipif(
+        not Path("/dev/full").exists(),
+        reason="only Linux has a device that is always full",
+    )
     def test_a_disk_that_is_really_full(self, server, tmp_path):
         (tmp_path / "tiny.zip.part").symlink_to("/dev/full")
         with refused("the disk is full"):
             get(server, tmp_path / "tiny.zip")
 
-    def test_full_while_unpacking_keeps_the_pictures_written(self, server, tmp_path, monkeypatch):
+    def test_full_while_unpacking_keeps_the_pictures_written(
+        self, server, tmp_path, monkeypatch
+    ):
         real, calls = Path.write_bytes, []
 
         def write(path, data):
@@ -366,7 +421,9 @@ class TestDisk:
 
     def test_too_little_space_for_unpacking(self, server, tmp_path, monkeypatch):
         get(server, tmp_path / "tiny.zip")
-        monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
+        monkeypatch.setattr(
+            download.shutil, "disk_usage", lambda _: SimpleNamespace(free=9)
+        )
         for shards in (False, True):
             with refused("GB more are needed"):
                 coco(server, tmp_path, shards=shards)
@@ -378,7 +435,9 @@ def check_pictures(folder: str | Path) -> None:
     found = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
     with zipfile.ZipFile(io.BytesIO(ZIP)) as archive:
         members = {
-            Path(name).name: archive.read(name) for name in archive.namelist() if name.endswith(".jpg")
+            Path(name).name: archive.read(name)
+            for name in archive.namelist()
+            if name.endswith(".jpg")
         }
     assert found == members
 
@@ -391,7 +450,9 @@ class TestCoco:
         assert names(tmp_path / "new" / "coco") == ["tiny", "tiny.zip"]
         assert names(tmp_path) == ["new"]  # the name with ../.. stayed inside
 
-    def test_again_does_nothing_and_a_missing_picture_comes_back(self, server, tmp_path):
+    def test_again_does_nothing_and_a_missing_picture_comes_back(
+        self, server, tmp_path
+    ):
         source = Path(coco(server, tmp_path, remove_zip=True))
         assert names(tmp_path) == ["tiny"]
         coco(server, tmp_path)
@@ -432,7 +493,11 @@ class TestCoco:
         assert {path: path.read_bytes() for path in paths} == {
             path: data for path, (data, _) in before.items()
         }
-        assert [path.stat().st_mtime_ns == before[path][1] for path in paths] == [True, False, True]
+        assert [path.stat().st_mtime_ns == before[path][1] for path in paths] == [
+            True,
+            False,
+            True,
+        ]
         coco(server, tmp_path, shards=True)
         assert len(server.asked) == 2
 
@@ -448,7 +513,9 @@ class TestCoco:
             coco(server, tmp_path)
 
     def test_a_damaged_compressed_zip(self, tmp_path):
-        with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(
+            tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED
+        ) as archive:
             archive.writestr("a.jpg", bytes(9000))
         data = bytearray((tmp_path / "packed.zip").read_bytes())
         data[35:45] = b"\xff" * 10
@@ -456,8 +523,12 @@ class TestCoco:
         with refused("packed.zip", "damaged"):
             download.unpack(tmp_path / "packed.zip", tmp_path / "out", progress=False)
 
-    def test_a_zip_with_another_number_of_pictures_makes_no_shards(self, server, tmp_path, monkeypatch):
-        monkeypatch.setitem(download.COCO, "tiny", download.Archive(len(ZIP), MD5, 5000))
+    def test_a_zip_with_another_number_of_pictures_makes_no_shards(
+        self, server, tmp_path, monkeypatch
+    ):
+        monkeypatch.setitem(
+            download.COCO, "tiny", download.Archive(len(ZIP), MD5, 5000)
+        )
         with refused("holds 7 pictures for 5 shards"):
             coco(server, tmp_path, shards=True)
         assert names(tmp_path) == ["tiny.zip"]
@@ -481,14 +552,26 @@ class TestCommand:
         return CliRunner().invoke(app, ["coco", *map(str, arguments)])
 
     def test_a_whole_run(self, server, tmp_path):
-        result = self.run("tiny", "--to", tmp_path, "--url", server.url, "--no-progress", "--remove-zip")
+        result = self.run(
+            "tiny",
+            "--to",
+            tmp_path,
+            "--url",
+            server.url,
+            "--no-progress",
+            "--remove-zip",
+        )
         assert result.exit_code == 0, result.output
         assert result.stdout == f"{tmp_path / 'tiny'}: 7 pictures\n"
         check_pictures(tmp_path / "tiny")
 
     def test_shards(self, server, tmp_path):
-        result = self.run("tiny", "--to", tmp_path, "--url", server.url, "--no-progress", "--shards")
-        assert result.stdout == f"{tmp_path / 'tiny-{000000..000000}.tar'}: 7 pictures\n"
+        result = self.run(
+            "tiny", "--to", tmp_path, "--url", server.url, "--no-progress", "--shards"
+        )
+        assert (
+            result.stdout == f"{tmp_path / 'tiny-{000000..000000}.tar'}: 7 pictures\n"
+        )
 
     def test_an_error_is_an_input_error(self, tmp_path):
         result = self.run("nothing", "--to", tmp_path)
@@ -497,11 +580,13 @@ class TestCommand:
 
     def test_nothing_heavy_is_loaded(self):
         code = (
-            "import sys\n"
-            "from pltutorial.cli import data\n"
-            "print(sorted({'torch', 'numpy', 'PIL', 'tqdm', 'urllib.request'} & set(sys.modules)))\n"
+            "import sys\nfrom pltutorial.cli import data\n"
+            "print(sorted({'torch', 'numpy', 'PIL', 'tqdm', 'urllib.request'} & "
+            "set(sys.modules)))\n"
             "from pltutorial.training import download\n"
             "print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
         )
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
         assert done.stdout == "[]\n[]\n"

@@ -1,4 +1,6 @@
-"""The bundled emoji: how many, how large, whole, different, and drawn by the script in the repository."""
+"""The bundled emoji: how many, how large, whole, different, and drawn by the script
+in the repository.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from pltutorial.datasets import Pictures
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "data" / "emoji"
 COUNTS = {"train": 847, "test": 94}
-DRAWN_FROM = "e5899ed38b8ed83e08bd3ac5de09791e9d19d288333a796de1d35ad17396f1ec"  # NotoColorEmoji.ttf 2.042
+# NotoColorEmoji.ttf 2.042
+DRAWN_FROM = "e5899ed38b8ed83e08bd3ac5de09791e9d19d288333a796de1d35ad17396f1ec"
 
 sys.path.insert(0, str(ROOT / "book"))
 emoji = importlib.import_module("emoji")
@@ -49,7 +52,10 @@ def parts() -> dict[str, dict[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def arrays(parts) -> dict[str, numpy.ndarray]:
-    return {part: numpy.stack([pixels(data) for data in parts[part].values()]) for part in COUNTS}
+    return {
+        part: numpy.stack([pixels(data) for data in parts[part].values()])
+        for part in COUNTS
+    }
 
 
 def test_bundled_finds_the_zips(tmp_path, monkeypatch):
@@ -65,16 +71,24 @@ def test_bundled_finds_the_zips(tmp_path, monkeypatch):
 def test_counts_and_bytes(parts):
     assert {part: len(parts[part]) for part in parts} == COUNTS
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_100_000
-    rows = {row["file"]: row for row in csv.DictReader((ROOT / "data/SOURCES.csv").open(encoding="utf-8"))}
+    rows = {
+        row["file"]: row
+        for row in csv.DictReader((ROOT / "data/SOURCES.csv").open(encoding="utf-8"))
+    }
     for part, count in COUNTS.items():
         assert rows[f"emoji/{part}.zip"]["pixels"] == f"{count} of 64x64"
-    assert "SIL OPEN FONT LICENSE Version 1.1" in (FOLDER / "LICENSE").read_text(encoding="utf-8")
+    assert "SIL OPEN FONT LICENSE Version 1.1" in (FOLDER / "LICENSE").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_names_and_split(parts):
-    """Every tenth in the order of code points is for testing, and no code point is in both parts."""
+    """Every tenth in the order of code points is for testing, and no code
+    point is in both parts.
+    """
     names = sorted(
-        (name for part in parts for name in parts[part]), key=lambda name: int(name.split("_")[0], 16)
+        (name for part in parts for name in parts[part]),
+        key=lambda name: int(name.split("_")[0], 16),
     )
     assert len({name.split("_")[0] for name in names}) == sum(COUNTS.values())
     assert list(parts["test"]) == names[9::10]
@@ -97,8 +111,11 @@ def test_no_picture_is_almost_another(arrays):
     train, test = arrays["train"], arrays["test"]
     for array in test:
         for mirrored in (array, array[:, ::-1]):
-            # as stored the colours are rounded, hence a little less than the script asks for
-            assert numpy.abs(train - mirrored).mean((1, 2, 3)).min() > 0.75 * emoji.ALIKE
+            # as stored the colours are rounded, hence a little less than
+            # the script asks for
+            assert (
+                numpy.abs(train - mirrored).mean((1, 2, 3)).min() > 0.75 * emoji.ALIKE
+            )
 
 
 def test_pictures_reads_them_whole(parts, arrays):
@@ -110,7 +127,15 @@ def test_pictures_reads_them_whole(parts, arrays):
         crop, broken = pictures[n]
         assert crop.shape == (3, 64, 64)
         assert not broken
-        seen.add((crop * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy().tobytes())
+        seen.add(
+            (crop * 255)
+            .round()
+            .to(torch.uint8)
+            .permute(1, 2, 0)
+            .contiguous()
+            .numpy()
+            .tobytes()
+        )
     assert seen == stored  # every picture once, to the last bit
 
 
@@ -120,7 +145,11 @@ def test_almost_equal_pictures_are_found():
     other = rng.integers(0, 256, (64, 64, 3), numpy.uint8)
     near = numpy.where(first > 127, first - 1, first + 1)
     pictures = {1: first, 2: other, 3: near, 4: first[:, ::-1], 5: other.copy()}
-    assert list(emoji.distinct({code: Image.fromarray(array) for code, array in pictures.items()})) == [1, 2]
+    assert list(
+        emoji.distinct(
+            {code: Image.fromarray(array) for code, array in pictures.items()}
+        )
+    ) == [1, 2]
 
 
 def test_archives_are_the_same_on_every_run(tmp_path):
@@ -129,7 +158,9 @@ def test_archives_are_the_same_on_every_run(tmp_path):
         os.utime(tmp_path / name, (0, 0))
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        assert [(member.filename, member.date_time[0]) for member in archive.infolist()] == [
+        assert [
+            (member.filename, member.date_time[0]) for member in archive.infolist()
+        ] == [
             ("z.webp", 1980),
             ("a.webp", 1980),
         ]
@@ -156,13 +187,19 @@ def test_missing_font_is_one_sentence(tmp_path, given):
 
 @pytest.mark.skipif(
     not emoji.FONT.is_file(),
-    reason="Debian's package fonts-noto-color-emoji is not installed, so nothing can be drawn",
+    reason=(
+        "Debian's package fonts-noto-color-emoji is not installed, so "
+        "nothing can be drawn"
+    ),
 )
 def test_the_script_draws_what_is_stored(tmp_path, parts, capsys):
-    """The same bytes with the same encoder; with another, the same pictures but for a few colours."""
+    """The same bytes with the same encoder; with another, the same pictures but
+    for a few colours.
+    """
     if hashlib.sha256(emoji.FONT.read_bytes()).hexdigest() != DRAWN_FROM:
         pytest.skip(
-            "the installed Noto Color Emoji is another version than 2.042, from which the pictures were drawn"
+            "the installed Noto Color Emoji is another version than 2.042, from which "
+            "the pictures were drawn"
         )
     assert emoji.main(["--to", str(tmp_path)]) == 0
     assert "train.zip: 847 pictures" in capsys.readouterr().out
@@ -172,4 +209,6 @@ def test_the_script_draws_what_is_stored(tmp_path, parts, capsys):
         for name, data in drawn.items():
             assert numpy.abs(pixels(data) - pixels(parts[part][name])).mean() < 2, name
         if Image.__version__ == "13.0.0" and features.version("webp") == "1.6.0":
-            assert (tmp_path / f"{part}.zip").read_bytes() == (FOLDER / f"{part}.zip").read_bytes()
+            assert (tmp_path / f"{part}.zip").read_bytes() == (
+                FOLDER / f"{part}.zip"
+            ).read_bytes()

@@ -53,7 +53,9 @@ def examples() -> list[doctest.DocTest]:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
 def test_example_prints_what_it_says(example, monkeypatch, tmp_path):
-    """Examples show tensors of the CPU, which is what `best_device` takes where it is all there is."""
+    """Examples show tensors of the CPU, which is what `best_device` takes where
+    it is all there is.
+    """
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

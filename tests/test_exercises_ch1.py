@@ -1,4 +1,6 @@
-"""The checks of chapter 1: right answers of every kind pass, the usual wrong ones get the hint that helps."""
+"""The checks of chapter 1: right answers of every kind pass, the usual wrong ones get
+the hint that helps.
+"""
 
 import math
 
@@ -10,14 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pltutorial.exercises import check_best_picture, check_counterexample, check_grey_loss, check_psnr
+from pltutorial.exercises import (
+    check_best_picture,
+    check_counterexample,
+    check_grey_loss,
+    check_psnr,
+)
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 PREPARATIONS = {
     "as given": lambda tensor: tensor,
     "a copy": lambda tensor: tensor.clone(),
     "channels last": lambda tensor: (
-        tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+        tensor.contiguous(memory_format=torch.channels_last)
+        if tensor.ndim == 4
+        else tensor
     ),
     "a view": lambda tensor: tensor.flip(-1).flip(-1),
 }
@@ -29,7 +38,9 @@ def mse(output, target):
 
 def loop_mse(output, target):
     pairs = zip(output.flatten().tolist(), target.flatten().tolist(), strict=True)
-    return torch.tensor(sum((a - b) ** 2 for a, b in pairs) / output.numel(), dtype=output.dtype)
+    return torch.tensor(
+        sum((a - b) ** 2 for a, b in pairs) / output.numel(), dtype=output.dtype
+    )
 
 
 MEAN_SQUARES = (
@@ -58,7 +69,9 @@ LOGARITHMS = (
 )
 def test_psnr_right(mean_square, logarithm, dtype, preparation):
     prepare = PREPARATIONS[preparation]
-    assert check_psnr(lambda o, t: logarithm(mean_square(prepare(o).to(dtype), prepare(t).to(dtype))))
+    assert check_psnr(
+        lambda o, t: logarithm(mean_square(prepare(o).to(dtype), prepare(t).to(dtype)))
+    )
 
 
 PSNR_WRONG = [
@@ -98,8 +111,13 @@ def weighted_loop(pictures, probabilities):
 
 
 def weighted_descent(pictures, probabilities):
-    given_dtype, pictures, probabilities = pictures.dtype, pictures.double(), probabilities.double()
-    guess = torch.full_like(pictures[:1], 0.5).requires_grad_()  # steps in bfloat16 would stall
+    given_dtype, pictures, probabilities = (
+        pictures.dtype,
+        pictures.double(),
+        probabilities.double(),
+    )
+    # steps in bfloat16 would stall
+    guess = torch.full_like(pictures[:1], 0.5).requires_grad_()
     descent = torch.optim.SGD([guess], lr=0.25)
     for _ in range(60):
         descent.zero_grad()
@@ -116,12 +134,18 @@ WEIGHTED = (
     lambda x, p: torch.tensordot(p, x, dims=1)[None],
     lambda x, p: (p @ x.flatten(1)).view(x[:1].shape),
     lambda x, p: torch.bmm(p.view(1, 1, -1), x.flatten(1)[None]).view(x[:1].shape),
-    lambda x, p: numpy.average(x.double().numpy(), axis=0, weights=p.double().numpy(), keepdims=True),
+    lambda x, p: numpy.average(
+        x.double().numpy(), axis=0, weights=p.double().numpy(), keepdims=True
+    ),
 )
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(WEIGHTED), st.sampled_from(DTYPES), st.sampled_from(list(PREPARATIONS)))
+@given(
+    st.sampled_from(WEIGHTED),
+    st.sampled_from(DTYPES),
+    st.sampled_from(list(PREPARATIONS)),
+)
 def test_best_picture_right(variant, dtype, preparation):
     prepare = PREPARATIONS[preparation]
     assert check_best_picture(lambda x, p: variant(prepare(x).to(dtype), p.to(dtype)))
@@ -132,7 +156,10 @@ def test_best_picture_right(variant, dtype, preparation):
     [
         (lambda x, p: x.mean(0, keepdim=True), "equal chances"),
         (lambda x, p: x[p.argmax()][None], "likeliest"),
-        (lambda x, p: (x * p.view(-1, 1, 1, 1)).mean(0, keepdim=True), "divide once more"),
+        (
+            lambda x, p: (x * p.view(-1, 1, 1, 1)).mean(0, keepdim=True),
+            "divide once more",
+        ),
         (lambda x, p: x.median(0, keepdim=True).values, "L1's answer"),
         (lambda x, p: weighted_mean(x, p.flip(0)), "derivative"),
         (lambda x, p: weighted_mean(x, p.softmax(0)), "derivative"),
@@ -148,7 +175,9 @@ def test_best_picture_wrong(wrong, hint, capsys):
 
 def grey_loop(outputs, scans):
     pairs = zip(outputs, scans, strict=True)
-    return torch.stack([(output[0] - scan / 255).pow(2).mean() for output, scan in pairs]).mean()
+    return torch.stack(
+        [(output[0] - scan / 255).pow(2).mean() for output, scan in pairs]
+    ).mean()
 
 
 GREY = (
@@ -160,7 +189,8 @@ GREY = (
     lambda o, s: (o.flatten(1) - s.flatten(1) / 255).norm().square() / o.numel(),
     lambda o, s: (255 * o - s[:, None]).square().mean().reshape(1) / 255**2,
     lambda o, s: (
-        (o - (s.double() / 255).float()[:, None].to(o)).square().sum((1, 2, 3)).mean() / o[0].numel()
+        (o - (s.double() / 255).float()[:, None].to(o)).square().sum((1, 2, 3)).mean()
+        / o[0].numel()
     ),
 )
 
@@ -179,9 +209,18 @@ def targets_of(scans):
     ("wrong", "hint"),
     [
         (lambda o, s: (o - s / 255).square().mean(), "targets of all pictures"),
-        (lambda o, s: (o.clamp(0, 1) - targets_of(s)).square().mean(), "where is it cut off"),
-        (lambda o, s: (o - targets_of(s)).square().mean() / 2, "one picture of two pixels"),
-        (lambda o, s: (o - targets_of(s)).square().mean((1, 2, 3)).sum(), "a sum over pictures"),
+        (
+            lambda o, s: (o.clamp(0, 1) - targets_of(s)).square().mean(),
+            "where is it cut off",
+        ),
+        (
+            lambda o, s: (o - targets_of(s)).square().mean() / 2,
+            "one picture of two pixels",
+        ),
+        (
+            lambda o, s: (o - targets_of(s)).square().mean((1, 2, 3)).sum(),
+            "a sum over pictures",
+        ),
         (lambda o, s: (o - targets_of(s)).square().sum(), "added up"),
         (lambda o, s: (o - s[:, None]).square().mean(), "white is 255"),
         (lambda o, s: (o - targets_of(s)).abs().mean(), "this is L1"),
@@ -220,9 +259,13 @@ def columns(period):
 )
 def test_counterexample_right(period, height, contrast, dtype):
     """Stripes and waves along the shift, of every period, size and kind of number."""
-    wave = 0.5 + contrast * torch.sin(2 * math.pi * torch.arange(height) / period).view(1, 1, -1, 1)
+    wave = 0.5 + contrast * torch.sin(2 * math.pi * torch.arange(height) / period).view(
+        1, 1, -1, 1
+    )
     wave = wave.expand(1, 3, height, 40)
-    assert check_counterexample(lambda: wave.numpy() if dtype == "numpy" else wave.to(dtype))
+    assert check_counterexample(
+        lambda: wave.numpy() if dtype == "numpy" else wave.to(dtype)
+    )
     assert check_counterexample(lambda: columns(8).transpose(2, 3))
 
 
@@ -230,7 +273,10 @@ def test_counterexample_right(period, height, contrast, dtype):
     ("wrong", "hint"),
     [
         (columns(8), "step to the side"),
-        (torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0)), "step to the side"),
+        (
+            torch.rand((1, 3, 64, 64), generator=torch.Generator().manual_seed(0)),
+            "step to the side",
+        ),
         (torch.full((1, 3, 64, 64), 0.5), "contrast"),
         (columns(8)[..., :16, :16], "32 pixels"),
         (columns(8) * 255, "[0, 1]"),

@@ -1,4 +1,6 @@
-"""The checks of chapter 2: right answers of every kind pass, wrong ones get the hint that fits, copies fail."""
+"""The checks of chapter 2: right answers of every kind pass, wrong ones get the hint
+that fits, copies fail.
+"""
 
 import copy
 import time
@@ -13,7 +15,11 @@ from torch import nn
 from torch.nn import functional
 
 from pltutorial import Encoder, feature_loss
-from pltutorial.exercises import check_feature_shape, check_receptive_field, check_tap_loss
+from pltutorial.exercises import (
+    check_feature_shape,
+    check_receptive_field,
+    check_tap_loss,
+)
 from pltutorial.teaching.exercises.chapter2 import _receptive_field
 from pltutorial.vgg import RELU_LAYERS, LossNetwork
 
@@ -94,7 +100,13 @@ def test_right_fields(right, capsys):
     [
         (lambda layer, h, w: (shape_of(layer, h, w)[0], h, w), "each pooling halves"),
         (lambda layer, h, w: shape_of(layer, h // 2, w // 2), "none before block 1"),
-        (lambda layer, h, w: (64 * 2 ** (int(layer[4]) - 1), *shape_of(layer, h, w)[1:]), "never beyond 512"),
+        (
+            lambda layer, h, w: (
+                64 * 2 ** (int(layer[4]) - 1),
+                *shape_of(layer, h, w)[1:],
+            ),
+            "never beyond 512",
+        ),
         (
             lambda layer, h, w: (
                 shape_of(layer, h, w)[0],
@@ -103,7 +115,8 @@ def test_right_fields(right, capsys):
             "round down",
         ),
         (lambda layer, h, w: shape_of(layer, w, h), "height comes before width"),
-        (lambda layer, h, w: shape_of(layer, 128, 192), "each pooling halves"),  # the chapter's own shapes
+        # the chapter's own shapes
+        (lambda layer, h, w: shape_of(layer, 128, 192), "each pooling halves"),
         (lambda layer, h, w: shape_of(layer, h, w)[::-1], "never beyond 512"),
         (lambda layer, h, w: h * w, "three numbers"),
         (lambda layer, h, w: 1 / 0, "ZeroDivisionError"),
@@ -129,28 +142,53 @@ def test_a_field_that_takes_long_to_measure_is_waited_for(capsys):
         (lambda layer: 3, "a second one on top sees 5"),
         (without_pooling, "by one step"),
         (pooling_after_doubling, "only afterwards"),
-        (lambda layer: 1 + 2 * (RELU_LAYERS.index(layer) + 1), "doubles with each pooling"),
-        (lambda layer: field_of(layer) if layer[4] == "1" else (field_of(layer) + 1) // 2, "to one side"),
-        ({"relu1_2": 5, "relu2_2": 14, "relu3_3": 40, "relu4_3": 92, "relu5_3": 196}.__getitem__, "KeyError"),
+        (
+            lambda layer: 1 + 2 * (RELU_LAYERS.index(layer) + 1),
+            "doubles with each pooling",
+        ),
+        (
+            lambda layer: (
+                field_of(layer) if layer[4] == "1" else (field_of(layer) + 1) // 2
+            ),
+            "to one side",
+        ),
+        (
+            {
+                "relu1_2": 5,
+                "relu2_2": 14,
+                "relu3_3": 40,
+                "relu4_3": 92,
+                "relu5_3": 196,
+            }.__getitem__,
+            "KeyError",
+        ),
     ],
 )
 def test_wrong_fields_get_a_hint(answer, hint, capsys):
     refused(check_receptive_field, answer, hint, capsys, times=1)
 
 
-@pytest.mark.parametrize("layer", ["relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_1"])
+@pytest.mark.parametrize(
+    "layer", ["relu1_1", "relu1_2", "relu2_2", "relu3_3", "relu4_1"]
+)
 def test_traced_fields_are_the_gradient_s(layer):
-    """The network's own gradient says which pixels one value depends on; average pooling passes it to all."""
+    """The network's own gradient says which pixels one value depends on; average
+    pooling passes it to all.
+    """
     network = LossNetwork(pooling="average")
     side = 128
     image = torch.rand(1, 3, side, side, device=network.mean.device, requires_grad=True)
-    feature = network(image, [layer.replace("relu", "conv")])[layer.replace("relu", "conv")]
+    feature = network(image, [layer.replace("relu", "conv")])[
+        layer.replace("relu", "conv")
+    ]
     middle = feature.shape[-1] // 2
     feature[0, :, middle, middle].square().sum().backward()
     touched = image.grad.abs().sum((0, 1))
     rows, columns = touched.sum(1).nonzero(), touched.sum(0).nonzero()
     field_side = int(rows.max() - rows.min()) + 1
-    assert field_side == int(columns.max() - columns.min()) + 1 == _receptive_field(layer)
+    assert (
+        field_side == int(columns.max() - columns.min()) + 1 == _receptive_field(layer)
+    )
 
 
 def tap_by_slice(encoder, output, target, index):
@@ -166,7 +204,9 @@ def tap_by_loop(encoder, output, target, index):
         for module in list(encoder)[: index + 1]:
             feature = module(feature)
         kept.append(feature)
-    return torch.stack([(a - b).square().mean() for a, b in zip(*kept, strict=True)]).mean()
+    return torch.stack(
+        [(a - b).square().mean() for a, b in zip(*kept, strict=True)]
+    ).mean()
 
 
 def tap_by_clone(encoder, output, target, index):
@@ -184,7 +224,9 @@ def tap_by_clone(encoder, output, target, index):
 def tap_by_hook(encoder, output, target, index):
     kept = []
     encoder.eval()
-    handle = encoder[index].register_forward_hook(lambda module, given, feature: kept.append(feature.clone()))
+    handle = encoder[index].register_forward_hook(
+        lambda module, given, feature: kept.append(feature.clone())
+    )
     with torch.no_grad():
         encoder(target)
     encoder(output)
@@ -204,7 +246,10 @@ def tap_by_einsum(encoder, output, target, index):
     with torch.no_grad():
         wanted = until(target)
     difference = until(output) - wanted
-    return torch.einsum("nchw,nchw->n", difference, difference).mean() / difference[0].numel()
+    return (
+        torch.einsum("nchw,nchw->n", difference, difference).mean()
+        / difference[0].numel()
+    )
 
 
 TAPS = (tap_by_slice, tap_by_loop, tap_by_clone, tap_by_hook, tap_by_einsum)
@@ -257,10 +302,22 @@ def without_dropout_only(encoder, output, target, index):
         (trapped, "writes over what was kept"),
         (in_training_mode, "in which mode"),
         (without_dropout_only, "what else is in its batch"),
-        (lambda e, o, t, i: tap_by_slice(e, o, t, i) * len(o), "a mean over the pictures"),
-        (lambda e, o, t, i: functional.mse_loss(e.eval()[: i + 1](o), e[: i + 1](t)), "the target as well"),
-        (lambda e, o, t, i: tap_by_slice(e, o.detach(), t, i), "no gradient leads back"),
-        (lambda e, o, t, i: tap_by_slice(e, o, t, i) * o[0].numel(), "without any traps"),
+        (
+            lambda e, o, t, i: tap_by_slice(e, o, t, i) * len(o),
+            "a mean over the pictures",
+        ),
+        (
+            lambda e, o, t, i: functional.mse_loss(e.eval()[: i + 1](o), e[: i + 1](t)),
+            "the target as well",
+        ),
+        (
+            lambda e, o, t, i: tap_by_slice(e, o.detach(), t, i),
+            "no gradient leads back",
+        ),
+        (
+            lambda e, o, t, i: tap_by_slice(e, o, t, i) * o[0].numel(),
+            "without any traps",
+        ),
         (lambda e, o, t, i: tap_by_slice(e, o, t, i - 1), "without any traps"),
         (lambda e, o, t, i: tap_by_slice(e, o, t, i).item(), "yours is float"),
         (lambda e, o, t, i: e(o) - e(t), "yours is (1,"),
@@ -276,8 +333,12 @@ def test_tap_loss_wrong(wrong, hint, capsys):
 
 
 def test_the_printed_faults_are_found_one_by_one(capsys):
-    """As printed it fails; with each fault but the last mended the check names the next."""
-    faulty = faulty_code("02_feature_reconstruction.ipynb", "ex-features-tap")["tap_loss"]
+    """As printed it fails; with each fault but the last mended the
+    check names the next.
+    """
+    faulty = faulty_code("02_feature_reconstruction.ipynb", "ex-features-tap")[
+        "tap_loss"
+    ]
     refused(check_tap_loss, faulty, "the target as well", capsys, times=3)
     still = lambda e, o, t, i: faulty(e, o, t.detach(), i)  # noqa: E731
     refused(check_tap_loss, still, "writes over what was kept", capsys, times=3)
@@ -285,4 +346,6 @@ def test_the_printed_faults_are_found_one_by_one(capsys):
     refused(check_tap_loss, cut, "a mean over the pictures", capsys, times=3)
     mean = lambda e, o, t, i: faulty(e[: i + 1], o, t.detach(), i) / len(o)  # noqa: E731
     refused(check_tap_loss, mean, "in which mode", capsys, times=3)
-    assert check_tap_loss(lambda e, o, t, i: faulty(e[: i + 1].eval(), o, t.detach(), i) / len(o))
+    assert check_tap_loss(
+        lambda e, o, t, i: faulty(e[: i + 1].eval(), o, t.detach(), i) / len(o)
+    )

@@ -1,4 +1,6 @@
-"""The checks of chapter 3: right answers of every kind are praised, each likely mistake gets its own hint."""
+"""The checks of chapter 3: right answers of every kind are praised, each likely mistake
+gets its own hint.
+"""
 
 import numpy
 import pytest
@@ -18,7 +20,9 @@ from pltutorial.losses import gram_matrix, style_loss
 DTYPES = (torch.float32, torch.float64, torch.bfloat16)
 LAYOUTS = {
     "as given": lambda feature: feature,
-    "channels last": lambda feature: feature.contiguous(memory_format=torch.channels_last),
+    "channels last": lambda feature: feature.contiguous(
+        memory_format=torch.channels_last
+    ),
     "a view": lambda feature: feature.transpose(2, 3).contiguous().transpose(2, 3),
 }
 
@@ -55,11 +59,21 @@ def covariance_numpy(feature):
     return numpy.stack([numpy.cov(picture, bias=True) for picture in flat])
 
 
-COVARIANCES = (covariance, covariance_centred, covariance_einsum, covariance_loop, covariance_numpy)
+COVARIANCES = (
+    covariance,
+    covariance_centred,
+    covariance_einsum,
+    covariance_loop,
+    covariance_numpy,
+)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(COVARIANCES), st.sampled_from(DTYPES), st.sampled_from(list(LAYOUTS)))
+@given(
+    st.sampled_from(COVARIANCES),
+    st.sampled_from(DTYPES),
+    st.sampled_from(list(LAYOUTS)),
+)
 def test_covariance_right(variant, dtype, layout):
     assert check_covariance(lambda feature: variant(LAYOUTS[layout](feature).to(dtype)))
 
@@ -71,7 +85,10 @@ def shifted(feature, shift):
 
 def shifted_bmm(feature, shift):
     width = feature.shape[-1]
-    left, right = feature.narrow(3, 0, width - shift), feature.narrow(3, shift, width - shift)
+    left, right = (
+        feature.narrow(3, 0, width - shift),
+        feature.narrow(3, shift, width - shift),
+    )
     return left.flatten(2) @ right.flatten(2).mT / left[0].numel()
 
 
@@ -79,23 +96,31 @@ def shifted_loop(feature, shift):
     n, c, height, width = feature.shape
     total = feature.new_zeros(n, c, c, dtype=torch.float64)
     for x in range(width - shift):
-        total += torch.bmm(feature[..., x].double(), feature[..., x + shift].double().mT)
+        total += torch.bmm(
+            feature[..., x].double(), feature[..., x + shift].double().mT
+        )
     return (total / (c * height * (width - shift))).to(feature.dtype)
 
 
 def shifted_padded(feature, shift):
     n, c, height, width = feature.shape
     moved = torch.nn.functional.pad(feature, (0, shift))[..., shift:]
-    return torch.einsum("niyx,njyx->nij", feature, moved) / (c * height * (width - shift))
+    return torch.einsum("niyx,njyx->nij", feature, moved) / (
+        c * height * (width - shift)
+    )
 
 
 SHIFTED = (shifted, shifted_bmm, shifted_loop, shifted_padded)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(SHIFTED), st.sampled_from(DTYPES), st.sampled_from(list(LAYOUTS)))
+@given(
+    st.sampled_from(SHIFTED), st.sampled_from(DTYPES), st.sampled_from(list(LAYOUTS))
+)
 def test_shifted_gram_right(variant, dtype, layout):
-    assert check_shifted_gram(lambda feature, shift: variant(LAYOUTS[layout](feature).to(dtype), shift))
+    assert check_shifted_gram(
+        lambda feature, shift: variant(LAYOUTS[layout](feature).to(dtype), shift)
+    )
 
 
 def batch_by_package(output, style):
@@ -110,7 +135,10 @@ def batch_by_bmm(output, style):
 
 def batch_by_einsum(output, style):
     style = style.detach()
-    grams = [torch.einsum("nihw,njhw->nij", given, given) / given[0].numel() for given in (output, style)]
+    grams = [
+        torch.einsum("nihw,njhw->nij", given, given) / given[0].numel()
+        for given in (output, style)
+    ]
     return (grams[0] - grams[1]).pow(2).sum() / len(output)
 
 
@@ -121,7 +149,9 @@ def batch_by_loop(output, style):
     losses = []
     for picture in output:
         rows = picture.flatten(1)
-        losses.append(torch.linalg.matrix_norm(rows @ rows.T / rows.numel() - wanted) ** 2)
+        losses.append(
+            torch.linalg.matrix_norm(rows @ rows.T / rows.numel() - wanted) ** 2
+        )
     return torch.stack(losses).mean()
 
 
@@ -129,10 +159,14 @@ BATCHES = (batch_by_package, batch_by_bmm, batch_by_einsum, batch_by_loop)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(BATCHES), st.sampled_from(DTYPES), st.sampled_from(list(LAYOUTS)))
+@given(
+    st.sampled_from(BATCHES), st.sampled_from(DTYPES), st.sampled_from(list(LAYOUTS))
+)
 def test_batch_style_loss_right(variant, dtype, layout):
     prepare = LAYOUTS[layout]
-    assert check_batch_style_loss(lambda o, s: variant(prepare(o).to(dtype), prepare(s).to(dtype)))
+    assert check_batch_style_loss(
+        lambda o, s: variant(prepare(o).to(dtype), prepare(s).to(dtype))
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +174,9 @@ def test_batch_style_loss_right(variant, dtype, layout):
     [
         lambda channels: sum(c * (c + 1) // 2 for c in channels),
         lambda channels: float(sum(c * (c + 1) / 2 for c in channels)),
-        lambda channels: torch.tensor([len(torch.triu_indices(c, c)[0]) for c in channels]).sum(),
+        lambda channels: torch.tensor(
+            [len(torch.triu_indices(c, c)[0]) for c in channels]
+        ).sum(),
         lambda channels: numpy.sum([(c * c + c) // 2 for c in channels]),
     ],
 )
@@ -150,7 +186,10 @@ def test_distinct_numbers_right(right, capsys):
 
 
 def rolled(feature, shift):
-    return torch.einsum("niyx,njyx->nij", feature, feature.roll(-shift, 3)) / feature[0].numel()
+    return (
+        torch.einsum("niyx,njyx->nij", feature, feature.roll(-shift, 3))
+        / feature[0].numel()
+    )
 
 
 def batch_centred(feature):
@@ -163,59 +202,128 @@ def downwards(feature, shift):
 
 
 def scrambled(output, style):
-    """The mistake of the printed code alone: reshape in the place of a transposition."""
+    """The mistake of the printed code alone: reshape in the place
+    of a transposition.
+    """
     rows, target = output.reshape(len(output), -1, output.shape[1]), style.detach()
     target = target.reshape(1, -1, style.shape[1])
-    gram, wanted = rows.mT @ rows / output[0].numel(), target.mT @ target / style[0].numel()
+    gram, wanted = (
+        rows.mT @ rows / output[0].numel(),
+        target.mT @ target / style[0].numel(),
+    )
     return (gram - wanted).square().sum((1, 2)).mean()
 
 
 def one_size(output, style):
     rows, target = output.flatten(2), style.detach().flatten(2)
-    return (rows @ rows.mT - target @ target.mT).square().sum((1, 2)).mean() / output[0].numel() ** 2
+    return (rows @ rows.mT - target @ target.mT).square().sum((1, 2)).mean() / output[
+        0
+    ].numel() ** 2
 
 
 def pooled(output, style):
     """One Gram matrix for the whole batch."""
     rows, target = output.transpose(0, 1).flatten(1), style.detach()[0].flatten(1)
-    return (rows @ rows.T / rows.numel() - target @ target.T / target.numel()).square().sum()
+    return (
+        (rows @ rows.T / rows.numel() - target @ target.T / target.numel())
+        .square()
+        .sum()
+    )
 
 
 WRONG = [
     (check_distinct_numbers, lambda channels: 174560, "2 x 2"),
     (check_distinct_numbers, lambda channels: sum(c * c for c in channels), "symmetry"),
-    (check_distinct_numbers, lambda channels: sum(c * (c - 1) // 2 for c in channels), "diagonal"),
-    (check_distinct_numbers, lambda channels: sum(channels) * (sum(channels) + 1) // 2, "of its own"),
-    (check_distinct_numbers, lambda channels: [c * (c + 1) // 2 for c in channels], "one number"),
+    (
+        check_distinct_numbers,
+        lambda channels: sum(c * (c - 1) // 2 for c in channels),
+        "diagonal",
+    ),
+    (
+        check_distinct_numbers,
+        lambda channels: sum(channels) * (sum(channels) + 1) // 2,
+        "of its own",
+    ),
+    (
+        check_distinct_numbers,
+        lambda channels: [c * (c + 1) // 2 for c in channels],
+        "one number",
+    ),
     (check_distinct_numbers, lambda channels: channels.missing, "AttributeError"),
-    (check_covariance, lambda feature: gram_matrix(feature) * feature.shape[1], "means"),
-    (check_covariance, lambda feature: covariance(feature) / feature.shape[1], "too small"),
-    (check_covariance, lambda feature: torch.stack([torch.cov(f.flatten(1)) for f in feature]), "one less"),
+    (
+        check_covariance,
+        lambda feature: gram_matrix(feature) * feature.shape[1],
+        "means",
+    ),
+    (
+        check_covariance,
+        lambda feature: covariance(feature) / feature.shape[1],
+        "too small",
+    ),
+    (
+        check_covariance,
+        lambda feature: torch.stack([torch.cov(f.flatten(1)) for f in feature]),
+        "one less",
+    ),
     (check_covariance, batch_centred, "means of the batch"),
     (check_covariance, lambda feature: feature, "matrix for each picture"),
-    (check_covariance, lambda feature: torch.cov(feature.flatten(1)), "matrix for each picture"),
+    (
+        check_covariance,
+        lambda feature: torch.cov(feature.flatten(1)),
+        "matrix for each picture",
+    ),
     (check_covariance, lambda feature: -covariance(feature), "mean(a b)"),
     (check_shifted_gram, lambda feature, shift: gram_matrix(feature), "slice"),
-    (check_shifted_gram, lambda feature, shift: shifted(feature, shift).transpose(1, 2), "transposed"),
+    (
+        check_shifted_gram,
+        lambda feature, shift: shifted(feature, shift).transpose(1, 2),
+        "transposed",
+    ),
     (check_shifted_gram, rolled, "cut it off"),
     (check_shifted_gram, downwards, "width is the last dimension"),
-    (check_shifted_gram, lambda feature, shift: 2 * shifted(feature, shift), "ordinary Gram matrix"),
+    (
+        check_shifted_gram,
+        lambda feature, shift: 2 * shifted(feature, shift),
+        "ordinary Gram matrix",
+    ),
     (check_shifted_gram, lambda feature, shift: 0, "int"),
     (
         check_shifted_gram,
-        lambda feature, shift: shifted(feature, shift) * (feature.shape[3] - shift) / feature.shape[3],
+        lambda feature, shift: (
+            shifted(feature, shift) * (feature.shape[3] - shift) / feature.shape[3]
+        ),
         "positions that have a partner",
     ),
     (check_batch_style_loss, scrambled, "does row i of your matrix hold channel i"),
     (check_batch_style_loss, one_size, "by how many positions"),
     (check_batch_style_loss, pooled, "which pictures meet"),
-    (check_batch_style_loss, lambda o, s: batch_by_bmm(o, s) * len(o), "sum over the pictures"),
-    (check_batch_style_loss, lambda o, s: batch_by_bmm(o, s) / o.shape[1] ** 2, "their sum"),
+    (
+        check_batch_style_loss,
+        lambda o, s: batch_by_bmm(o, s) * len(o),
+        "sum over the pictures",
+    ),
+    (
+        check_batch_style_loss,
+        lambda o, s: batch_by_bmm(o, s) / o.shape[1] ** 2,
+        "their sum",
+    ),
     (check_batch_style_loss, style_loss, "the style as well"),
-    (check_batch_style_loss, lambda o, s: batch_by_bmm(o.detach(), s), "no gradient leads back"),
-    (check_batch_style_loss, lambda o, s: batch_by_bmm(o.detach(), s) + 0 * o.sum(), "with respect to the"),
+    (
+        check_batch_style_loss,
+        lambda o, s: batch_by_bmm(o.detach(), s),
+        "no gradient leads back",
+    ),
+    (
+        check_batch_style_loss,
+        lambda o, s: batch_by_bmm(o.detach(), s) + 0 * o.sum(),
+        "with respect to the",
+    ),
     (check_batch_style_loss, lambda o, s: batch_by_bmm(o, s).item(), "yours is float"),
-    (check_batch_style_loss, lambda o, s: gram_matrix(o) - gram_matrix(s), "one number"),
+    (
+        check_batch_style_loss,
+        lambda o, s: gram_matrix(o) - gram_matrix(s),
+        "one number",
+    ),
 ]
 
 
@@ -225,5 +333,12 @@ def test_a_wrong_answer_gets_its_hint(check, answer, hint, capsys):
 
 
 def test_the_printed_fault_is_one(capsys):
-    faulty = faulty_code("03_style_reconstruction.ipynb", "ex-style-batch")["batch_style_loss"]
-    refused(check_batch_style_loss, faulty, "does row i of your matrix hold channel i", capsys)
+    faulty = faulty_code("03_style_reconstruction.ipynb", "ex-style-batch")[
+        "batch_style_loss"
+    ]
+    refused(
+        check_batch_style_loss,
+        faulty,
+        "does row i of your matrix hold channel i",
+        capsys,
+    )

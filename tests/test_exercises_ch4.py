@@ -1,4 +1,6 @@
-"""The checks of chapter 4 know a right answer from a wrong one, and say why; graded siblings know theirs."""
+"""The checks of chapter 4 know a right answer from a wrong one, and say why; graded
+siblings know theirs.
+"""
 
 import math
 
@@ -8,7 +10,12 @@ from exercise_checks import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltutorial.exercises import check_descent, check_gatys_weight, check_luminance_transfer, check_transfer
+from pltutorial.exercises import (
+    check_descent,
+    check_gatys_weight,
+    check_luminance_transfer,
+    check_transfer,
+)
 from pltutorial.optimize import luminance, with_colors_of
 
 few = settings(max_examples=6, deadline=None)
@@ -19,11 +26,16 @@ def right_weight(style_weight, shape):
 
 
 @few
-@given(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, float]), st.booleans())
+@given(
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16, float]),
+    st.booleans(),
+)
 def test_no_false_alarm_of_the_weight(dtype, by_sums):
     def answer(style_weight, shape):
         ones = torch.ones(shape, dtype=torch.float64)
-        value = style_weight * float(2 * ones.sum() if by_sums else 4 * ones.square().sum() / 2)
+        value = style_weight * float(
+            2 * ones.sum() if by_sums else 4 * ones.square().sum() / 2
+        )
         return value if dtype is float else torch.tensor(value, dtype=dtype)
 
     assert check_gatys_weight(answer)
@@ -33,11 +45,13 @@ def test_no_false_alarm_of_the_weight(dtype, by_sums):
     ("wrong", "hint"),
     [
         (lambda weight, shape: weight, "cannot stay"),
-        (lambda weight, shape: math.prod(shape) * weight / 8, "the constant is not"),  # 4 on the wrong side
+        # 4 on the wrong side
+        (lambda weight, shape: math.prod(shape) * weight / 8, "the constant is not"),
         (lambda weight, shape: math.prod(shape) * weight / 2, "the constant is not"),
         (lambda weight, shape: 2 * shape[1] * shape[2] * weight, "C H W"),
         (lambda weight, shape: weight / right_weight(1, shape), "C H W"),
-        (lambda weight, shape: right_weight(1e-4, (256, 24, 36)), "C H W"),  # a number copied from one case
+        # a number copied from one case
+        (lambda weight, shape: right_weight(1e-4, (256, 24, 36)), "C H W"),
     ],
 )
 def test_wrong_gatys_weight_gets_the_hint(wrong, hint, capsys):
@@ -68,7 +82,9 @@ def by_loops(output, content):
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
 )
 def test_no_false_alarm_of_the_luminance(function, dtype):
-    assert check_luminance_transfer(lambda output, content: function(output.to(dtype), content.to(dtype)))
+    assert check_luminance_transfer(
+        lambda output, content: function(output.to(dtype), content.to(dtype))
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,12 +93,17 @@ def test_no_false_alarm_of_the_luminance(function, dtype):
         (lambda output, content: content, "luminance is not"),
         (lambda output, content: with_colors_of(content, output), "luminance is not"),
         (
-            lambda output, content: content + output.mean(1, True) - content.mean(1, True),
+            lambda output, content: (
+                content + output.mean(1, True) - content.mean(1, True)
+            ),
             "luminance is not",
         ),
         (lambda output, content: output, "colours are not"),
         (lambda output, content: luminance(output), "colours are not"),
-        (lambda output, content: content * luminance(output) / luminance(content), "colours are not"),
+        (
+            lambda output, content: content * luminance(output) / luminance(content),
+            "colours are not",
+        ),
         (lambda output, content: output.mean(1), "shape"),
     ],
 )
@@ -93,7 +114,9 @@ def test_wrong_luminance_transfer_gets_the_hint(wrong, hint, capsys):
 def descend(objective, start, steps, optimizer="lbfgs", fault="", dtype=torch.float32):
     """The loop of the exercise, right or with one of the mistakes that people make."""
     begin = start.to(dtype)
-    pixels = begin.requires_grad_() if fault == "alias" else begin.clone().requires_grad_()
+    pixels = (
+        begin.requires_grad_() if fault == "alias" else begin.clone().requires_grad_()
+    )
     if optimizer == "lbfgs":
         moves = torch.optim.LBFGS([pixels], max_iter=1)
     else:
@@ -104,7 +127,9 @@ def descend(objective, start, steps, optimizer="lbfgs", fault="", dtype=torch.fl
     def closure():
         if fault != "no zero_grad":
             moves.zero_grad()
-        total = objective(pixels.clamp(0, 1) if fault == "clamp in the graph" else pixels)
+        total = objective(
+            pixels.clamp(0, 1) if fault == "clamp in the graph" else pixels
+        )
         (-total if fault == "uphill" else total).backward()
         return total
 
@@ -127,10 +152,15 @@ def by_autograd(objective, start, steps):
 
 
 @settings(few, max_examples=5)
-@given(st.sampled_from(["lbfgs", "adam", "sgd"]), st.sampled_from([torch.float32, torch.float64]))
+@given(
+    st.sampled_from(["lbfgs", "adam", "sgd"]),
+    st.sampled_from([torch.float32, torch.float64]),
+)
 def test_no_false_alarm_of_the_descent(optimizer, dtype):
     assert check_descent(
-        lambda objective, start, steps: descend(objective, start, steps, optimizer, "", dtype)
+        lambda objective, start, steps: descend(
+            objective, start, steps, optimizer, "", dtype
+        )
     )
 
 
@@ -153,7 +183,9 @@ def test_descent_without_an_optimiser_is_right():
     ],
 )
 def test_wrong_descent_gets_the_hint(optimizer, fault, hint, capsys):
-    refused(check_descent, lambda *given: descend(*given, optimizer, fault), hint, capsys)
+    refused(
+        check_descent, lambda *given: descend(*given, optimizer, fault), hint, capsys
+    )
 
 
 def test_descent_in_short_steps_is_told_that_they_are_short(capsys):
@@ -167,25 +199,37 @@ def test_descent_in_short_steps_is_told_that_they_are_short(capsys):
             pixels.data.clamp_(0, 1)
         return pixels.detach()
 
-    refused(check_descent, answer, "each step goes downhill, but they are too short", capsys)
+    refused(
+        check_descent, answer, "each step goes downhill, but they are too short", capsys
+    )
 
 
-def transfer(phi, content, style, style_weight, steps, fault="", gram="matmul", rate=0.02):
+def transfer(
+    phi, content, style, style_weight, steps, fault="", gram="matmul", rate=0.02
+):
     """The transfer of the exercise, right or with one of its faults."""
     products = {
         "matmul": lambda f: f @ f.T,
         "einsum": lambda f: torch.einsum("cp,dp->cd", f, f),
         "bmm": lambda f: torch.bmm(f[None], f.T[None])[0],
     }
-    pixels = content.requires_grad_() if "alias" in fault else content.clone().requires_grad_()
+    pixels = (
+        content.requires_grad_()
+        if "alias" in fault
+        else content.clone().requires_grad_()
+    )
     optimizer = torch.optim.Adam([pixels], lr=rate)
     for _ in range(steps):
         target = pixels if "moving" in fault else content
-        y, y_c, y_s = (phi(picture)[0].flatten(1) for picture in (pixels, target, style))
+        y, y_c, y_s = (
+            phi(picture)[0].flatten(1) for picture in (pixels, target, style)
+        )
         y_c = y_c.detach() if "detached" in fault else y_c
         size = y.numel() if "size" in fault else y_s.numel()
         difference = products[gram](y) / y.numel() - products[gram](y_s) / size
-        style_term = 0 * difference.sum() if "no style" in fault else difference.square().sum()
+        style_term = (
+            0 * difference.sum() if "no style" in fault else difference.square().sum()
+        )
         optimizer.zero_grad()
         ((y - y_c).square().mean() + style_weight * style_term).backward()
         optimizer.step()
@@ -201,7 +245,9 @@ def transfer(phi, content, style, style_weight, steps, fault="", gram="matmul", 
 )
 def test_no_false_alarm_of_the_transfer(gram, rate, dtype):
     def answer(phi, content, style, style_weight, steps):
-        return transfer(phi, content.to(dtype), style.to(dtype), style_weight, steps, "", gram, rate)
+        return transfer(
+            phi, content.to(dtype), style.to(dtype), style_weight, steps, "", gram, rate
+        )
 
     assert check_transfer(answer)
 
@@ -212,7 +258,8 @@ def test_no_false_alarm_of_the_transfer(gram, rate, dtype):
         ("alias, size", "repainted"),
         ("alias", "repainted"),
         ("moving", "the content is lost"),
-        ("moving, detached", "the content is lost"),  # the gradient is back, of a difference that is always 0
+        # the gradient is back, of a difference that is always 0
+        ("moving, detached", "the content is lost"),
         ("size", "know its own size"),
         ("no style", "hardly falls"),
     ],

@@ -10,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pltutorial import gram_matrix, style_loss
-from pltutorial.exercises import check_break_even, check_even_kernel, check_training_step
+from pltutorial.exercises import (
+    check_break_even,
+    check_even_kernel,
+    check_training_step,
+)
 
 few = settings(max_examples=6, deadline=None)
 
@@ -50,7 +54,8 @@ def mended(kernel):
 
 
 def by_einsum(kernel):
-    parts = torch.tensor([[1, 0, 1], [0, 1, 0]], dtype=kernel.dtype)  # which rows or columns meet
+    # which rows or columns meet
+    parts = torch.tensor([[1, 0, 1], [0, 1, 0]], dtype=kernel.dtype)
     sums = torch.einsum("ai,bj,ij->ab", parts, parts, kernel)
     return kernel / torch.einsum("ai,bj,ab->ij", parts, parts, sums)
 
@@ -59,7 +64,9 @@ def by_loops(kernel):
     result = torch.zeros_like(kernel)
     for i in range(3):
         for j in range(3):
-            group = [kernel[k, m] for k in range(i % 2, 3, 2) for m in range(j % 2, 3, 2)]
+            group = [
+                kernel[k, m] for k in range(i % 2, 3, 2) for m in range(j % 2, 3, 2)
+            ]
             result[i, j] = kernel[i, j] / sum(group)
     return result
 
@@ -79,17 +86,33 @@ BILINEAR = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1, 0.5], [0.25, 0.5, 0.25]])
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        (lambda training, optimisation, network: int(training // optimisation) + 1, "own passes"),
+        (
+            lambda training, optimisation, network: int(training // optimisation) + 1,
+            "own passes",
+        ),
         (
             lambda training, optimisation, network: (
-                math.ceil(training / (optimisation - network)) if optimisation > network else None
+                math.ceil(training / (optimisation - network))
+                if optimisation > network
+                else None
             ),
             "equal",
         ),
-        (lambda training, optimisation, network: right_number(12000, 16, 0.125), "compare both sides"),
-        (lambda training, optimisation, network: right_number(training, optimisation, network) or 0, "never"),
+        (
+            lambda training, optimisation, network: right_number(12000, 16, 0.125),
+            "compare both sides",
+        ),
+        (
+            lambda training, optimisation, network: (
+                right_number(training, optimisation, network) or 0
+            ),
+            "never",
+        ),
         (lambda training, optimisation, network: None, "there is such a number"),
-        (lambda training, optimisation, network: training / (optimisation - network), "compare both sides"),
+        (
+            lambda training, optimisation, network: training / (optimisation - network),
+            "compare both sides",
+        ),
     ],
 )
 def test_wrong_break_even_gets_the_hint(wrong, hint, capsys):
@@ -123,7 +146,9 @@ def grams(y, how):
     return gram_matrix(y)
 
 
-def training_step(network, optimizer, phi, photos, gram, style_weight, fault="", how="bmm"):
+def training_step(
+    network, optimizer, phi, photos, gram, style_weight, fault="", how="bmm"
+):
     """The step of the exercise, right or with one of the mistakes that people make."""
     if fault == "eval":
         network.eval()
@@ -175,16 +200,21 @@ def test_no_false_alarm_of_the_step(how, as_tensor):
         ("late zero_grad", "no weight has moved"),
         ("copy", "no weight has moved"),
         ("mean", "not the objective"),
-        ("pixels", "the loss"),  # its first value can agree by chance, its gradient never
+        # its first value can agree by chance, its gradient never
+        ("pixels", "the loss"),
         ("half", "did not follow the gradient"),
     ],
 )
 def test_wrong_step_gets_the_hint(fault, hint, capsys):
-    refused(check_training_step, lambda *given: training_step(*given, fault), hint, capsys)
+    refused(
+        check_training_step, lambda *given: training_step(*given, fault), hint, capsys
+    )
 
 
 def test_style_of_a_batch_is_the_packages():
-    """The variants above against style_loss, so that a common mistake of theirs would be seen."""
+    """The variants above against style_loss, so that a common mistake of
+    theirs would be seen.
+    """
     features, gram = torch.rand(3, 4, 5, 6), torch.rand(1, 4, 4)
     for how in ("einsum", "bmm", "loops", "package"):
         by_hand = (grams(features, how) - gram).square().sum((1, 2)).mean()

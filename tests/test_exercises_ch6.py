@@ -1,4 +1,6 @@
-"""The checks of chapter 6's exercises: right answers pass, wrong ones get the hint that fits, copies fail."""
+"""The checks of chapter 6's exercises: right answers pass, wrong ones get the hint that
+fits, copies fail.
+"""
 
 import pytest
 import torch
@@ -19,17 +21,23 @@ few = settings(max_examples=6, deadline=None)
 
 
 def unshuffle(image, factor):
-    squares = [image[:, :, i::factor, j::factor] for i in range(factor) for j in range(factor)]
+    squares = [
+        image[:, :, i::factor, j::factor] for i in range(factor) for j in range(factor)
+    ]
     return torch.stack(squares, 2).flatten(1, 2)
 
 
 def colours_alternate(image, factor):
-    squares = [image[:, :, i::factor, j::factor] for i in range(factor) for j in range(factor)]
+    squares = [
+        image[:, :, i::factor, j::factor] for i in range(factor) for j in range(factor)
+    ]
     return torch.cat(squares, 1)
 
 
 def columns_first(image, factor):
-    squares = [image[:, :, i::factor, j::factor] for j in range(factor) for i in range(factor)]
+    squares = [
+        image[:, :, i::factor, j::factor] for j in range(factor) for i in range(factor)
+    ]
     return torch.stack(squares, 2).flatten(1, 2)
 
 
@@ -45,13 +53,20 @@ def tiles(image, factor):
 
 def by_view(image, factor):
     count, colours, height, width = image.shape
-    squares = image.reshape(count, colours, height // factor, factor, width // factor, factor)
+    squares = image.reshape(
+        count, colours, height // factor, factor, width // factor, factor
+    )
     return squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
 def by_convolution(image, factor):
     kernels = torch.eye(factor**2, dtype=image.dtype).view(-1, 1, factor, factor)
-    return F.conv2d(image, kernels.repeat(image.shape[1], 1, 1, 1), stride=factor, groups=image.shape[1])
+    return F.conv2d(
+        image,
+        kernels.repeat(image.shape[1], 1, 1, 1),
+        stride=factor,
+        groups=image.shape[1],
+    )
 
 
 @few
@@ -80,9 +95,13 @@ def test_wrong_unshuffle(answer, hint, capsys):
 
 
 def weights(large, factor=2):
-    """Rows that are the small picture's pixels: what the stretched cubic kernel takes from each large pixel."""
+    """Rows that are the small picture's pixels: what the stretched cubic kernel takes
+    from each large pixel.
+    """
     rows = torch.eye(large).view(1, 1, large, large).expand(1, 3, -1, -1)
-    return F.interpolate(rows, (large // factor, large), mode="bicubic", antialias=True)[0, 0].double()
+    return F.interpolate(
+        rows, (large // factor, large), mode="bicubic", antialias=True
+    )[0, 0].double()
 
 
 def invisible(length):
@@ -98,7 +117,11 @@ def same_when_small(picture):
 
 
 @few
-@given(st.booleans(), st.sampled_from([torch.float32, torch.float64]), st.sampled_from([-1, 0.7, 1]))
+@given(
+    st.booleans(),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.sampled_from([-1, 0.7, 1]),
+)
 def test_no_false_alarm_of_the_twin(upright, dtype, strength):
     def answer(picture):
         turned = (picture.transpose(2, 3) if upright else picture).to(dtype)
@@ -154,9 +177,8 @@ def benchmark_psnr(output, target, factor, fault=""):
     return 10 * torch.log10(1 / difference.square().mean())
 
 
-psnr(
-    torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
-)  # loads scikit-image before the time of an answer counts
+# loads scikit-image before the time of an answer counts
+psnr(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8))
 
 
 def by_package(output, target, factor):
@@ -169,7 +191,9 @@ def by_loops(output, target, factor):
     for row in range(factor, len(target[0]) - factor):
         for column in range(factor, len(target[0][0]) - factor):
             weights = zip((65.481, 128.553, 24.966), output, target, strict=True)
-            total += (sum(w * (o[row][column] - t[row][column]) for w, o, t in weights) / 255) ** 2
+            total += (
+                sum(w * (o[row][column] - t[row][column]) for w, o, t in weights) / 255
+            ) ** 2
             count += 1
     return -10 * float(torch.tensor(total / count).log10())
 
@@ -205,19 +229,28 @@ def test_no_false_alarm_of_the_psnr(function, dtype, of_the_result):
     ],
 )
 def test_wrong_psnr_gets_the_hint(fault, hint, capsys):
-    refused(check_benchmark_psnr, lambda *given: benchmark_psnr(*given, fault), hint, capsys)
+    refused(
+        check_benchmark_psnr, lambda *given: benchmark_psnr(*given, fault), hint, capsys
+    )
 
 
 def training_pair(photo, factor, top, left, side, fault="", dtype=torch.float32):
     """The pair of the exercise, right or with one of the mistakes that people make."""
     photo = crop_to_multiple(photo, factor)
-    rows, columns = (slice(factor * first, factor * (first + side)) for first in (top, left))
+    rows, columns = (
+        slice(factor * first, factor * (first + side)) for first in (top, left)
+    )
     if "place" in fault:
-        rows, columns = slice(top, top + factor * side), slice(left, left + factor * side)
+        rows, columns = (
+            slice(top, top + factor * side),
+            slice(left, left + factor * side),
+        )
     large = photo[..., rows, columns]
     if fault == "square shrunk":  # right as well, apart from its rim
         return downscale(large, factor), large
-    small = downscale(photo.to(dtype), factor, "gaussian" if "gaussian" in fault else "bicubic")
+    small = downscale(
+        photo.to(dtype), factor, "gaussian" if "gaussian" in fault else "bicubic"
+    )
     if "skips" in fault:
         small = to_8_bits(F.interpolate(photo, scale_factor=1 / factor, mode="bicubic"))
     if "unrounded" in fault:
@@ -233,7 +266,9 @@ def training_pair(photo, factor, top, left, side, fault="", dtype=torch.float32)
 def by_matrices(photo, factor, top, left, side):
     photo = crop_to_multiple(photo, factor)
     rows, columns = (weights(length, factor) for length in photo.shape[-2:])
-    small = to_8_bits(rows @ photo.double() @ columns.T)[..., top : top + side, left : left + side]
+    small = to_8_bits(rows @ photo.double() @ columns.T)[
+        ..., top : top + side, left : left + side
+    ]
     return small, training_pair(photo, factor, top, left, side)[1].double()
 
 
@@ -245,7 +280,11 @@ def by_matrices(photo, factor, top, left, side):
 )
 def test_no_false_alarm_of_the_pair(how, dtype, as_list):
     def answer(*given):
-        pair = by_matrices(*given) if how == "matrices" else training_pair(*given, how, dtype)
+        pair = (
+            by_matrices(*given)
+            if how == "matrices"
+            else training_pair(*given, how, dtype)
+        )
         return list(pair) if as_list else pair
 
     assert check_training_pair(answer)
@@ -265,4 +304,6 @@ def test_no_false_alarm_of_the_pair(how, dtype, as_list):
     ],
 )
 def test_wrong_pair_gets_the_hint(fault, hint, capsys):
-    refused(check_training_pair, lambda *given: training_pair(*given, fault), hint, capsys)
+    refused(
+        check_training_pair, lambda *given: training_pair(*given, fault), hint, capsys
+    )

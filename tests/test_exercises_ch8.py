@@ -7,7 +7,11 @@ from exercise_checks import faulty_code, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pltutorial.exercises import check_best_pictures, check_discriminator_step, check_pause
+from pltutorial.exercises import (
+    check_best_pictures,
+    check_discriminator_step,
+    check_pause,
+)
 
 TYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16])
 TRIES = 5  # every wrong answer is told from a right one on each of so many fresh draws
@@ -27,27 +31,37 @@ def best_by_einsum(pictures, codes):
 
 
 def best_by_bmm(pictures, codes):
-    same = (torch.cdist(codes.flatten(1).double(), codes.flatten(1).double()) < 1e-9).to(pictures.dtype)
+    same = (
+        torch.cdist(codes.flatten(1).double(), codes.flatten(1).double()) < 1e-9
+    ).to(pictures.dtype)
     sums = torch.bmm(same[None], pictures.flatten(1)[None])[0]
     return (sums / same.sum(1, keepdim=True)).view_as(pictures)
 
 
 def best_by_unique(pictures, codes):
     _, which = codes.flatten(1).unique(dim=0, return_inverse=True)
-    sums = torch.zeros(int(which.max()) + 1, *pictures.shape[1:], dtype=pictures.dtype).index_add(
-        0, which, pictures
-    )
+    sums = torch.zeros(
+        int(which.max()) + 1, *pictures.shape[1:], dtype=pictures.dtype
+    ).index_add(0, which, pictures)
     return (sums / which.bincount().view(-1, 1, 1, 1))[which]
 
 
 def best_by_numpy(pictures, codes):
-    drawn = [pictures[[torch.equal(code, other) for other in codes]].float().mean(0) for code in codes]
+    drawn = [
+        pictures[[torch.equal(code, other) for other in codes]].float().mean(0)
+        for code in codes
+    ]
     return torch.stack(drawn).numpy()
 
 
 def first_of_code(pictures, codes):
     return torch.stack(
-        [next(p for p, c in zip(pictures, codes, strict=True) if torch.equal(c, code)) for code in codes]
+        [
+            next(
+                p for p, c in zip(pictures, codes, strict=True) if torch.equal(c, code)
+            )
+            for code in codes
+        ]
     )
 
 
@@ -57,7 +71,11 @@ def same_first_channel(pictures, codes):
 
 
 def summed(pictures, codes):
-    return torch.einsum("nm,mchw->nchw", (codes[:, None] == codes[None]).flatten(2).all(2).float(), pictures)
+    return torch.einsum(
+        "nm,mchw->nchw",
+        (codes[:, None] == codes[None]).flatten(2).all(2).float(),
+        pictures,
+    )
 
 
 def median(pictures, codes):
@@ -66,7 +84,10 @@ def median(pictures, codes):
 
 
 def pauses(real, made):
-    return F.softplus(-real).mean() + F.softplus(made).mean() < F.softplus(-made).mean() / 10
+    return (
+        F.softplus(-real).mean() + F.softplus(made).mean()
+        < F.softplus(-made).mean() / 10
+    )
 
 
 def pauses_by_logsigmoid(real, made):
@@ -76,7 +97,9 @@ def pauses_by_logsigmoid(real, made):
 
 def pauses_by_entropy(real, made):
     def cost(logits, label):
-        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label)).item()
+        return F.binary_cross_entropy_with_logits(
+            logits, torch.full_like(logits, label)
+        ).item()
 
     return 10 * (cost(real, 1.0) + cost(made, 0.0)) < cost(made, 1.0)
 
@@ -85,7 +108,10 @@ def pauses_by_loops(real, made):
     zero = torch.zeros((), dtype=real.dtype)
     own = sum(torch.logaddexp(zero, -r) for r in real.flatten()) / real.numel()
     own = own + sum(torch.logaddexp(zero, m) for m in made.flatten()) / made.numel()
-    return (own < 0.1 * sum(torch.logaddexp(zero, -m) for m in made.flatten()) / made.numel()).numpy()
+    return (
+        own
+        < 0.1 * sum(torch.logaddexp(zero, -m) for m in made.flatten()) / made.numel()
+    ).numpy()
 
 
 def by_probabilities(real, made):
@@ -123,7 +149,9 @@ def without_graph(generator, discriminator, optimizer, code, photos):
     with torch.no_grad():
         made = generator(code)
     discriminator.zero_grad(set_to_none=False)
-    real, made = discriminator(torch.cat([photos, made]), torch.cat([code, code])).chunk(2)
+    real, made = discriminator(
+        torch.cat([photos, made]), torch.cat([code, code])
+    ).chunk(2)
     loss = -F.logsigmoid(real).mean() - F.logsigmoid(-made).mean()
     loss.backward()
     optimizer.step()
@@ -150,18 +178,30 @@ def in_two_halves(generator, discriminator, optimizer, code, photos):
 
 
 def cleans_up_after(generator, discriminator, optimizer, code, photos):
-    loss = stepping(both, detach=False)(generator, discriminator, optimizer, code, photos)
+    loss = stepping(both, detach=False)(
+        generator, discriminator, optimizer, code, photos
+    )
     generator.zero_grad()
     return loss
 
 
 RIGHT = {
-    check_best_pictures: [best_pictures, best_by_einsum, best_by_bmm, best_by_unique, best_by_numpy],
+    check_best_pictures: [
+        best_pictures,
+        best_by_einsum,
+        best_by_bmm,
+        best_by_unique,
+        best_by_numpy,
+    ],
     check_pause: [pauses, pauses_by_logsigmoid, pauses_by_entropy, pauses_by_loops],
     check_discriminator_step: [
         stepping(both),
         stepping(entropy),
-        stepping(lambda r, m: torch.stack([F.softplus(-r), F.softplus(m)]).flatten(1).mean(1).sum()),
+        stepping(
+            lambda r, m: (
+                torch.stack([F.softplus(-r), F.softplus(m)]).flatten(1).mean(1).sum()
+            )
+        ),
         without_graph,
         by_autograd,
         in_two_halves,
@@ -180,7 +220,9 @@ def test_right_answers(check, capsys):
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(RIGHT[check_best_pictures]), TYPES)
 def test_no_false_alarm_of_the_best_pictures(function, dtype):
-    assert check_best_pictures(lambda pictures, codes: function(pictures.to(dtype), codes.to(dtype)))
+    assert check_best_pictures(
+        lambda pictures, codes: function(pictures.to(dtype), codes.to(dtype))
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -193,7 +235,9 @@ def test_no_false_alarm_of_the_pause(function, dtype):
 @given(st.sampled_from(RIGHT[check_discriminator_step]), st.booleans())
 def test_no_false_alarm_of_the_step(function, as_tensor):
     assert check_discriminator_step(
-        lambda *given: torch.as_tensor(function(*given)) if as_tensor else function(*given)
+        lambda *given: (
+            torch.as_tensor(function(*given)) if as_tensor else function(*given)
+        )
     )
 
 
@@ -201,13 +245,22 @@ def test_no_false_alarm_of_the_step(function, as_tensor):
     ("answer", "hint"),
     [
         (lambda pictures, codes: pictures, "drawn differently"),
-        (lambda pictures, codes: pictures.mean(0, keepdim=True).expand_as(pictures), "mean of all"),
+        (
+            lambda pictures, codes: pictures.mean(0, keepdim=True).expand_as(pictures),
+            "mean of all",
+        ),
         (first_of_code, "something between"),
         (same_first_channel, "mean of all"),
         (summed, "divide each sum"),
         (median, "median"),
-        (lambda pictures, codes: best_pictures(pictures, codes)[:1], "a drawing for each"),
-        (lambda pictures, codes: torch.full_like(pictures, 0.5), "equal to it in all numbers"),
+        (
+            lambda pictures, codes: best_pictures(pictures, codes)[:1],
+            "a drawing for each",
+        ),
+        (
+            lambda pictures, codes: torch.full_like(pictures, 0.5),
+            "equal to it in all numbers",
+        ),
         (lambda pictures, codes: None, "None"),
     ],
 )
@@ -220,9 +273,18 @@ def test_wrong_picture_gets_the_hint(answer, hint, capsys):
     [
         (lambda real, made: not pauses(real, made), "turned round"),
         (by_probabilities, "softplus"),
-        (lambda real, made: F.softplus(-real).mean() < F.softplus(-made).mean() / 10, "count the drawings"),
-        (lambda real, made: F.softplus(made).mean() < F.softplus(-made).mean() / 10, "count the photographs"),
-        (lambda real, made: both(real, made) < F.softplus(-made).mean(), "not below all of it"),
+        (
+            lambda real, made: F.softplus(-real).mean() < F.softplus(-made).mean() / 10,
+            "count the drawings",
+        ),
+        (
+            lambda real, made: F.softplus(made).mean() < F.softplus(-made).mean() / 10,
+            "count the photographs",
+        ),
+        (
+            lambda real, made: both(real, made) < F.softplus(-made).mean(),
+            "not below all of it",
+        ),
         (lambda real, made: pauses(made, real), "exchanged"),
         (lambda real, made: True, "compare mean"),
         (lambda real, made: real > made, "one True or False"),
@@ -247,7 +309,9 @@ def frozen(generator, *given):
 
 def trains_both(generator, discriminator, optimizer, code, photos):
     optimizer.add_param_group({"params": list(generator.parameters())})
-    return stepping(both, detach=False)(generator, discriminator, optimizer, code, photos)
+    return stepping(both, detach=False)(
+        generator, discriminator, optimizer, code, photos
+    )
 
 
 @pytest.mark.parametrize(
@@ -258,12 +322,21 @@ def trains_both(generator, discriminator, optimizer, code, photos):
         (stepping(both, zero=False), "earlier step"),
         (stepping(lambda r, m: both(m, r)), "labels are exchanged"),
         (stepping(lambda r, m: both(m, r), zero=False), "begin with the labels"),
-        (stepping(lambda r, m: -both(r, m), returned=lambda loss: -loss.detach()), "turned round"),
+        (
+            stepping(lambda r, m: -both(r, m), returned=lambda loss: -loss.detach()),
+            "turned round",
+        ),
         (stepping(lambda r, m: F.softplus(-r).mean()), "photographs alone"),
         (stepping(lambda r, m: F.softplus(m).mean()), "drawings alone"),
-        (stepping(lambda r, m: F.softplus(-r).sum() + F.softplus(m).sum()), "not a sum"),
+        (
+            stepping(lambda r, m: F.softplus(-r).sum() + F.softplus(m).sum()),
+            "not a sum",
+        ),
         (stepping(lambda r, m: both(r, m) / 2), "not their mean"),
-        (stepping(lambda r, m: (r - 1).square().mean() + m.square().mean()), "is not that of mean"),
+        (
+            stepping(lambda r, m: (r - 1).square().mean() + m.square().mean()),
+            "is not that of mean",
+        ),
         (stepping(both, returned=lambda loss: 0.5), "number returned"),
         (stepping(both, returned=lambda loss: torch.ones(2)), "one number"),
         (lambda g, d, o, c, p: both(d(p, c), d(g(c), c)).item(), "did not move"),

@@ -1,4 +1,6 @@
-"""Export to ONNX: every kind of network does in onnxruntime what it does in PyTorch, at sizes that are no multiple of 4."""
+"""Export to ONNX: every kind of network does in onnxruntime what it does in PyTorch, at
+sizes that are no multiple of 4.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,28 @@ SHIPPED = {
 STYLES = ("one", "two", "three")
 RANDOM = [
     *(
-        {"kind": kind, "width": width, "blocks": 1, "norm": norm, "upsampling": upsampling, "styles": styles}
-        for kind, width in (("transform", 6), ("fast", 8))  # 32 channels in the blocks are computed in tiles
+        {
+            "kind": kind,
+            "width": width,
+            "blocks": 1,
+            "norm": norm,
+            "upsampling": upsampling,
+            "styles": styles,
+        }
+        # 32 channels in the blocks are computed in tiles
+        for kind, width in (("transform", 6), ("fast", 8))
         for norm, styles in (("instance", ()), ("instance", STYLES), ("batch", ()))
         for upsampling in networks.UPSAMPLINGS
     ),
     {"kind": "transform", "width": 9, "blocks": 2, "norm": "batch"},
     {"kind": "super_resolution", "factor": 2, "width": 32, "blocks": 1},
-    {"kind": "super_resolution", "factor": 4, "width": 6, "blocks": 1, "upsampling": "resize"},
+    {
+        "kind": "super_resolution",
+        "factor": 4,
+        "width": 6,
+        "blocks": 1,
+        "upsampling": "resize",
+    },
     {"kind": "sub_pixel", "factor": 2, "width": 33, "blocks": 1},
     {"kind": "denoising", "width": 7, "blocks": 1},
     {"kind": "inpainting", "width": 32, "blocks": 6},
@@ -57,12 +73,17 @@ def load(name: str):
 def exported(tmp_path_factory):
     """Networks that ship, and their files in half storage."""
     folder = tmp_path_factory.mktemp("onnx")
-    return {name: (load(name), export_onnx(load(name), folder / f"{name}.onnx")) for name in SHIPPED}
+    return {
+        name: (load(name), export_onnx(load(name), folder / f"{name}.onnx"))
+        for name in SHIPPED
+    }
 
 
 def run(path, **inputs) -> torch.Tensor:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (found,) = session.run(["output"], {name: value.numpy() for name, value in inputs.items()})
+    (found,) = session.run(
+        ["output"], {name: value.numpy() for name, value in inputs.items()}
+    )
     return torch.from_numpy(found)
 
 
@@ -74,15 +95,22 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_networks_lose_nothing_in_half_storage(name, exported):
     network, path = exported[name]
-    assert check_onnx(network, path, ((64, 48), (33, 50), (17, 18), (16, 16))) < LIMITS["float"]
+    assert (
+        check_onnx(network, path, ((64, 48), (33, 50), (17, 18), (16, 16)))
+        < LIMITS["float"]
+    )
 
 
-@pytest.mark.parametrize("config", RANDOM, ids=lambda config: "-".join(map(str, config.values())))
+@pytest.mark.parametrize(
+    "config", RANDOM, ids=lambda config: "-".join(map(str, config.values()))
+)
 def test_random_networks_agree_with_torch(config):
     network = livened(networks.build(config))
     smallest = network.smallest
     sizes = ((smallest, smallest + 1), (41, smallest), (24, 38))
-    assert check_onnx(network, to_onnx(network, storage="float"), sizes) < LIMITS["float"]
+    assert (
+        check_onnx(network, to_onnx(network, storage="float"), sizes) < LIMITS["float"]
+    )
     assert check_onnx(network, to_onnx(network, storage="half"), sizes) < LIMITS["half"]
 
 
@@ -106,7 +134,9 @@ def test_styles_and_blends_are_those_of_the_package(style, exported):
 
 
 def test_plain_pictures_are_not_drowned_in_rounding(exported):
-    """All that instance normalisation finds in a picture of one colour is rounding, if there is any."""
+    """All that instance normalisation finds in a picture of one colour is
+    rounding, if there is any.
+    """
     network, path = exported["great_wave"]
     plain = torch.full((1, 3, 50, 61), 0.37)
     speck = torch.ones(1, 3, 50, 61)
@@ -150,7 +180,9 @@ def test_file_is_sound_small_and_says_what_it_is(name, exported):
     assert json.loads(facts["config"]) == network.config
     kinds = {onnx.TensorProto.FLOAT16: 0, onnx.TensorProto.FLOAT: 0}
     for tensor in model.graph.initializer:
-        kinds[tensor.data_type] = kinds.get(tensor.data_type, 0) + numpy.prod(tensor.dims)
+        kinds[tensor.data_type] = kinds.get(tensor.data_type, 0) + numpy.prod(
+            tensor.dims
+        )
     assert kinds[onnx.TensorProto.FLOAT16] > 20 * kinds[onnx.TensorProto.FLOAT]
     full = len(to_onnx(network, storage="float"))
     assert path.stat().st_size < 0.55 * full
@@ -159,7 +191,10 @@ def test_file_is_sound_small_and_says_what_it_is(name, exported):
 
 def test_half_storage_rounds_what_no_file_has_rounded_yet():
     network = livened(networks.FastTransformNet(8, 1))
-    rounded, exact = (check_onnx(network, to_onnx(network, storage=name)) for name in ("half", "float"))
+    rounded, exact = (
+        check_onnx(network, to_onnx(network, storage=name))
+        for name in ("half", "float")
+    )
     assert exact < 1e-5 < rounded < LIMITS["half"]
 
 
@@ -171,7 +206,9 @@ def test_check_notices_another_network(exported):
 
 
 def test_network_in_training_is_exported_as_in_eval_and_stays_in_training():
-    network = livened(networks.build({"kind": "transform", "width": 4, "blocks": 1, "norm": "batch"}))
+    network = livened(
+        networks.build({"kind": "transform", "width": 4, "blocks": 1, "norm": "batch"})
+    )
     wanted = to_onnx(network)
     network.train()
     assert to_onnx(network) == wanted
@@ -179,7 +216,7 @@ def test_network_in_training_is_exported_as_in_eval_and_stays_in_training():
     assert network.training
 
 
-# --- the command ----------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------
 
 
 def test_command_exports_by_name_of_network_and_style(command, tmp_path, exported):
@@ -188,23 +225,37 @@ def test_command_exports_by_name_of_network_and_style(command, tmp_path, exporte
     assert out.count("\n") == 1  # nothing of the libraries beneath
     assert "0.92 MB" in out
     assert "/255 from PyTorch" in out
-    assert (tmp_path / "up.onnx").read_bytes() == exported["upscale_x4_feature"][1].read_bytes()
-    code, out, _ = command("export", "--style", "village_street", "-o", tmp_path / "style.onnx")
+    assert (tmp_path / "up.onnx").read_bytes() == exported["upscale_x4_feature"][
+        1
+    ].read_bytes()
+    code, out, _ = command(
+        "export", "--style", "village_street", "-o", tmp_path / "style.onnx"
+    )
     assert code == 0
     assert "weights: " in out
     assert "village_street" in out
-    assert (tmp_path / "style.onnx").read_bytes() == exported["eight_styles"][1].read_bytes()
+    assert (tmp_path / "style.onnx").read_bytes() == exported["eight_styles"][
+        1
+    ].read_bytes()
 
 
 def test_command_exports_a_trained_file(command, tmp_path):
     network = livened(networks.FastTransformNet(8, 1, norm="batch"))
-    file = networks.save_network(tmp_path / "network.safetensors", network, {"limits": "a test", "ß": "ü"})
-    code, out, err = command("export", "--model", file, "-o", tmp_path / "mine.onnx", "--storage", "float")
+    file = networks.save_network(
+        tmp_path / "network.safetensors", network, {"limits": "a test", "ß": "ü"}
+    )
+    code, out, err = command(
+        "export", "--model", file, "-o", tmp_path / "mine.onnx", "--storage", "float"
+    )
     assert (code, err) == (0, "")
     assert "float storage" in out
     image = picture(29, 31)
-    wanted = networks.apply(networks.load_network(file, "cpu"), image, precision="float32")
-    assert difference(run(tmp_path / "mine.onnx", image=image), wanted) < LIMITS["float"]
+    wanted = networks.apply(
+        networks.load_network(file, "cpu"), image, precision="float32"
+    )
+    assert (
+        difference(run(tmp_path / "mine.onnx", image=image), wanted) < LIMITS["float"]
+    )
     model = onnx.load(tmp_path / "mine.onnx")
     card = next(entry.value for entry in model.metadata_props if entry.key == "card")
     assert json.loads(card) == {"limits": "a test", "ß": "ü"}
@@ -219,8 +270,14 @@ def test_command_exports_a_trained_file(command, tmp_path):
         (("great_wave", "-o", "a.png"), ("a.png", ".onnx")),
         (("great_wave", "-o", "none/a.onnx"), ("folder", "does not exist")),
         (("great_wave", "-o", "a.onnx", "--storage", "hal"), ("'hal'", "'half'")),
-        (("vae_gan_discriminator", "-o", "a.onnx"), ("discriminator", "makes pictures")),
-        (("--model", "none.safetensors", "-o", "a.onnx"), ("none.safetensors", "does not exist")),
+        (
+            ("vae_gan_discriminator", "-o", "a.onnx"),
+            ("discriminator", "makes pictures"),
+        ),
+        (
+            ("--model", "none.safetensors", "-o", "a.onnx"),
+            ("none.safetensors", "does not exist"),
+        ),
         (("--style", "denoise_combined.png", "-o", "a.onnx"), ("is a picture",)),
     ],
 )
@@ -274,7 +331,11 @@ def test_other_networks_and_files_are_refused(exported, tmp_path):
         (network, tmp_path / "none.onnx", "does not exist"),
         (network, tmp_path / "cut.onnx", "damaged"),
         (network, exported["inpaint_combined"][1], "was written from"),
-        (exported["denoise_combined"][0], exported["upscale_x4_feature"][1], "was written from"),
+        (
+            exported["denoise_combined"][0],
+            exported["upscale_x4_feature"][1],
+            "was written from",
+        ),
     )
     for owner, file, words in given:
         with pytest.raises(InputError, match=words) as problem:

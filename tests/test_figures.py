@@ -1,4 +1,6 @@
-"""Figures: what is displayed, what is compared, what is refused; the slider and the panel are operated."""
+"""Figures: what is displayed, what is compared, what is refused; the slider and the
+panel are operated.
+"""
 
 from __future__ import annotations
 
@@ -47,12 +49,15 @@ def picture(seed: int = 0, height: int = 40, width: int = 60) -> torch.Tensor:
 def decoded(bundle: dict) -> numpy.ndarray:
     kind = "image/png" if "image/png" in bundle else "image/jpeg"
     return (
-        numpy.asarray(Image.open(io.BytesIO(base64.b64decode(bundle[kind]))).convert("RGB"), dtype=float)
+        numpy.asarray(
+            Image.open(io.BytesIO(base64.b64decode(bundle[kind]))).convert("RGB"),
+            dtype=float,
+        )
         / 255
     )
 
 
-# ---- pictures ------------------------------------------------------------------------------------------------
+# ---- pictures ------------------------------------------------------------------------
 
 
 def test_show_displays_one_jpeg_and_its_line(shown):
@@ -78,14 +83,19 @@ def test_zoom_is_exact_and_stored_without_loss(shown):
     pixels = (decoded(shown[0]) * 255).round()
     white = (decoded(shown[0]).shape[1] - 56) // 2
     expected = (image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(numpy.uint8)
-    assert (pixels[white : white + 40, white : white + 56] == expected.repeat(8, 0).repeat(8, 1)).all()
+    assert (
+        pixels[white : white + 40, white : white + 56]
+        == expected.repeat(8, 0).repeat(8, 1)
+    ).all()
     assert (pixels[0] == 255).all()
 
 
 @pytest.mark.parametrize("count", range(1, 10))
 def test_every_number_of_panels_fits_the_page_and_keeps_its_order(shown, count):
     grey = [torch.full((1, 3, 300, 400), (i + 1) / 12) for i in range(count)]
-    figures.show(grey, [f"number {i} with a long title that wraps" for i in range(count)])
+    figures.show(
+        grey, [f"number {i} with a long title that wraps" for i in range(count)]
+    )
     sheet = decoded(shown[0])
     assert 300 < sheet.shape[1] <= figures.WIDTH
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
@@ -108,7 +118,10 @@ def test_pictures_of_different_sizes_keep_their_proportions(shown):
 def test_titles_stay_within_their_columns():
     from pltutorial.teaching.sheets import _wrap
 
-    for text in ("a title of several words that is long", "one_very_long_word_without_any_space"):
+    for text in (
+        "a title of several words that is long",
+        "one_very_long_word_without_any_space",
+    ):
         lines, font = _wrap(text, 19, 150)
         assert max(font.getlength(line) for line in lines) <= 150 or font.size == 10
         assert "".join(lines).replace(" ", "") == text.replace(" ", "")
@@ -134,7 +147,10 @@ def test_single_channels_state_their_scale(shown):
 
 def test_joint_and_each_differ_where_ranges_differ(shown):
     feature = torch.stack(
-        [torch.linspace(0, 1, 600).reshape(1, 20, 30), torch.linspace(0, 4, 600).reshape(1, 20, 30)]
+        [
+            torch.linspace(0, 1, 600).reshape(1, 20, 30),
+            torch.linspace(0, 4, 600).reshape(1, 20, 30),
+        ]
     )
     differences = {}
     for scale in ("joint", "each"):
@@ -157,7 +173,12 @@ def test_values_are_written_into_the_pixels(shown):
 
 def test_grid_and_sweep(shown):
     a, b = picture(0), picture(1)
-    figures.grid([[a, b], [b, a]], ["relu1_1", "relu3_3"], ["first", "second"], facts="means differ")
+    figures.grid(
+        [[a, b], [b, a]],
+        ["relu1_1", "relu3_3"],
+        ["first", "second"],
+        facts="means differ",
+    )
     figures.sweep({0.5: a * 0.5, 1.0: a}, name="gain")
     lines = [bundle["text/plain"] for bundle in shown]
     assert lines[0] == "grid: 2 rows x 2 columns, 4 pictures 3x40x60, means differ"
@@ -199,7 +220,10 @@ def test_bad_pictures_are_refused_in_one_sentence(image, words):
         (lambda: figures.show(picture()[:, :1], scale="all"), "scale is 'all'"),
         (lambda: figures.show(picture()[:, :1], scale=(1, 0)), "low below high"),
         (lambda: figures.show(picture()[:, :1], cmap="rainbows"), "rainbows"),
-        (lambda: figures.grid([[picture()], [picture(), picture()]]), "rows of 1, 2 pictures"),
+        (
+            lambda: figures.grid([[picture()], [picture(), picture()]]),
+            "rows of 1, 2 pictures",
+        ),
         (lambda: figures.grid([]), "no pictures"),
         (lambda: figures.grid([[picture()]], ["a", "b"]), "2 row titles for 1"),
         (lambda: figures.curves({}, "x", "y"), "no line"),
@@ -207,15 +231,31 @@ def test_bad_pictures_are_refused_in_one_sentence(image, words):
         (lambda: figures.curves({"a": [1, 0]}, "x", "y", log=True), "0 or less"),
         (lambda: figures.curves({"a": ([1, 2], [1])}, "x", "y"), "2 x and 1 y"),
         (lambda: figures.frame_slider([picture()], [1], "alt", "n"), "at least two"),
-        (lambda: figures.frame_slider([picture(), picture(height=20)], [1, 2], "alt", "n"), "one size"),
-        (lambda: figures.frame_slider([picture(), picture()], [1], "alt", "n"), "1 labels for 2 frames"),
-        (lambda: figures.frame_slider([picture(), picture()], [1, 2], " ", "n"), "alt text"),
         (
-            lambda: figures.frame_slider([picture(), picture()], [1, 2], "alt", "n", start=2),
+            lambda: figures.frame_slider(
+                [picture(), picture(height=20)], [1, 2], "alt", "n"
+            ),
+            "one size",
+        ),
+        (
+            lambda: figures.frame_slider([picture(), picture()], [1], "alt", "n"),
+            "1 labels for 2 frames",
+        ),
+        (
+            lambda: figures.frame_slider([picture(), picture()], [1, 2], " ", "n"),
+            "alt text",
+        ),
+        (
+            lambda: figures.frame_slider(
+                [picture(), picture()], [1, 2], "alt", "n", start=2
+            ),
             "start at frame 2",
         ),
         (lambda: figures.live_panel(print, gain=[]), "cannot start 'gain'"),
-        (lambda: figures.live_panel(print, start={"gain": 3}, gain=[1, 2]), "cannot start 'gain' at 3"),
+        (
+            lambda: figures.live_panel(print, start={"gain": 3}, gain=[1, 2]),
+            "cannot start 'gain' at 3",
+        ),
     ],
 )
 def test_bad_calls_are_refused_in_one_sentence(call, words):
@@ -230,7 +270,7 @@ def test_half_precision_and_gradients_are_accepted(shown):
     assert shown[0]["text/plain"].startswith("show: 1 picture")
 
 
-# ---- curves --------------------------------------------------------------------------------------------------
+# ---- curves --------------------------------------------------------------------------
 
 
 def test_curves_draw_png_and_say_what_was_asked(shown):
@@ -247,7 +287,8 @@ def test_curves_draw_png_and_say_what_was_asked(shown):
     sheet = decoded(shown[0])
     assert sheet.shape[1] <= figures.WIDTH
     blue, orange = (
-        (numpy.abs(sheet - numpy.array(c)).max(2) < 0.08).sum() for c in ((0, 0.45, 0.7), (0.84, 0.37, 0))
+        (numpy.abs(sheet - numpy.array(c)).max(2) < 0.08).sum()
+        for c in ((0, 0.45, 0.7), (0.84, 0.37, 0))
     )
     assert blue > 300
     assert orange > 200
@@ -263,30 +304,36 @@ def test_figures_are_equal_bytes_twice(shown):
 
 def test_importing_is_light_and_pyplot_is_never_touched():
     code = (
-        "import sys, numpy; from pltutorial.teaching import figures;"
-        "heavy = {'torch', 'matplotlib', 'IPython', 'ipywidgets'};"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules);"
-        "figures.show(numpy.eye(3), 'a title'); figures.curves({'a': [1, 2]}, 'x', 'y');"
-        "assert 'matplotlib.pyplot' not in sys.modules"
+        "import sys, numpy; from pltutorial.teaching import figures;heavy = "
+        "{'torch', 'matplotlib', 'IPython', 'ipywidgets'};assert not heavy & "
+        "set(sys.modules), heavy & set(sys.modules);figures.show(numpy.eye(3), 'a "
+        "title'); figures.curves({'a': [1, 2]}, 'x', 'y');assert "
+        "'matplotlib.pyplot' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(figures.__file__).parents[2])
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=Path(figures.__file__).parents[2]
+    )
 
 
 def test_no_other_module_imports_figures():
     package = Path(figures.__file__).parents[1]
     users = [
-        path.name for path in package.rglob("*.py") if re.search(r"import.*\bfigures\b", path.read_text())
+        path.name
+        for path in package.rglob("*.py")
+        if re.search(r"import.*\bfigures\b", path.read_text())
     ]
     assert users == []
 
 
-# ---- the slider ----------------------------------------------------------------------------------------------
+# ---- the slider ----------------------------------------------------------------------
 
 
 def slider_page(shown, **settings) -> str:
     frames = [torch.full((1, 3, 240, 384), value) for value in (0.2, 0.5, 0.8)]
     labels = settings.pop("labels", [0.2, 0.5, '</script><b>0.8 & "more"'])
-    figures.frame_slider(frames, labels, 'Grey "noise" <here>', "style weight", **settings)
+    figures.frame_slider(
+        frames, labels, 'Grey "noise" <here>', "style weight", **settings
+    )
     return shown[-1]["text/html"]
 
 
@@ -296,7 +343,8 @@ def test_slider_is_labelled_escaped_and_compared(shown):
     assert 'id="frame-slider-style-weight"' in page
     assert 'alt="Grey &quot;noise&quot; &lt;here&gt;, 0.2"' in page
     assert page.count("</script>") == 1
-    for control in ("<button", "<input"):  # or JupyterLab takes the keys: it asks the focused element itself
+    # or JupyterLab takes the keys: it asks the focused element itself
+    for control in ("<button", "<input"):
         assert re.search(control + r"[^>]* data-lm-suppress-shortcuts", page)
     assert "http" not in page
     assert re.findall(r"<figure( class=on)?>", page) == [" class=on", "", ""]
@@ -317,18 +365,28 @@ def test_slider_adds_little_to_its_frames(shown):
     [
         ([1, 2, 3], ["1", "2", "3"]),
         (range(9), [str(i) for i in range(9)]),
-        ([f"up to relu{i}" for i in range(9)], ["up to relu0", "up to relu4", "up to relu8"]),
-        (["a label that is long and fills half"] * 4, ["a label that is long and fills half"] * 2),
+        (
+            [f"up to relu{i}" for i in range(9)],
+            ["up to relu0", "up to relu4", "up to relu8"],
+        ),
+        (
+            ["a label that is long and fills half"] * 4,
+            ["a label that is long and fills half"] * 2,
+        ),
     ],
 )
 def test_labels_below_the_slider_fit(shown, labels, below):
-    figures.frame_slider([picture(i) for i in range(len(labels))], labels, "noise", "seed")
+    figures.frame_slider(
+        [picture(i) for i in range(len(labels))], labels, "noise", "seed"
+    )
     assert re.findall(r"<i>(.*?)</i>", shown[0]["text/html"]) == below
 
 
 @pytest.fixture
 def opened(shown, browser, tmp_path):
-    """Open a page of two sliders from a file; at the end nothing may have failed or asked the network."""
+    """Open a page of two sliders from a file; at the end nothing may have failed or
+    asked the network.
+    """
     first, second = slider_page(shown), slider_page(shown, start=1)
     second = second.replace("frame-slider-style-weight", "frame-slider-other")
     head = '<!doctype html><meta name="viewport" content="width=device-width">'
@@ -339,11 +397,16 @@ def opened(shown, browser, tmp_path):
     contexts = []
 
     def opened(before: str = "", **settings):
-        contexts.append(browser.new_context(viewport={"width": 390, "height": 800}, **settings))
+        contexts.append(
+            browser.new_context(viewport={"width": 390, "height": 800}, **settings)
+        )
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on(
-            "request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url)
+            "request",
+            lambda request: (
+                request.url.startswith(("file:", "data:")) or wrong.append(request.url)
+            ),
         )
         page.add_init_script(before)
         page.goto(file.as_uri())
@@ -360,14 +423,19 @@ BOX = "#frame-slider-style-weight"
 
 def visible(page, box: str = BOX) -> list[str]:
     """Descriptions of the frames that are displayed."""
-    return page.eval_on_selector_all(f"{box} img", "all => all.filter(i => i.offsetWidth).map(i => i.alt)")
+    return page.eval_on_selector_all(
+        f"{box} img", "all => all.filter(i => i.offsetWidth).map(i => i.alt)"
+    )
 
 
 def settled(page, alt: str) -> None:
-    """Wait until this frame alone is displayed: each is decoded before it is shown, and the last one fades."""
+    """Wait until this frame alone is displayed: each is decoded before it is shown, and
+    the last one fades.
+    """
     page.wait_for_function(
-        "([box, alt]) => { const seen = [...document.querySelectorAll(box + ' img')].filter(i => i.offsetWidth);"
-        " return seen.length === 1 && seen[0].alt.endsWith(alt); }",
+        "([box, alt]) => { const seen = [...document.querySelectorAll(box + ' "
+        "img')].filter(i => i.offsetWidth); return seen.length === 1 && "
+        "seen[0].alt.endsWith(alt); }",
         arg=[BOX, alt],
     )
 
@@ -376,9 +444,13 @@ def settled(page, alt: str) -> None:
 def test_slider_moves_in_a_browser_from_a_file(opened, scheme):
     page = opened(color_scheme=scheme)
     box = page.locator(BOX)
-    output, control = box.locator("output"), box.get_by_role("slider", name="style weight")
+    output, control = (
+        box.locator("output"),
+        box.get_by_role("slider", name="style weight"),
+    )
     names = page.evaluate(
-        "Object.keys(window).filter(n => ['box', 'range', 'decode', 'neighbours'].includes(n))"
+        "Object.keys(window).filter(n => ['box', 'range', 'decode', "
+        "'neighbours'].includes(n))"
     )
     assert names == []
     assert output.inner_text() == "0.2"
@@ -394,15 +466,23 @@ def test_slider_moves_in_a_browser_from_a_file(opened, scheme):
         ("ArrowLeft", "0.5"),
     ):
         page.keyboard.press(key)
-        assert (output.inner_text(), control.get_attribute("aria-valuetext")) == (label, label)
+        assert (output.inner_text(), control.get_attribute("aria-valuetext")) == (
+            label,
+            label,
+        )
         settled(page, label)
-        assert box.get_by_role("img").get_attribute("alt") == f'Grey "noise" <here>, {label}'
+        assert (
+            box.get_by_role("img").get_attribute("alt")
+            == f'Grey "noise" <here>, {label}'
+        )
         assert box.bounding_box()["height"] == height, "nothing below the slider jumps"
     assert page.locator("#frame-slider-other output").inner_text() == "0.5"
     control.focus()
     page.keyboard.press("Home")
     settled(page, "0.2")
-    assert visible(page, "#frame-slider-other") == ['Grey "noise" <here>, 0.5'], "the other one did not move"
+    assert visible(page, "#frame-slider-other") == ['Grey "noise" <here>, 0.5'], (
+        "the other one did not move"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     text, dark = page.evaluate(
         "[getComputedStyle(document.querySelector('.frame-slider output')).color,"
@@ -458,18 +538,24 @@ def test_slider_fades_unless_less_motion_is_asked_for(opened, motion, fades):
 def test_a_frame_that_was_passed_before_it_was_decoded_is_never_shown(opened):
     slow = "const decode = HTMLImageElement.prototype.decode; window.release = [];"
     slow += (
-        "HTMLImageElement.prototype.decode = function () { return new Promise(done => release.push(done)); };"
+        "HTMLImageElement.prototype.decode = function () { return new Promise(done => "
+        "release.push(done)); };"
     )
     page = opened(slow)
     page.locator(BOX).get_by_role("slider").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("End")
-    assert visible(page) == ['Grey "noise" <here>, 0.2'], "the old frame stays until the new one is decoded"
+    assert visible(page) == ['Grey "noise" <here>, 0.2'], (
+        "the old frame stays until the new one is decoded"
+    )
     page.evaluate("release.forEach(done => done())")
     settled(page, '"more"')
 
 
-ALL = [f'Grey "noise" <here>, {label}' for label in ("0.2", "0.5", '</script><b>0.8 & "more"')]
+ALL = [
+    f'Grey "noise" <here>, {label}'
+    for label in ("0.2", "0.5", '</script><b>0.8 & "more"')
+]
 
 
 def test_all_frames_are_printed_or_laid_side_by_side(opened):
@@ -497,17 +583,22 @@ def test_readers_without_scripts_see_all_frames(opened):
     assert not page.locator(f"{BOX} input").is_visible()
 
 
-# ---- the live panel ------------------------------------------------------------------------------------------
+# ---- the live panel ------------------------------------------------------------------
 
 
 def test_live_panel_stands_still_where_nobody_is_there(shown, capsys):
     calls = []
     figures.live_panel(
-        lambda gain, mode: calls.append((gain, mode)), start={"gain": 2}, gain=[1, 2], mode=["a", "b"]
+        lambda gain, mode: calls.append((gain, mode)),
+        start={"gain": 2},
+        gain=[1, 2],
+        mode=["a", "b"],
     )
     assert calls == [(2, "a")]
     assert shown == []  # a displayed line would get the caption of the picture below it
-    assert capsys.readouterr().out.startswith("live_panel (gain = 1 2; mode = a b): run this cell in Jupyter")
+    assert capsys.readouterr().out.startswith(
+        "live_panel (gain = 1 2; mode = a b): run this cell in Jupyter"
+    )
 
 
 def test_live_panel_calls_back_when_moved(monkeypatch):
@@ -516,9 +607,15 @@ def test_live_panel_calls_back_when_moved(monkeypatch):
 
     panels, calls = [], []
     monkeypatch.delenv("PLTUTORIAL_STATIC", raising=False)
-    monkeypatch.setattr(figures, "_shell", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
+    monkeypatch.setattr(
+        figures,
+        "_shell",
+        lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)),
+    )
     monkeypatch.setattr(IPython.display, "display", panels.append)
-    figures.live_panel(lambda gain, mode: calls.append((gain, mode)), gain=[1, 2], mode=["a", "b"])
+    figures.live_panel(
+        lambda gain, mode: calls.append((gain, mode)), gain=[1, 2], mode=["a", "b"]
+    )
     slider, menu, _ = panels[0].children
     assert isinstance(slider, ipywidgets.SelectionSlider)
     assert isinstance(menu, ipywidgets.Dropdown)
@@ -528,7 +625,13 @@ def test_live_panel_calls_back_when_moved(monkeypatch):
 
 def test_static_setting_wins_over_a_front_end(shown, monkeypatch, capsys):
     monkeypatch.setenv("PLTUTORIAL_STATIC", "1")
-    monkeypatch.setattr(figures, "_shell", lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
+    monkeypatch.setattr(
+        figures,
+        "_shell",
+        lambda: SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)),
+    )
     figures.live_panel(lambda gain: None, gain=[1])
     assert shown == []
-    assert capsys.readouterr().out.startswith("live_panel (gain = 1): run this cell in Jupyter")
+    assert capsys.readouterr().out.startswith(
+        "live_panel (gain = 1): run this cell in Jupyter"
+    )

@@ -1,4 +1,6 @@
-"""The site in Firefox: chapters and the live page, whose saved picture is compared with the package's."""
+"""The site in Firefox: chapters and the live page, whose saved picture is compared
+with the package's.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def firefox():
 
 @pytest.fixture
 def visit(firefox, address):
-    """Open a page; at the end no script may have failed and no request have left the origin."""
+    """Open a page; at the end no script may have failed and no request
+    have left the origin.
+    """
     firefox.requests.clear()
     firefox.errors.clear()
 
@@ -53,7 +57,9 @@ def visit(firefox, address):
 
 @pytest.mark.parametrize("page", [CHAPTERS[0], CHAPTERS[4]])
 def test_chapter(firefox, visit, page):
-    """On a phone: nothing sideways, formulas set, pictures shown, sliders moved by keyboard."""
+    """On a phone: nothing sideways, formulas set, pictures shown, sliders
+    moved by keyboard.
+    """
     visit(page, 390, 844)
     assert firefox.run("document.documentElement.scrollWidth <= innerWidth")
     firefox.wait("!!document.querySelector('article mjx-container[display=true]')")
@@ -77,7 +83,9 @@ def test_chapter(firefox, visit, page):
 
 
 def test_live_page_paints_what_the_package_paints(firefox, visit, tmp_path):
-    """A PNG of odd size is taken as it is, painted by two mixed styles, and saved; the pixels are the package's."""
+    """A PNG of odd size is taken as it is, painted by two mixed styles, and saved; the
+    pixels are the package's.
+    """
     photo = tmp_path / "photo.png"
     with Image.open(bundled("content/pagoda")) as picture:
         picture.convert("RGB").resize((163, 109)).save(photo)
@@ -85,12 +93,15 @@ def test_live_page_paints_what_the_package_paints(firefox, visit, tmp_path):
     firefox.wait(READY)
     firefox.click("#as-is")
     firefox.run(
-        "(() => { const second = document.querySelector('#second'); second.value = 'starry_night';"
-        " second.dispatchEvent(new Event('change', {bubbles: true})); })()"
+        "(() => { const second = document.querySelector('#second'); "
+        "second.value = 'starry_night'; second.dispatchEvent(new "
+        "Event('change', {bubbles: true})); })()"
     )
     firefox.choose_file("#file", photo)
     painted = "document.querySelector('#status').textContent.startsWith('Painted')"
-    firefox.wait(f"{painted} && document.querySelector('#status').textContent.includes('163')")
+    firefox.wait(
+        f"{painted} && document.querySelector('#status').textContent.includes('163')"
+    )
     assert firefox.run("document.querySelector('#problem').hidden")
     firefox.click("#save")
     saved = firefox.download()
@@ -98,13 +109,17 @@ def test_live_page_paints_what_the_package_paints(firefox, visit, tmp_path):
     network = zoo.load_style("eight_styles", "cpu")
     style = network.blend({"great_wave": 1, "starry_night": 1})
     wanted = (
-        networks.apply(network, read_image(photo), style, precision="float32")[0].permute(1, 2, 0).numpy()
+        networks.apply(network, read_image(photo), style, precision="float32")[0]
+        .permute(1, 2, 0)
+        .numpy()
     )
     with Image.open(saved) as picture:
         assert picture.size == (163, 109)
         got = numpy.asarray(picture.convert("RGB")) / 255
     assert numpy.abs(got - wanted).max() <= 2 / 255
-    assert numpy.abs(got - read_image(photo)[0].permute(1, 2, 0).numpy()).mean() > 0.05, "it is not the photo"
+    assert (
+        numpy.abs(got - read_image(photo)[0].permute(1, 2, 0).numpy()).mean() > 0.05
+    ), "it is not the photo"
 
 
 @pytest.mark.parametrize("width", [1280, 390])

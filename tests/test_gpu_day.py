@@ -1,4 +1,6 @@
-"""A day with a GPU in small: packed pictures, jobs side by side, stages that go on, results within their limits."""
+"""A day with a GPU in small: packed pictures, jobs side by side, stages that go on,
+results within their limits.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +45,17 @@ def test_too_small_a_space_is_one_sentence(folder):
 
 
 def test_one_command_trains_and_gathers(folder):
-    """Two slots; in the first a second stage goes on from the first one's checkpoint."""
+    """Two slots; in the first a second stage goes on from the
+    first one's checkpoint.
+    """
     slots = [
         [
-            {"name": "a", "task": "upscale", "share": 1, "settings": TINY | {"steps": 2}},
+            {
+                "name": "a",
+                "task": "upscale",
+                "share": 1,
+                "settings": TINY | {"steps": 2},
+            },
             {
                 "name": "a",
                 "task": "upscale",
@@ -59,7 +68,14 @@ def test_one_command_trains_and_gathers(folder):
     (folder / "jobs.yaml").write_text(yaml.safe_dump(slots))
     out = folder / "out"
     done = subprocess.run(
-        ["bash", "benchmarks/gpu_day.sh", folder / "photos", out, folder / "jobs.yaml", "3"],
+        [
+            "bash",
+            "benchmarks/gpu_day.sh",
+            folder / "photos",
+            out,
+            folder / "jobs.yaml",
+            "3",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -80,7 +96,9 @@ def test_one_command_trains_and_gathers(folder):
 
 
 def _denoiser(steps: int) -> dict:
-    return {name: value for name, value in TINY.items() if name != "factor"} | {"steps": steps}
+    return {name: value for name, value in TINY.items() if name != "factor"} | {
+        "steps": steps
+    }
 
 
 def test_the_jobs_that_are_shipped_can_be_read():

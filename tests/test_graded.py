@@ -48,9 +48,8 @@ def test_every_wrong_solution_and_the_starter_fail(chapter, seed, number):
     assert len(one.wrong) >= 3
     for wrong in one.wrong:
         for _ in range(3):
-            with pytest.raises(
-                AssertionError
-            ):  # a mistake that crashes would be found without any test
+            # a mistake that crashes would be found without any test
+            with pytest.raises(AssertionError):
                 run(wrong, one.hidden)
     with pytest.raises((AssertionError, NotImplementedError, RuntimeError)):
         run(one.starter, one.hidden)

@@ -26,7 +26,9 @@ from packaging.utils import canonicalize_name
 import pltutorial
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 TARGETS = [
@@ -44,20 +46,28 @@ TARGETS = [
     "slow",
     "portable",
 ]
-PYTHONS = [(python, system) for python in ("3.11", "3.12", "3.13") for system in ("linux", "darwin", "win32")]
+PYTHONS = [
+    (python, system)
+    for python in ("3.11", "3.12", "3.13")
+    for system in ("linux", "darwin", "win32")
+]
 
 
 def words(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-# --- requirements -----------------------------------------------------------------------------------------
+# --- requirements ---------------------------------------------------------------------
 
 
 def locked(python: str, system: str) -> dict[str, str]:
     """Name -> version of what the lock file means for one Python on one system."""
     platform = {"linux": "Linux", "darwin": "Darwin", "win32": "Windows"}[system]
-    place = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": system}
+    place = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": system,
+    }
     place |= {"platform_system": platform, "platform_machine": "x86_64", "extra": ""}
     place |= {"os_name": "nt" if system == "win32" else "posix"}
     found: dict[str, str] = {}
@@ -77,11 +87,16 @@ def locked(python: str, system: str) -> dict[str, str]:
 @pytest.mark.parametrize(("python", "system"), PYTHONS)
 def test_lock_holds_what_the_project_asks_for(python, system):
     versions = locked(python, system)
-    for text in [*PROJECT["dependencies"], *(text for extra in EXTRAS.values() for text in extra)]:
+    for text in [
+        *PROJECT["dependencies"],
+        *(text for extra in EXTRAS.values() for text in extra),
+    ]:
         requirement = Requirement(text)
         name = canonicalize_name(requirement.name)
         assert name in versions, f"{name} is missing: make lock"
-        assert requirement.specifier.contains(versions[name], prereleases=True), f"{text}: make lock"
+        assert requirement.specifier.contains(versions[name], prereleases=True), (
+            f"{text}: make lock"
+        )
 
 
 def test_lock_names_no_place():
@@ -89,7 +104,9 @@ def test_lock_names_no_place():
 
 
 def test_lock_knows_each_system():
-    assert "nvidia-cudnn-cu13" in locked("3.12", "linux") or "nvidia-cudnn-cu12" in locked("3.12", "linux")
+    assert "nvidia-cudnn-cu13" in locked(
+        "3.12", "linux"
+    ) or "nvidia-cudnn-cu12" in locked("3.12", "linux")
     assert not [name for name in locked("3.12", "darwin") if name.startswith("nvidia")]
     assert "pywinpty" in locked("3.12", "win32")
     assert "pywinpty" not in locked("3.12", "linux")
@@ -98,12 +115,19 @@ def test_lock_knows_each_system():
 def test_conda_environment_is_in_step():
     environment = yaml.safe_load(words("environment.yml"))
     plain = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
-    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    (pip,) = [
+        entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)
+    ]
     assert environment["name"] == PROJECT["name"]
     assert plain == [f"python{PROJECT['requires-python']}", "pip"]
     assert "--constraint requirements.lock" in pip
-    (editable,) = [re.fullmatch(r"--editable \.\[(.*)\]", line) for line in pip if "--editable" in line]
-    assert set(editable[1].split(",")) == set(EXTRAS) - {"node"}  # asked for where a machine has none
+    (editable,) = [
+        re.fullmatch(r"--editable \.\[(.*)\]", line)
+        for line in pip
+        if "--editable" in line
+    ]
+    # asked for where a machine has none
+    assert set(editable[1].split(",")) == set(EXTRAS) - {"node"}
     assert f"\nEXTRAS ?= {editable[1]}\n" in words("Makefile")
     assert f'-e ".[{editable[1]}]"' in words("README.md")
 
@@ -128,8 +152,12 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def test_every_import_of_the_package_is_required():
-    """What an extra brings is imported within functions only, where its absence gives a sentence."""
-    known = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    """What an extra brings is imported within functions only, where its
+    absence gives a sentence.
+    """
+    known = {
+        canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]
+    }
     known |= {"pltutorial", *map(canonicalize_name, sys.stdlib_module_names)}
     more = {
         canonicalize_name(Requirement(text).name)
@@ -140,12 +168,22 @@ def test_every_import_of_the_package_is_required():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert imported(tree) <= known | more, path.name
         functions = (ast.FunctionDef, ast.ClassDef)
-        outside = ast.Module([node for node in tree.body if not isinstance(node, functions)], [])
+        outside = ast.Module(
+            [node for node in tree.body if not isinstance(node, functions)], []
+        )
         if path.parent.name == "onnx" and path.name in ("graph.py", "networks.py"):
-            continue  # they are about nothing else, and are imported within functions only, as the next line asks
+            # they are about nothing else, and are imported within functions only, as
+            # the next line asks
+            continue
         assert imported(outside) <= known, path.name
-        writers = r"\.(?:graph|networks)" if path.parent.name == "onnx" else r"\S*onnx\.(?:graph|networks)"
-        assert not re.search(rf"^(?:from|import) {writers}", path.read_text(encoding="utf-8"), re.M), path.name
+        writers = (
+            r"\.(?:graph|networks)"
+            if path.parent.name == "onnx"
+            else r"\S*onnx\.(?:graph|networks)"
+        )
+        assert not re.search(
+            rf"^(?:from|import) {writers}", path.read_text(encoding="utf-8"), re.M
+        ), path.name
 
 
 def test_versions_agree():
@@ -153,9 +191,11 @@ def test_versions_agree():
     assert yaml.safe_load(words("CITATION.cff"))["version"] == pltutorial.__version__
 
 
-# --- make and CI ------------------------------------------------------------------------------------------
+# --- make and CI ----------------------------------------------------------------------
 
-make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed on this machine")
+make = pytest.mark.skipif(
+    shutil.which("make") is None, reason="make is not installed on this machine"
+)
 
 
 @make
@@ -188,7 +228,9 @@ LARGEST_TREE = 100_000_000  # bytes, of all files that a clone brings
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
 def test_tracked_files_are_small_enough():
-    run = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     files = [ROOT / name for name in run.stdout.split("\0") if name]
     assert sum(path.stat().st_size for path in files if path.is_file()) <= LARGEST_TREE
 
@@ -198,7 +240,9 @@ def test_ci_script_is_sound():
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
     assert "PLTUTORIAL_REQUIRE_BROWSER=1" in script.read_text()
-    assert [line for line in script.read_text().splitlines() if line.startswith("make ")] == [
+    assert [
+        line for line in script.read_text().splitlines() if line.startswith("make ")
+    ] == [
         "make setup",
         "make site",
         "make test",
@@ -207,52 +251,85 @@ def test_ci_script_is_sound():
     assert subprocess.run(["bash", "-n", str(script)]).returncode == 0
 
 
-# --- the wheel --------------------------------------------------------------------------------------------
+# --- the wheel ------------------------------------------------------------------------
 
 
 def test_wheel_holds_weights_and_pictures(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q"]
-    run = subprocess.run([*command, "-w", str(tmp_path), str(ROOT)], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-q",
+    ]
+    run = subprocess.run(
+        [*command, "-w", str(tmp_path), str(ROOT)], capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     (wheel,) = tmp_path.glob("pltutorial-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        pictures = [row["file"] for row in csv.DictReader(words("data/SOURCES.csv").splitlines())]
-        assert {f"pltutorial/data/{name}" for name in [*pictures, "SOURCES.csv"]} <= names
+        pictures = [
+            row["file"]
+            for row in csv.DictReader(words("data/SOURCES.csv").splitlines())
+        ]
+        assert {
+            f"pltutorial/data/{name}" for name in [*pictures, "SOURCES.csv"]
+        } <= names
         modules = (ROOT / "pltutorial").rglob("*.py")
         assert {path.relative_to(ROOT).as_posix() for path in modules} <= names
         assert {"pltutorial/__init__.pyi", "pltutorial/py.typed"} <= names
         weights = "assets/vgg16_features_fp16.safetensors"
-        assert archive.read(f"pltutorial/{weights}") == (ROOT / "pltutorial" / weights).read_bytes()
-        for folder, inside in (("pltutorial/assets", "pltutorial/assets"), ("data", "pltutorial/data")):
-            files = [
-                path for path in (ROOT / folder).rglob("*") if path.is_file()
-            ]  # networks, recipes, emoji, ...
-            assert {f"{inside}/{path.relative_to(ROOT / folder).as_posix()}" for path in files} <= names
+        assert (
+            archive.read(f"pltutorial/{weights}")
+            == (ROOT / "pltutorial" / weights).read_bytes()
+        )
+        for folder, inside in (
+            ("pltutorial/assets", "pltutorial/assets"),
+            ("data", "pltutorial/data"),
+        ):
+            # networks, recipes, emoji, ...
+            files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+            assert {
+                f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
+                for path in files
+            } <= names
         licences = {name.rsplit("/", 1)[1] for name in names if "/licenses/" in name}
         assert licences == {"LICENSE", "LICENSE-TEXT", "NOTICE"}
-        assert not [name for name in names if name.startswith(("tests", "notebooks", "book"))]
+        assert not [
+            name for name in names if name.startswith(("tests", "notebooks", "book"))
+        ]
 
 
-# --- words ------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------
 
 
 def home(name: str) -> str:
     """The module that a public name is made in, as the stub of the package says."""
     for node in ast.parse(words("pltutorial/__init__.pyi")).body:
-        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+        if isinstance(node, ast.ImportFrom) and name in [
+            alias.name for alias in node.names
+        ]:
             return f"pltutorial.{node.module}"
     raise AssertionError(f"{name} is not in the stub")
 
 
 def docstring(name: str) -> str:
-    """The documentation of a public name; a constant's is the string after its assignment."""
+    """The documentation of a public name; a constant's is the string
+    after its assignment.
+    """
     value = getattr(pltutorial, name)
     if callable(value):
         return inspect.getdoc(value) or ""
     tree = ast.parse(inspect.getsource(importlib.import_module(home(name))))
     for node, following in zip(tree.body, tree.body[1:], strict=False):
-        named = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name
+        named = (
+            isinstance(node, ast.Assign)
+            and getattr(node.targets[0], "id", None) == name
+        )
         if named and isinstance(following, ast.Expr):
             return str(ast.literal_eval(following.value))
     return ""
@@ -260,7 +337,9 @@ def docstring(name: str) -> str:
 
 @pytest.mark.parametrize("name", pltutorial.__all__)
 def test_public_name_is_taught(name):
-    """Its docstring names a chapter, the chapter is there, and its code uses the name."""
+    """Its docstring names a chapter, the chapter is there, and its
+    code uses the name.
+    """
     said = re.search(r"Taught in chapter (\d+)\.", docstring(name))
     assert said, f"{name} does not say in which chapter it is taught"
     (path,) = (ROOT / "notebooks").glob(f"{int(said[1]):02d}_*.ipynb")
@@ -275,16 +354,22 @@ def test_public_name_is_taught(name):
 def test_public_name_has_an_entry_in_the_reference(name):
     page = words("book/api.md")
     assert len(re.findall(rf"^### {name}$", page, re.MULTILINE)) == 1
-    (module,) = re.findall(rf"^\.\. auto\w+:: (pltutorial\.[\w.]+)\.{name}$", page, re.MULTILINE)
+    (module,) = re.findall(
+        rf"^\.\. auto\w+:: (pltutorial\.[\w.]+)\.{name}$", page, re.MULTILINE
+    )
     assert getattr(importlib.import_module(module), name) is getattr(pltutorial, name)
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")), ids=lambda p: p.stem
+    "path",
+    sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")),
+    ids=lambda p: p.stem,
 )
 def test_chapter_links_the_reference(path):
     prose = "\n".join(
-        cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"
+        cell.source
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "markdown"
     )
     assert re.search(r"\]\(\.\./book/api\.md#\w+\)", prose)
 
@@ -297,7 +382,9 @@ def test_front_page_example_runs_and_learns():
     (code,) = examples("book/index.md")
     losses = []
     assert "    terms.total.backward()\n" in code
-    watched = code.replace("    terms.total.backward()\n", "    terms.total.backward(); watch(terms)\n")
+    watched = code.replace(
+        "    terms.total.backward()\n", "    terms.total.backward(); watch(terms)\n"
+    )
     scope = {"watch": lambda terms: losses.append(terms.total.item())}
     exec(compile(watched, "book/index.md", "exec"), scope)
     assert len(losses) == 10
@@ -310,7 +397,10 @@ def test_readme_example_runs():
 
     (code,) = examples("README.md")
     output = torch.rand(1, 3, 32, 32, requires_grad=True)
-    exec(compile(code, "README.md", "exec"), {"output": output, "target": torch.rand(1, 3, 32, 32)})
+    exec(
+        compile(code, "README.md", "exec"),
+        {"output": output, "target": torch.rand(1, 3, 32, 32)},
+    )
     assert output.grad.abs().sum() > 0
 
 
@@ -325,6 +415,10 @@ def test_notice_names_every_picture_that_asks_for_it():
     for row in csv.DictReader(words("data/SOURCES.csv").splitlines()):
         assert (ROOT / "data" / row["file"]).exists()
         if row["licence"].startswith("CC-BY"):
-            (line,) = [line for line in notice.splitlines() if f"data/{row['file']}:" in line]
+            (line,) = [
+                line for line in notice.splitlines() if f"data/{row['file']}:" in line
+            ]
             assert row["author"] in line
-            assert row["licence"].replace("-", "").replace(".", "") in re.sub(r"[ .-]", "", line)
+            assert row["licence"].replace("-", "").replace(".", "") in re.sub(
+                r"[ .-]", "", line
+            )

@@ -1,4 +1,6 @@
-"""Pictures in files: every kind becomes float32 RGB in [0, 1]; writing is whole or not at all."""
+"""Pictures in files: every kind becomes float32 RGB in [0, 1]; writing is
+whole or not at all.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from pltutorial import bundled, bundled_names, images, read_image, resize, write
 
 # Six pixels, all different, so that any flip or turn shows.
 PIXELS = numpy.array(
-    [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [200, 100, 50], [255, 255, 255]]], numpy.uint8
+    [
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255]],
+        [[10, 20, 30], [200, 100, 50], [255, 255, 255]],
+    ],
+    numpy.uint8,
 )
 
 
@@ -39,7 +45,8 @@ def test_plain_rgb(tmp_path, ending):
     same(array(path), PIXELS / 255)
 
 
-# EXIF 2.3, tag 0x0112: how the stored rows and columns lie in the picture as it should be seen.
+# EXIF 2.3, tag 0x0112: how the stored rows and columns lie in the picture as
+# it should be seen.
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -58,7 +65,9 @@ def test_exif_orientation(tmp_path, orientation, ending):
     path = tmp_path / f"turned{ending}"
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(PIXELS).save(path, exif=exif, **({"lossless": True} if ending == ".webp" else {}))
+    Image.fromarray(PIXELS).save(
+        path, exif=exif, **({"lossless": True} if ending == ".webp" else {})
+    )
     same(array(path), UPRIGHT[orientation](PIXELS) / 255)
 
 
@@ -88,7 +97,10 @@ def test_palette_with_transparency_lies_over_white(tmp_path):
     indices.putpalette([255, 0, 0, 0, 0, 255])
     indices.save(tmp_path / "palette.png", transparency=0)
     assert Image.open(tmp_path / "palette.png").mode == "P"
-    same(array(tmp_path / "palette.png"), [[[1, 1, 1], [0, 0, 1]], [[0, 0, 1], [1, 1, 1]]])
+    same(
+        array(tmp_path / "palette.png"),
+        [[[1, 1, 1], [0, 0, 1]], [[0, 0, 1], [1, 1, 1]]],
+    )
 
 
 def test_rgba_and_la_lie_over_white(tmp_path):
@@ -100,11 +112,17 @@ def test_rgba_and_la_lie_over_white(tmp_path):
     grey.putalpha(Image.fromarray(alpha))
     assert grey.mode == "LA"
     grey.save(tmp_path / "la.png")
-    same(array(tmp_path / "la.png"), PIXELS[..., :1] / 255 * share + (1 - share) * numpy.ones(3))
+    same(
+        array(tmp_path / "la.png"),
+        PIXELS[..., :1] / 255 * share + (1 - share) * numpy.ones(3),
+    )
 
 
 def test_cmyk(tmp_path):
-    cmyk = numpy.array([[[0, 255, 255, 0], [255, 0, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 255]]], numpy.uint8)
+    cmyk = numpy.array(
+        [[[0, 255, 255, 0], [255, 0, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 255]]],
+        numpy.uint8,
+    )
     Image.fromarray(cmyk, mode="CMYK").save(tmp_path / "cmyk.tif")
     same(array(tmp_path / "cmyk.tif"), [[[1, 0, 0], [0, 1, 1]], [[1, 1, 1], [0, 0, 0]]])
 
@@ -114,7 +132,9 @@ def test_cmyk_jpeg(tmp_path):
     red[..., 1:3] = 255
     Image.fromarray(red, mode="CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     assert Image.open(tmp_path / "cmyk.jpg").mode == "CMYK"
-    same(array(tmp_path / "cmyk.jpg"), numpy.broadcast_to([1.0, 0, 0], (16, 16, 3)), 0.02)
+    same(
+        array(tmp_path / "cmyk.jpg"), numpy.broadcast_to([1.0, 0, 0], (16, 16, 3)), 0.02
+    )
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -122,22 +142,35 @@ def test_16_bit_grey(tmp_path, ending):
     values = numpy.array([[0, 257, 1000], [30000, 65534, 65535]], numpy.uint16)
     Image.fromarray(values).save(tmp_path / f"deep{ending}")
     assert Image.open(tmp_path / f"deep{ending}").mode.startswith("I")
-    same(array(tmp_path / f"deep{ending}"), values[..., None].repeat(3, 2) / 65535, 1e-7)
+    same(
+        array(tmp_path / f"deep{ending}"), values[..., None].repeat(3, 2) / 65535, 1e-7
+    )
 
 
 def test_16_bit_rgb_is_read_to_8_bits(tmp_path):
-    """Pillow decodes 16-bit RGB to 8 bits; the file is written by hand because Pillow cannot write one."""
+    """Pillow decodes 16-bit RGB to 8 bits; the file is written by hand because
+    Pillow cannot write one.
+    """
     import struct
     import zlib
 
     values = numpy.array([[[0, 65535, 32768], [1000, 2000, 65535]]] * 2, ">u2")
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    parts = (
+        chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
     (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
     same(array(tmp_path / "deep.png"), values / 65535, 1 / 255)
 
@@ -149,7 +182,9 @@ def test_float_tiff(tmp_path):
 
 
 def test_a_float_tiff_with_nan_is_refused(tmp_path):
-    Image.fromarray(numpy.array([[0.0, numpy.nan], [0.5, 1.0]], numpy.float32)).save(tmp_path / "nan.tif")
+    Image.fromarray(numpy.array([[0.0, numpy.nan], [0.5, 1.0]], numpy.float32)).save(
+        tmp_path / "nan.tif"
+    )
     with refused("nan.tif", "NaN"):
         read_image(tmp_path / "nan.tif")
 
@@ -167,7 +202,9 @@ class TestResize:
         assert resize(picture(4, 64), 8).shape == (1, 3, 1, 8)
 
     def test_antialiased(self):
-        """Stripes finer than the new grid become grey; without antialiasing they alias to black or white."""
+        """Stripes finer than the new grid become grey; without antialiasing they alias
+        to black or white.
+        """
         stripes = torch.zeros(1, 3, 64, 64)
         stripes[..., ::2] = 1
         small = resize(stripes, 16)
@@ -185,7 +222,9 @@ class TestResize:
         image = picture(8, 8)
         assert torch.equal(resize(image, 8), image)
 
-    @pytest.mark.parametrize("size", [0, -3, (0, 4), (4,), (3, 4, 5), 7.5, "big", (2.5, 3)])
+    @pytest.mark.parametrize(
+        "size", [0, -3, (0, 4), (4,), (3, 4, 5), 7.5, "big", (2.5, 3)]
+    )
     def test_refused(self, size):
         with refused("size"):
             resize(picture(), size)
@@ -205,7 +244,9 @@ class TestWrite:
     @pytest.mark.parametrize("ending", [".jpg", ".jpeg", ".webp"])
     def test_lossy_is_near(self, tmp_path, ending):
         smooth = resize(picture(4, 4), 32)
-        assert (read_image(write_image(tmp_path / f"p{ending}", smooth)) - smooth).abs().mean() < 0.02
+        assert (
+            read_image(write_image(tmp_path / f"p{ending}", smooth)) - smooth
+        ).abs().mean() < 0.02
 
     def test_rounded_not_truncated_and_clamped(self, tmp_path):
         image = torch.full((3, 2, 2), 0.999)
@@ -215,10 +256,14 @@ class TestWrite:
 
     def test_device_and_half_precision(self, tmp_path, device):
         image = picture(8, 8, device=device)
-        one = read_image(write_image(tmp_path / "one.png", image.half().requires_grad_()))
+        one = read_image(
+            write_image(tmp_path / "one.png", image.half().requires_grad_())
+        )
         assert (one - image.cpu()).abs().max() <= 1 / 255
 
-    def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(self, tmp_path, monkeypatch):
+    def test_a_failure_in_the_middle_leaves_the_old_file_and_no_other(
+        self, tmp_path, monkeypatch
+    ):
         path = write_image(tmp_path / "picture.png", picture(8, 8, 1))
         before = path.read_bytes()
 
@@ -230,7 +275,8 @@ class TestWrite:
         with refused("No space left on device"):
             write_image(path, picture(8, 8, 2))
         assert path.read_bytes() == before
-        assert os.listdir(tmp_path) == ["picture.png"]  # noqa: PTH208 hidden files count too
+        # hidden files count too
+        assert os.listdir(tmp_path) == ["picture.png"]  # noqa: PTH208
 
     @pytest.mark.parametrize("problem", [KeyboardInterrupt, ValueError])
     def test_nor_do_other_failures(self, tmp_path, monkeypatch, problem):
@@ -248,21 +294,26 @@ class TestWrite:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
     def test_killed_in_the_middle(self, tmp_path):
-        """A process killed while it writes leaves the old picture; what it had begun has another name."""
+        """A process killed while it writes leaves the old picture; what it had
+        begun has another name.
+        """
         import subprocess
         import sys
 
         path = write_image(tmp_path / "picture.png", picture(8, 8, 1))
         before = path.read_bytes()
         program = (
-            "import os, sys, torch; from PIL import Image; from pltutorial import write_image\n"
+            "import os, sys, torch; from PIL import Image; from pltutorial import "
+            "write_image\n"
             "def save(self, file, **how):\n"
             "    file.write(b'half'); file.flush(); os.kill(os.getpid(), 9)\n"
             "Image.Image.save = save\n"
             "write_image(sys.argv[1], torch.zeros(1, 3, 8, 8))"
         )
         root = Path(images.__file__).parents[1]
-        done = subprocess.run([sys.executable, "-c", program, str(path)], cwd=root, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(path)], cwd=root, check=False
+        )
         assert done.returncode == -9
         assert path.read_bytes() == before
 

@@ -1,4 +1,6 @@
-"""Codes and what is drawn of them: plain VGG-16, re-encoding, odd sizes, the strongest activations, other encoders."""
+"""Codes and what is drawn of them: plain VGG-16, re-encoding, odd sizes, the strongest
+activations, other encoders.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,12 @@ from torch import nn
 from pltutorial.deepsim import DeepSimLoss
 from pltutorial.inversion import encode, invert, keep_strongest, reencode
 from pltutorial.networks import load_network, save_network
-from pltutorial.networks.generators import POOLED_LAYERS, ConvAutoencoder, InversionNet, code_shape
+from pltutorial.networks.generators import (
+    POOLED_LAYERS,
+    ConvAutoencoder,
+    InversionNet,
+    code_shape,
+)
 from pltutorial.vgg import RELU_LAYERS, Encoder, LossNetwork
 
 
@@ -29,12 +36,16 @@ def drawer(layer: str = "relu2_2", device="cpu", **how) -> InversionNet:
 
 class TestEncode:
     @pytest.mark.parametrize("layer", [*RELU_LAYERS, *POOLED_LAYERS])
-    def test_is_plain_vgg_and_a_pooling_of_the_promised_shape(self, layer, network, device):
+    def test_is_plain_vgg_and_a_pooling_of_the_promised_shape(
+        self, layer, network, device
+    ):
         image = picture(64, 96, count=2, device=device)
         with torch.no_grad():
             code = encode(image, layer, network)
             last = {"1": "2", "2": "2"}.get(layer[4], "3")
-            plain = network(image, [layer if layer in RELU_LAYERS else f"relu{layer[4]}_{last}"])
+            plain = network(
+                image, [layer if layer in RELU_LAYERS else f"relu{layer[4]}_{last}"]
+            )
         (expected,) = plain.values()
         if layer in POOLED_LAYERS:
             two = expected.unfold(2, 2, 2).unfold(3, 2, 2)
@@ -52,7 +63,9 @@ class TestEncode:
 
     def test_more_layers_come_from_the_same_pass(self, network, device, monkeypatch):
         calls, run = [], network._features
-        monkeypatch.setattr(network, "_features", lambda *given: calls.append(1) or run(*given))
+        monkeypatch.setattr(
+            network, "_features", lambda *given: calls.append(1) or run(*given)
+        )
         image = picture(32, 32, device=device)
         code, more = encode(image, "pool2", network, ("relu3_1", "relu2_2"))
         assert len(calls) == 1
@@ -80,7 +93,11 @@ class TestInvert:
         assert found.std() > 0.05
 
     @settings(max_examples=10, deadline=None)
-    @given(st.integers(1, 37), st.integers(1, 37), st.sampled_from(["relu1_1", "relu3_1", "pool3"]))
+    @given(
+        st.integers(1, 37),
+        st.integers(1, 37),
+        st.sampled_from(["relu1_1", "relu3_1", "pool3"]),
+    )
     def test_any_size_is_continued_at_the_edges(self, phi, height, width, layer):
         drawn, image = drawer(layer), torch.rand(1, 3, height, width)
         found = invert(image, drawn, encoder=phi, precision="float32")
@@ -88,7 +105,9 @@ class TestInvert:
         stride = drawn.stride
         rows = torch.arange(-(-height // stride) * stride).clamp(max=height - 1)
         columns = torch.arange(-(-width // stride) * stride).clamp(max=width - 1)
-        whole = invert(image[..., rows, :][..., columns], drawn, encoder=phi, precision="float32")
+        whole = invert(
+            image[..., rows, :][..., columns], drawn, encoder=phi, precision="float32"
+        )
         assert torch.equal(found, whole[..., :height, :width])
 
     def test_each_round_starts_from_the_one_before(self, network, device):
@@ -97,16 +116,27 @@ class TestInvert:
         rounds = reencode(image, 4, drawn, **how)
         assert len(rounds) == 4
         for number in range(4):
-            assert torch.equal(invert(rounds[number - 1] if number else image, drawn, **how), rounds[number])
+            assert torch.equal(
+                invert(rounds[number - 1] if number else image, drawn, **how),
+                rounds[number],
+            )
         assert not torch.equal(rounds[0], rounds[1])
 
     def test_a_code_is_changed_before_it_is_drawn(self, network, device):
         drawn, image, seen = drawer(device=device), picture(16, 16, device=device), []
         found = reencode(
-            image, 2, drawn, encoder=network, change=lambda code: seen.append(code.shape) or 0 * code
+            image,
+            2,
+            drawn,
+            encoder=network,
+            change=lambda code: seen.append(code.shape) or 0 * code,
         )
         assert seen == [(1, 128, 8, 8)] * 2
-        assert torch.allclose(found[0], drawn(torch.zeros(1, 128, 8, 8, device=device)).detach(), atol=5e-3)
+        assert torch.allclose(
+            found[0],
+            drawn(torch.zeros(1, 128, 8, 8, device=device)).detach(),
+            atol=5e-3,
+        )
 
     def test_an_autoencoder_has_its_own_encoder(self, monkeypatch):
         monkeypatch.setattr("pltutorial.vgg.LossNetwork", None)
@@ -114,14 +144,17 @@ class TestInvert:
         network, image = ConvAutoencoder(4, 5, 1).eval(), picture(21, 30)
         with torch.no_grad():
             expected = network(image)
-        assert torch.allclose(invert(image, network, precision="float32"), expected, atol=1e-6)
+        assert torch.allclose(
+            invert(image, network, precision="float32"), expected, atol=1e-6
+        )
 
     def test_bfloat16_is_close(self, phi):
         drawn, image = drawer(), picture(24, 32)
         exact = invert(image, drawn, encoder=phi, precision="float32")
         coarse = invert(image, drawn, encoder=phi, precision="bfloat16")
         assert coarse.dtype == torch.float32
-        assert 0 < (exact - coarse).square().mean().sqrt() < 0.02  # its colours are near saturation
+        # its colours are near saturation
+        assert 0 < (exact - coarse).square().mean().sqrt() < 0.02
 
     def test_bad_input(self, phi):
         image = picture(16, 16)
@@ -136,19 +169,30 @@ class TestInvert:
             invert(image * 255, drawer(), encoder=phi)
 
 
-# --- the strongest activations ----------------------------------------------------------------------------
+# --- the strongest activations --------------------------------------------------------
 
 codes = st.tuples(
-    st.integers(1, 2), st.integers(1, 6), st.integers(1, 3), st.integers(1, 3), st.integers(0, 99)
+    st.integers(1, 2),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(0, 99),
 )
 
 
 class TestStrongest:
     @settings(max_examples=60, deadline=None)
     @given(codes, st.sampled_from(["position", "code"]), st.data())
-    def test_keeps_so_many_of_the_largest_and_the_complement_the_others(self, shape, of, data):
+    def test_keeps_so_many_of_the_largest_and_the_complement_the_others(
+        self, shape, of, data
+    ):
         *shape, seed = shape
-        code = torch.randperm(torch.Size(shape).numel(), generator=torch.Generator().manual_seed(seed)) + 1.0
+        code = (
+            torch.randperm(
+                torch.Size(shape).numel(), generator=torch.Generator().manual_seed(seed)
+            )
+            + 1.0
+        )
         code = code.view(shape)
         total = shape[1] if of == "position" else code[0].numel()
         count = data.draw(st.integers(0, total))
@@ -156,18 +200,25 @@ class TestStrongest:
         others = keep_strongest(code, count, of=of, complement=True)
         assert torch.equal(kept + others, code)
         assert not (kept * others).any()
-        rows = (kept.permute(0, 2, 3, 1).flatten(0, 2), code.permute(0, 2, 3, 1).flatten(0, 2))
+        rows = (
+            kept.permute(0, 2, 3, 1).flatten(0, 2),
+            code.permute(0, 2, 3, 1).flatten(0, 2),
+        )
         rows = rows if of == "position" else (kept.flatten(1), code.flatten(1))
         for mine, whole in zip(*rows, strict=True):
             there = mine[mine != 0]
             assert len(there) == count
-            assert torch.equal(there.sort().values, whole.sort().values[len(whole) - count :])
+            assert torch.equal(
+                there.sort().values, whole.sort().values[len(whole) - count :]
+            )
 
     def test_memory_layout_and_precision_do_not_matter(self):
         code = torch.rand(2, 8, 3, 4).relu().bfloat16()
         for of in ("position", "code"):
             plain = keep_strongest(code, 5, of=of)
-            last = keep_strongest(code.contiguous(memory_format=torch.channels_last), 5, of=of)
+            last = keep_strongest(
+                code.contiguous(memory_format=torch.channels_last), 5, of=of
+            )
             assert plain.dtype == torch.bfloat16
             assert torch.equal(plain.count_nonzero(), last.count_nonzero())
             assert plain.shape == last.shape == code.shape
@@ -179,7 +230,11 @@ class TestStrongest:
 
     def test_bad_input(self):
         code = torch.rand(1, 4, 2, 3)
-        for count, of, most in ((5, "position", 4), (-1, "position", 4), (25, "code", 24)):
+        for count, of, most in (
+            (5, "position", 4),
+            (-1, "position", 4),
+            (25, "code", 24),
+        ):
             with refused(f"count={count}", f"from 0 to {most}"):
                 keep_strongest(code, count, of=of)
         with refused("'positions'", "nearest is 'position'"):
@@ -188,11 +243,13 @@ class TestStrongest:
             keep_strongest(code[0], 1)
 
 
-# --- the general recipe -----------------------------------------------------------------------------------
+# --- the general recipe ---------------------------------------------------------------
 
 
 class TestOtherEncoders:
-    """Take a pretrained encoder, define a decoder, compute the feature loss, combine it with the pixel loss."""
+    """Take a pretrained encoder, define a decoder, compute the feature loss, combine it
+    with the pixel loss.
+    """
 
     @pytest.fixture(scope="class")
     def encoder(self) -> Encoder:
@@ -208,7 +265,9 @@ class TestOtherEncoders:
         torch.manual_seed(0)
         decoder = InversionNet(layer, 8, 1, channels=64, stride=4)
         decoder.scale.copy_(code.square().mean((0, 2, 3)).sqrt().clamp_min(1e-3))
-        loss = DeepSimLoss(feature=0.1, image=1, comparator=encoder, layers=("relu", layer))
+        loss = DeepSimLoss(
+            feature=0.1, image=1, comparator=encoder, layers=("relu", layer)
+        )
         optimizer, found = torch.optim.Adam(decoder.parameters(), 5e-3), []
         for _ in range(15):
             terms = loss(decoder(code), image)
@@ -216,10 +275,14 @@ class TestOtherEncoders:
             terms.total.backward()
             optimizer.step()
             found.append({name: float(value.detach()) for name, value in terms.items()})
-        assert all(found[-1][name] < 0.9 * found[0][name] for name in ("feature", "image"))
+        assert all(
+            found[-1][name] < 0.9 * found[0][name] for name in ("feature", "image")
+        )
         file = save_network(tmp_path / "decoder.safetensors", decoder)
         loaded = load_network(file, "cpu")
-        drawn = invert(image[..., :30, :27], loaded, encoder=encoder, precision="float32")
+        drawn = invert(
+            image[..., :30, :27], loaded, encoder=encoder, precision="float32"
+        )
         assert drawn.shape == (2, 3, 30, 27)
         whole = invert(image, decoder.eval(), encoder=encoder, precision="float32")
         with torch.no_grad():

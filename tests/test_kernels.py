@@ -1,4 +1,6 @@
-"""The quick operations of the transformation networks against the plain ones that they stand for, gradients too."""
+"""The quick operations of the transformation networks against the plain ones that they
+stand for, gradients too.
+"""
 
 import pytest
 import torch
@@ -10,12 +12,16 @@ SHAPES = [(1, 8, 8), (2, 8, 12), (3, 14, 10)]
 
 
 def _same(quick, plain, *inputs):
-    """Values and the gradients of all inputs agree, for a random gradient from above."""
+    """Values and the gradients of all inputs agree, for a random
+    gradient from above.
+    """
     results = []
     for function in (quick, plain):
         given = [tensor.clone().requires_grad_() for tensor in inputs]
         output = function(*given)
-        above = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype)
+        above = torch.randn(
+            output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype
+        )
         results.append((output.detach(), *torch.autograd.grad(output, given, above)))
     for mine, theirs in zip(*results, strict=True):
         assert mine.shape == theirs.shape
@@ -23,7 +29,9 @@ def _same(quick, plain, *inputs):
 
 
 def _random(*shape):
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+    x = torch.randn(
+        shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64
+    )
     return x.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else x
 
 
@@ -31,7 +39,9 @@ def _unstack(x):
     """A stacked map (N, C, H/2, 2 W) as the map (N, C, H, W)."""
     count, channels, height, width = x.shape
     squares = x.reshape(count, channels, height, width // 4, 2, 2)
-    return squares.permute(0, 1, 2, 4, 3, 5).reshape(count, channels, 2 * height, width // 2)
+    return squares.permute(0, 1, 2, 4, 3, 5).reshape(
+        count, channels, 2 * height, width // 2
+    )
 
 
 @pytest.mark.parametrize(("count", "height", "width"), SHAPES)
@@ -45,7 +55,9 @@ def test_upsampled_conv(count, height, width, stacked):
         large = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return F.conv2d(F.pad(large, (1, 1, 1, 1), mode="reflect"), weight, bias)
 
-    _same(quick, plain, _random(count, 3, height, width), _random(5, 3, 3, 3), _random(5))
+    _same(
+        quick, plain, _random(count, 3, height, width), _random(5, 3, 3, 3), _random(5)
+    )
 
 
 @pytest.mark.parametrize(("count", "height", "width"), SHAPES)
@@ -76,11 +88,19 @@ def test_instance_norm(rows, relu, layout):
         return F.relu(result) if relu else result
 
     x = _random(3, 4, 5, 7).contiguous(memory_format=layout)
-    _same(lambda *given: _kernels.instance_norm(*given, relu), plain, x, _random(rows, 4), _random(rows, 4))
+    _same(
+        lambda *given: _kernels.instance_norm(*given, relu),
+        plain,
+        x,
+        _random(rows, 4),
+        _random(rows, 4),
+    )
 
 
 def test_instance_norm_of_a_cut_map_in_another_layout():
-    """A view with strides of its own goes in: the result may not be in its order of memory."""
+    """A view with strides of its own goes in: the result may not be in
+    its order of memory.
+    """
     x = _random(2, 4, 9, 9)[..., 1:-1, 2:-2]
     one = torch.ones(1, 4, dtype=torch.float64)
     mine = _kernels.instance_norm(x, one, 0 * one, False)
@@ -89,7 +109,9 @@ def test_instance_norm_of_a_cut_map_in_another_layout():
 
 @pytest.mark.parametrize("kind", [TransformNet, FastTransformNet])
 def test_no_gradient_changes_the_result_within_rounding_only(kind):
-    """In bfloat16 the first layers stay in float32 without gradients: nearer to float32, and the same picture."""
+    """In bfloat16 the first layers stay in float32 without gradients: nearer to
+    float32, and the same picture.
+    """
     torch.manual_seed(0)
     network, image = kind(8, 2).eval(), torch.rand(1, 3, 48, 40)
     with torch.no_grad():
@@ -108,4 +130,6 @@ def test_plain_network_of_the_benchmarks_is_the_same_network():
     network, image = TransformNet(8, 2).train(), torch.rand(2, 3, 32, 48)
     plain = PlainTransformNet.like(network)
     with torch.no_grad():
-        torch.testing.assert_close(plain.picture(image), network(image), rtol=0, atol=2e-6)
+        torch.testing.assert_close(
+            plain.picture(image), network(image), rtol=0, atol=2e-6
+        )

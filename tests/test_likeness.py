@@ -1,4 +1,6 @@
-"""DeePSiM's loss and the KL divergence: closed forms, float64 references, what a weight of 0 saves, any parts, bad input."""
+"""DeePSiM's loss and the KL divergence: closed forms, float64 references, what a weight
+of 0 saves, any parts, bad input.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from torch.nn.utils import parametrize
 
 from pltutorial.deepsim import PAUSE_BELOW, DeepSimLoss, kl_divergence
 from pltutorial.losses import LossTerms
-from pltutorial.networks.generators import VAE, ConvAutoencoder, Discriminator, InversionNet
+from pltutorial.networks.generators import (
+    VAE,
+    ConvAutoencoder,
+    Discriminator,
+    InversionNet,
+)
 from pltutorial.vgg import Encoder
 
 LAYERS = ("relu1_2", "relu2_2")
@@ -32,7 +39,9 @@ def judge(channels: int = 0, **how) -> Discriminator:
 
 
 class Spy(nn.Module):
-    """A comparator that counts its calls: the picture itself at ``fine``, its means over 4x4 pixels at ``coarse``."""
+    """A comparator that counts its calls: the picture itself at ``fine``, its means
+    over 4x4 pixels at ``coarse``.
+    """
 
     def __init__(self):
         super().__init__()
@@ -54,42 +63,67 @@ class Never(nn.Module):
 never = Never()
 
 
-# --- the terms --------------------------------------------------------------------------------------------
+# --- the terms ------------------------------------------------------------------------
 
 
 class TestTerms:
     @pytest.mark.parametrize("scaling", ["relative", "johnson"])
     def test_value_is_the_papers_equations_in_float64(self, scaling, network, device):
-        """Equations 2 to 5, written out: sums of squares, log D, with D the logistic function of the logits."""
+        """Equations 2 to 5, written out: sums of squares, log D, with D the logistic
+        function of the logits.
+        """
         output, target = (picture(24, 32, seed, 3, device) for seed in (0, 1))
-        code = torch.rand(3, 5, 3, 4, generator=torch.Generator().manual_seed(0)).to(device)
+        code = torch.rand(3, 5, 3, 4, generator=torch.Generator().manual_seed(0)).to(
+            device
+        )
         discriminator = judge(5).to(device)
         loss = DeepSimLoss(
-            0.5, 0.1, 10, comparator=network, layers=LAYERS, discriminator=discriminator, scaling=scaling
+            0.5,
+            0.1,
+            10,
+            comparator=network,
+            layers=LAYERS,
+            discriminator=discriminator,
+            scaling=scaling,
         )
         with torch.no_grad():
             terms = loss(output, target, code)
-            probability = torch.sigmoid(discriminator(output, code).double()).cpu().numpy()
+            probability = (
+                torch.sigmoid(discriminator(output, code).double()).cpu().numpy()
+            )
             mine, theirs = network(output, LAYERS), network(target, LAYERS)
         expected = 0.0
         for name in LAYERS:
-            for one, other in zip(mine[name].double(), theirs[name].double(), strict=True):
+            for one, other in zip(
+                mine[name].double(), theirs[name].double(), strict=True
+            ):
                 apart = float(((one - other) ** 2).sum())
-                whole = float((other**2).sum()) if scaling == "relative" else other.numel()
+                whole = (
+                    float((other**2).sum()) if scaling == "relative" else other.numel()
+                )
                 expected += apart / whole / (3 * len(LAYERS))
         assert list(terms) == ["feature", "adversarial", "image"]
         assert float(terms["feature"]) == pytest.approx(0.5 * expected, rel=1e-5)
         logs = [-math.log(p) for p in probability.flatten().tolist()]
-        assert float(terms["adversarial"]) == pytest.approx(0.1 * sum(logs) / len(logs), rel=1e-5)
+        assert float(terms["adversarial"]) == pytest.approx(
+            0.1 * sum(logs) / len(logs), rel=1e-5
+        )
         squares = ((output.double() - target.double()) ** 2).sum() / output.numel()
         assert float(terms["image"]) == pytest.approx(10 * float(squares), rel=1e-5)
-        assert float(terms.total) == pytest.approx(sum(float(v) for v in terms.values()), rel=1e-6)
+        assert float(terms.total) == pytest.approx(
+            sum(float(v) for v in terms.values()), rel=1e-6
+        )
 
     def test_gradient_is_that_of_finite_differences(self):
         """In float64, through all three terms."""
         comparator, discriminator = Spy(), judge(2).double()
         loss = DeepSimLoss(
-            0.7, 0.3, 2, comparator=comparator, layers=("fine", "coarse"), discriminator=discriminator
+            0.7,
+            0.3,
+            2,
+            comparator=comparator,
+            layers=("fine", "coarse"),
+            discriminator=discriminator,
         )
         output, target = (picture(8, 12, seed, 2).double() for seed in (0, 1))
         code = torch.rand(2, 2, 2, 2, dtype=torch.float64)
@@ -109,14 +143,25 @@ class TestTerms:
 
     def test_a_batch_is_the_mean_of_its_pictures(self):
         """So that processes which share a batch agree with one that has it whole."""
-        dark = torch.cat([picture(16, 16), 0.05 * picture(16, 16, 1), picture(16, 16, 2)])
+        dark = torch.cat(
+            [picture(16, 16), 0.05 * picture(16, 16, 1), picture(16, 16, 2)]
+        )
         output, code = picture(16, 16, 7, 3), torch.rand(3, 5, 2, 2)
         for scaling in ("relative", "johnson"):
             loss = DeepSimLoss(
-                1, 1, 1, comparator=Spy(), layers=("fine", "coarse"), discriminator=judge(5), scaling=scaling
+                1,
+                1,
+                1,
+                comparator=Spy(),
+                layers=("fine", "coarse"),
+                discriminator=judge(5),
+                scaling=scaling,
             )
             whole = loss(output, dark, code)
-            single = [loss(output[i : i + 1], dark[i : i + 1], code[i : i + 1]) for i in range(3)]
+            single = [
+                loss(output[i : i + 1], dark[i : i + 1], code[i : i + 1])
+                for i in range(3)
+            ]
             for name, value in whole.items():
                 mean = sum(float(one[name]) for one in single) / 3
                 assert float(value) == pytest.approx(mean, rel=1e-5), name
@@ -124,13 +169,26 @@ class TestTerms:
     def test_relative_is_1_for_a_signal_that_is_lost_on_any_scale(self):
         target = picture(16, 16, 0, 2)
         for scale in (1e-3, 1.0, 1e3):
-            loss = DeepSimLoss(image=0, comparator=lambda x, layers, s=scale: {"one": s * x}, layers=("one",))
-            assert float(loss(torch.zeros_like(target), target).total) == pytest.approx(1, rel=1e-5)
-            assert float(loss(0.9 * target, target).total) == pytest.approx(0.01, rel=1e-4)
+            loss = DeepSimLoss(
+                image=0,
+                comparator=lambda x, layers, s=scale: {"one": s * x},
+                layers=("one",),
+            )
+            assert float(loss(torch.zeros_like(target), target).total) == pytest.approx(
+                1, rel=1e-5
+            )
+            assert float(loss(0.9 * target, target).total) == pytest.approx(
+                0.01, rel=1e-4
+            )
         assert float(loss(target, torch.zeros_like(target)).total) < float("inf")
 
-    def test_features_of_the_target_that_are_known_are_not_computed_again(self, network, device):
-        comparator, (output, target) = Spy(), (picture(16, 16, seed, 2, device) for seed in (0, 1))
+    def test_features_of_the_target_that_are_known_are_not_computed_again(
+        self, network, device
+    ):
+        comparator, (output, target) = (
+            Spy(),
+            (picture(16, 16, seed, 2, device) for seed in (0, 1)),
+        )
         loss = DeepSimLoss(1, 0, 0, comparator=comparator, layers=("fine",))
         expected = float(loss(output, target).total)
         assert [(shape, grad) for shape, _, grad in comparator.seen] == [
@@ -143,11 +201,15 @@ class TestTerms:
 
     def test_features_in_half_precision_are_compared_in_float32(self):
         output, target = picture(16, 16, 0, 2), picture(16, 16, 1, 2)
-        loss = DeepSimLoss(1, 0, 0, comparator=lambda x, layers: {"h": x.bfloat16()}, layers=("h",))
+        loss = DeepSimLoss(
+            1, 0, 0, comparator=lambda x, layers: {"h": x.bfloat16()}, layers=("h",)
+        )
         value = loss(output, target).total
         assert value.dtype == torch.float32
         one, other = output.bfloat16().double(), target.bfloat16().double()
-        each = (one - other).square().flatten(1).sum(1) / other.square().flatten(1).sum(1)
+        each = (one - other).square().flatten(1).sum(1) / other.square().flatten(1).sum(
+            1
+        )
         assert float(value) == pytest.approx(float(each.mean()), rel=1e-6)
 
 
@@ -157,8 +219,20 @@ class TestLeftOut:
         comparator = Spy()
         discriminator = judge()
         weights = {"feature": 1.0, "adversarial": 1.0, "image": 1.0, left: 0.0}
-        loss = DeepSimLoss(**weights, comparator=comparator, layers=("fine",), discriminator=discriminator)
-        whole = DeepSimLoss(1, 1, 1, comparator=comparator, layers=("fine",), discriminator=discriminator)
+        loss = DeepSimLoss(
+            **weights,
+            comparator=comparator,
+            layers=("fine",),
+            discriminator=discriminator,
+        )
+        whole = DeepSimLoss(
+            1,
+            1,
+            1,
+            comparator=comparator,
+            layers=("fine",),
+            discriminator=discriminator,
+        )
         output, target = picture(16, 16, 0, 2), picture(16, 16, 1, 2)
         expected = whole(output, target)
         if left == "feature":
@@ -181,16 +255,22 @@ class TestLeftOut:
     def test_pixels_alone_are_the_squared_error(self):
         output, target = picture(16, 16, 0, 2), picture(16, 16, 1, 2)
         terms = DeepSimLoss(feature=0, image=3)(output, target)
-        assert float(terms.total) == pytest.approx(3 * float(F.mse_loss(output, target)), rel=1e-6)
+        assert float(terms.total) == pytest.approx(
+            3 * float(F.mse_loss(output, target)), rel=1e-6
+        )
 
 
-# --- the game ---------------------------------------------------------------------------------------------
+# --- the game -------------------------------------------------------------------------
 
 
 class TestGame:
     def test_the_discriminator_s_terms_are_cross_entropy_in_one_pass(self):
         discriminator, calls = judge(5), []
-        target, output, code = picture(16, 24, 0, 2), picture(16, 24, 1, 2), torch.rand(2, 5, 2, 3)
+        target, output, code = (
+            picture(16, 24, 0, 2),
+            picture(16, 24, 1, 2),
+            torch.rand(2, 5, 2, 3),
+        )
         loss = DeepSimLoss(0, 1, 0, discriminator=discriminator)
 
         def wrapped(*given):
@@ -209,7 +289,11 @@ class TestGame:
 
     def test_samples_beside_reconstructions_count_as_made(self):
         discriminator = judge(5)
-        target, output, code = picture(16, 16, 0, 2), picture(16, 16, 1, 4), torch.rand(2, 5, 2, 2)
+        target, output, code = (
+            picture(16, 16, 0, 2),
+            picture(16, 16, 1, 4),
+            torch.rand(2, 5, 2, 2),
+        )
         loss = DeepSimLoss(0, 1, 0, discriminator=discriminator)
         terms = loss.discriminator_loss(output, target, code)
         with torch.no_grad():
@@ -227,19 +311,25 @@ class TestGame:
         assert all(p.grad is not None for p in loss.discriminator.parameters())
 
     @pytest.mark.parametrize(
-        ("real", "made", "fooled", "won"), [(0.01, 0.02, 0.4, True), (0.03, 0.02, 0.4, False)]
+        ("real", "made", "fooled", "won"),
+        [(0.01, 0.02, 0.4, True), (0.03, 0.02, 0.4, False)],
     )
-    def test_has_won_below_a_tenth_of_the_generator_s_whatever_its_weight(self, real, made, fooled, won):
+    def test_has_won_below_a_tenth_of_the_generator_s_whatever_its_weight(
+        self, real, made, fooled, won
+    ):
         assert PAUSE_BELOW == 0.1
         for weight in (1e-3, 1.0, 50.0):
             loss = DeepSimLoss(0, weight, 0, discriminator=judge())
             game = LossTerms(real=torch.tensor(real), made=torch.tensor(made))
-            terms = LossTerms(adversarial=torch.tensor(weight * fooled), image=torch.tensor(9.0))
+            terms = LossTerms(
+                adversarial=torch.tensor(weight * fooled), image=torch.tensor(9.0)
+            )
             assert loss.has_won(game, terms).item() is won
             assert loss.has_won(game, terms, pause_below=0.0).item() is False
             assert loss.has_won(game, terms, pause_below=1.0).item() is True
         game["real"] = torch.tensor(float("nan"))
-        assert loss.has_won(game, terms).item() is False  # which its step will show, and the log report
+        # which its step will show, and the log report
+        assert loss.has_won(game, terms).item() is False
 
     def test_the_loop_of_the_documentation_teaches_both(self):
         """A generator that is an image itself, against a discriminator that learns."""
@@ -269,57 +359,78 @@ class TestGame:
 
     def test_no_value_goes_to_the_host(self, device, network):
         discriminator = judge(5).train().to(device)
-        output, target = (picture(16, 16, seed, 2, device).requires_grad_(not seed) for seed in (0, 1))
+        output, target = (
+            picture(16, 16, seed, 2, device).requires_grad_(not seed) for seed in (0, 1)
+        )
         code = torch.rand(2, 5, 2, 2, device=device)
-        loss = DeepSimLoss(1, 1, 1, comparator=network, layers=LAYERS, discriminator=discriminator)
+        loss = DeepSimLoss(
+            1, 1, 1, comparator=network, layers=LAYERS, discriminator=discriminator
+        )
         with Operations() as seen:
             terms = loss(output, target, code)
             terms.total.backward()
             game = loss.discriminator_loss(output, target, code)
             game.total.backward()
             loss.has_won(game, terms)
-            kl_divergence(torch.randn(2, 3, device=device), torch.randn(2, 3, device=device))
+            kl_divergence(
+                torch.randn(2, 3, device=device), torch.randn(2, 3, device=device)
+            )
         assert "convolution" in seen.names
         assert seen.to_host == []
 
 
-# --- any parts --------------------------------------------------------------------------------------------
+# --- any parts ------------------------------------------------------------------------
 
 
 class TestParts:
     def test_vae_gan_s_metric_is_the_discriminator_s_features(self):
-        """Larsen et al. (2016), equation 7; in training too a picture is at distance 0 from itself."""
+        """Larsen et al. (2016), equation 7; in training too a picture is at
+        distance 0 from itself.
+        """
         torch.manual_seed(0)
         discriminator = Discriminator(0, 4).train()
         loss = DeepSimLoss(
-            1, 1, 0, comparator=discriminator.features, layers=("conv2", "conv3"), discriminator=discriminator
+            1,
+            1,
+            0,
+            comparator=discriminator.features,
+            layers=("conv2", "conv3"),
+            discriminator=discriminator,
         )
         output, target = picture(16, 16, 0, 2), picture(16, 16, 1, 2)
         with torch.no_grad():
             for parameter in discriminator.parameters():
-                parameter.add_(
-                    torch.rand_like(parameter)
-                )  # so that singular vectors are not those of the weights
+                # so that singular vectors are not those of the weights
+                parameter.add_(torch.rand_like(parameter))
             assert float(loss(target, target)["feature"]) == 0
             discriminator.eval()
-            one, other = (discriminator.features(x, ("conv2", "conv3")) for x in (output, target))
+            one, other = (
+                discriminator.features(x, ("conv2", "conv3")) for x in (output, target)
+            )
             expected = sum(
                 float(
                     (
-                        (one[k] - other[k]).square().flatten(1).sum(1) / other[k].square().flatten(1).sum(1)
+                        (one[k] - other[k]).square().flatten(1).sum(1)
+                        / other[k].square().flatten(1).sum(1)
                     ).mean()
                 )
                 for k in one
             )
-            assert float(loss(output, target)["feature"]) == pytest.approx(expected / 2, rel=1e-5)
+            assert float(loss(output, target)["feature"]) == pytest.approx(
+                expected / 2, rel=1e-5
+            )
 
     def test_weights_are_normalised_once_a_step(self):
         discriminator, calls = judge().train(), []
         for name in discriminator.layer_names:
-            getattr(discriminator, name).parametrizations.weight[0].register_forward_hook(
-                lambda *_, name=name: calls.append(name)
-            )
-        how = {"comparator": discriminator.features, "layers": ("conv2",), "discriminator": discriminator}
+            getattr(discriminator, name).parametrizations.weight[
+                0
+            ].register_forward_hook(lambda *_, name=name: calls.append(name))
+        how = {
+            "comparator": discriminator.features,
+            "layers": ("conv2",),
+            "discriminator": discriminator,
+        }
         loss = DeepSimLoss(1, 1, 0, **how)
         output = picture(16, 16, 0, 2).requires_grad_()
         loss(output, picture(16, 16, 1, 2)).total.backward()
@@ -343,10 +454,15 @@ class TestParts:
         assert output.grad.abs().sum() > 0
         one, other = encoder(output, layers), encoder(target, layers)
         expected = [
-            ((one[k] - other[k]).square().flatten(1).sum(1) / other[k].square().flatten(1).sum(1)).mean()
+            (
+                (one[k] - other[k]).square().flatten(1).sum(1)
+                / other[k].square().flatten(1).sum(1)
+            ).mean()
             for k in layers
         ]
-        assert float(terms["feature"].detach()) == pytest.approx(float(sum(expected).detach()) / 2, rel=1e-4)
+        assert float(terms["feature"].detach()) == pytest.approx(
+            float(sum(expected).detach()) / 2, rel=1e-4
+        )
         with refused("'3.cut'", "nearest is '3.cat'"):
             DeepSimLoss(comparator=encoder, layers=("3.cut",))
 
@@ -355,7 +471,9 @@ class TestParts:
         [
             lambda: nn.Conv2d(3, 3, 3, padding=1),
             lambda: ConvAutoencoder(3, 4, 1),
-            lambda: nn.Sequential(nn.AvgPool2d(8), InversionNet("code", 2, 1, channels=3, stride=8)),
+            lambda: nn.Sequential(
+                nn.AvgPool2d(8), InversionNet("code", 2, 1, channels=3, stride=8)
+            ),
             lambda: VAE(2, 4, size=16),
         ],
         ids=["conv", "autoencoder", "inversion", "vae"],
@@ -364,7 +482,9 @@ class TestParts:
         torch.manual_seed(0)
         network, target = generator(), picture(16, 16, 0, 2)
         discriminator = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 1))
-        loss = DeepSimLoss(1, 0.1, 1, comparator=Spy(), layers=("coarse",), discriminator=discriminator)
+        loss = DeepSimLoss(
+            1, 0.1, 1, comparator=Spy(), layers=("coarse",), discriminator=discriminator
+        )
         optimizer, totals = torch.optim.Adam(network.parameters(), 1e-2), []
         for _ in range(50):
             output = network(target)
@@ -376,7 +496,7 @@ class TestParts:
         assert totals[-1] < 0.97 * totals[0]
 
 
-# --- the KL divergence ------------------------------------------------------------------------------------
+# --- the KL divergence ----------------------------------------------------------------
 
 
 class TestKL:
@@ -387,7 +507,9 @@ class TestKL:
     def test_is_that_of_torch_distributions_in_float64(self, pairs):
         mean, log_variance = torch.tensor([pairs]).unbind(2)
         one = Normal(mean.double(), (log_variance.double() / 2).exp())
-        expected = kl.kl_divergence(one, Normal(torch.zeros_like(one.mean), torch.ones_like(one.mean))).sum(1)
+        expected = kl.kl_divergence(
+            one, Normal(torch.zeros_like(one.mean), torch.ones_like(one.mean))
+        ).sum(1)
         found = kl_divergence(mean, log_variance)
         assert found.shape == (1,)
         assert float(found) == pytest.approx(float(expected), rel=1e-5, abs=1e-6)
@@ -395,19 +517,27 @@ class TestKL:
 
     def test_closed_forms(self):
         assert float(kl_divergence(torch.zeros(1, 9), torch.zeros(1, 9))) == 0
-        assert float(kl_divergence(torch.full((1, 8), 2.0), torch.zeros(1, 8))) == 16  # mean^2 / 2 each
+        # mean^2 / 2 each
+        assert float(kl_divergence(torch.full((1, 8), 2.0), torch.zeros(1, 8))) == 16
         variance = 4.0
         expected = 3 * (variance - math.log(variance) - 1) / 2
         found = kl_divergence(torch.zeros(1, 3), torch.full((1, 3), math.log(variance)))
         assert float(found) == pytest.approx(expected, rel=1e-6)
 
     def test_gradient_and_precision(self):
-        mean, log_variance = (torch.randn(3, 5, dtype=torch.float64).requires_grad_() for _ in range(2))
+        mean, log_variance = (
+            torch.randn(3, 5, dtype=torch.float64).requires_grad_() for _ in range(2)
+        )
         kl_divergence(mean, log_variance).sum().backward()
         assert (mean.grad - mean.detach()).abs().max() < 1e-6
-        assert (log_variance.grad - (log_variance.detach().exp() - 1) / 2).abs().max() < 1e-6
+        assert (
+            log_variance.grad - (log_variance.detach().exp() - 1) / 2
+        ).abs().max() < 1e-6
         with torch.autocast("cpu", torch.bfloat16):
-            assert kl_divergence(mean.bfloat16(), log_variance.bfloat16()).dtype == torch.float32
+            assert (
+                kl_divergence(mean.bfloat16(), log_variance.bfloat16()).dtype
+                == torch.float32
+            )
 
     def test_bad_input(self):
         with refused("(2, 3)", "(2, 4)", "(N, Z)"):
@@ -442,7 +572,9 @@ class TestBadInput:
             DeepSimLoss(comparator=judge(5).features, layers=("conv4",))
 
     def test_shapes_and_numbers(self, phi):
-        loss = DeepSimLoss(1, 1, 1, comparator=phi, discriminator=judge(5), layers=LAYERS)
+        loss = DeepSimLoss(
+            1, 1, 1, comparator=phi, discriminator=judge(5), layers=LAYERS
+        )
         image, code = picture(16, 16, 0, 2), torch.rand(2, 5, 2, 2)
         with refused("(2, 64, 16, 16)", "(2, 64, 16, 24)"):
             loss(image, picture(16, 24, 0, 2), code)

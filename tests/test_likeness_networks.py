@@ -1,4 +1,6 @@
-"""The networks that draw from codes, and the discriminator: plain arithmetic, any size, what reaches what, files."""
+"""The networks that draw from codes, and the discriminator: plain arithmetic, any size,
+what reaches what, files.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ each = pytest.mark.parametrize("name", ALL)
 
 
 def make(name: str, seed: int = 0) -> nn.Module:
-    """A small network all of whose weights, biases, statistics and scales count, as after a training."""
+    """A small network all of whose weights, biases, statistics and scales count,
+    as after a training.
+    """
     torch.manual_seed(seed)
     network = ALL[name]()
     with torch.no_grad():
@@ -77,15 +81,19 @@ def inputs(network: nn.Module, device="cpu", count: int = 2) -> list[torch.Tenso
     else:
         given = [picture(21, 30, count=count)]
         if getattr(network, "code_channels", 0):
-            given.append(torch.rand(count, network.code_channels, 3, 5, generator=generator))
+            given.append(
+                torch.rand(count, network.code_channels, 3, 5, generator=generator)
+            )
     return [one.to(device) for one in given]
 
 
-# --- plain arithmetic -------------------------------------------------------------------------------------
+# --- plain arithmetic -----------------------------------------------------------------
 
 
 def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The architecture in the plainest operations, with the parameters of a network in eval mode."""
+    """The architecture in the plainest operations, with the parameters of a
+    network in eval mode.
+    """
     values = network.state_dict(keep_vars=True)
     kind, config = network.kind, network.config
 
@@ -103,7 +111,8 @@ def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if f"{name}.running_mean" not in values:
             return x
         mean, var, scale, shift = (
-            values[f"{name}.{k}"].view(1, -1, 1, 1) for k in ("running_mean", "running_var", "weight", "bias")
+            values[f"{name}.{k}"].view(1, -1, 1, 1)
+            for k in ("running_mean", "running_var", "weight", "bias")
         )
         return (x - mean) / (var + 1e-5).sqrt() * scale + shift
 
@@ -145,13 +154,17 @@ def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (generate(*given),)
     if kind == "autoencoder":
         code = downwards(2 * padded(given[0]) - 1, "encoder", 3)
-        return (generate(code, "generator.")[..., : given[0].shape[2], : given[0].shape[3]],)
+        return (
+            generate(code, "generator.")[..., : given[0].shape[2], : given[0].shape[3]],
+        )
     if kind == "vae":
         x, noise, prior = given
         if config["encoder"] == "learned":
             x = downwards(2 * x - 1, "encoder", 4)
         else:
-            x = leaky(conv(x / values["scale"].view(1, -1, 1, 1), "encoder.0", padding=0))
+            x = leaky(
+                conv(x / values["scale"].view(1, -1, 1, 1), "encoder.0", padding=0)
+            )
             x = leaky(conv(x, "encoder.2", 2))
         mean, log_variance = F.linear(leaky(x).flatten(1), *weights("code")).chunk(2, 1)
 
@@ -161,7 +174,12 @@ def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return upwards(x, "up", 4)
 
         z = mean + torch.exp(log_variance / 2) * noise
-        return decode(z), mean, log_variance, torch.cat([decode(z.detach()), decode(prior)])
+        return (
+            decode(z),
+            mean,
+            log_variance,
+            torch.cat([decode(z.detach()), decode(prior)]),
+        )
     if kind == "colorization":
         red, green, blue = given[0].split(1, 1)
         grey = 0.299 * red + 0.587 * green + 0.114 * blue
@@ -173,9 +191,21 @@ def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = torch.cat([layer(x, "up.0", up=True), two], 1)
         x = torch.cat([layer(x, "up.1", up=True), one], 1)
         x = F.pad(layer(x, "up.2", up=True), (1,) * 4, mode="replicate")
-        chroma = F.conv2d(x, *weights("last"))[..., : grey.shape[2], : grey.shape[3]].tanh() / 2
+        chroma = (
+            F.conv2d(x, *weights("last"))[..., : grey.shape[2], : grey.shape[3]].tanh()
+            / 2
+        )
         cb, cr = chroma.split(1, 1)
-        return (torch.cat([grey + 1.402 * cr, grey - 0.344136 * cb - 0.714136 * cr, grey + 1.772 * cb], 1),)
+        return (
+            torch.cat(
+                [
+                    grey + 1.402 * cr,
+                    grey - 0.344136 * cb - 0.714136 * cr,
+                    grey + 1.772 * cb,
+                ],
+                1,
+            ),
+        )
     x = 2 * given[0] - 1
     for name in ("conv1", "conv2", "conv3"):
         x = leaky(conv(x, name, 2), 0.2)
@@ -199,23 +229,34 @@ class TestArchitecture:
             result = outputs(forward(*given))
             network.zero_grad()
             sum(
-                (one * torch.linspace(-1, 2, one.numel(), device=device).view(one.shape)).sum()
+                (
+                    one
+                    * torch.linspace(-1, 2, one.numel(), device=device).view(one.shape)
+                ).sum()
                 for one in result
             ).backward()
-            found.append((result, given[0].grad, [p.grad for p in network.parameters()]))
+            found.append(
+                (result, given[0].grad, [p.grad for p in network.parameters()])
+            )
         (result, given_grad, grads), (result2, given_grad2, grads2) = found
         for one, other in zip(result, result2, strict=True):
             assert one.shape == other.shape
             assert one.dtype == torch.float32
             assert (one - other).abs().max() < 1e-5 * other.abs().max().clamp_min(1)
-            assert one.std() > 1e-3, "an output that does not vary is compared with nothing"
+            assert one.std() > 1e-3, (
+                "an output that does not vary is compared with nothing"
+            )
         assert relative(given_grad, given_grad2) < 1e-4
-        for (part, _), one, other in zip(network.named_parameters(), grads, grads2, strict=True):
+        for (part, _), one, other in zip(
+            network.named_parameters(), grads, grads2, strict=True
+        ):
             assert relative(one, other) < 1e-3, part
 
     @each
     def test_gradients_reach_every_parameter_in_training(self, name):
-        """No unused one, for which processes that share a batch would wait; none that starts at zero."""
+        """No unused one, for which processes that share a batch would wait; none
+        that starts at zero.
+        """
         torch.manual_seed(0)
         network = ALL[name]().train()
         result = outputs(network(*inputs(network)))
@@ -231,14 +272,17 @@ class TestArchitecture:
         assert type(copy) is type(network)
         assert network.config["kind"] in known_kinds()
         copy.load_state_dict(network.state_dict())
-        loaded = load_network(save_network(tmp_path / "network.safetensors", network), "cpu")
+        loaded = load_network(
+            save_network(tmp_path / "network.safetensors", network), "cpu"
+        )
         given = inputs(network)
         with torch.no_grad():
             expected = outputs(network(*given))
             for one, other in zip(outputs(copy.eval()(*given)), expected, strict=True):
                 assert torch.equal(one, other)
             for one, other in zip(outputs(loaded(*given)), expected, strict=True):
-                assert (one - other).abs().max() < 0.02 * other.abs().max()  # kept in half precision
+                # kept in half precision
+                assert (one - other).abs().max() < 0.02 * other.abs().max()
 
     @each
     def test_each_picture_of_a_batch_is_on_its_own(self, name):
@@ -246,9 +290,14 @@ class TestArchitecture:
         given = inputs(network, count=3)
         with torch.no_grad():
             together = outputs(network(*given))[:3]
-            alone = [outputs(network(*(part[i : i + 1] for part in given)))[:3] for i in range(3)]
+            alone = [
+                outputs(network(*(part[i : i + 1] for part in given)))[:3]
+                for i in range(3)
+            ]
         for number, one in enumerate(together):
-            assert (one - torch.cat([result[number] for result in alone])).abs().max() < 1e-5
+            assert (
+                one - torch.cat([result[number] for result in alone])
+            ).abs().max() < 1e-5
 
     @each
     def test_bfloat16_is_close_to_float32(self, name, device):
@@ -290,7 +339,9 @@ class TestInversionNet:
             (512, 16),
             (512, 32),
         ]
-        assert {code_shape(name) for name in RELU_LAYERS} == {code_shape(f"relu{n}_1") for n in range(1, 6)}
+        assert {code_shape(name) for name in RELU_LAYERS} == {
+            code_shape(f"relu{n}_1") for n in range(1, 6)
+        }
         with refused("'relu4_4'", "nearest is 'relu4_3'"):
             code_shape("relu4_4")
         with refused("'pool6'", "nearest is"):
@@ -299,7 +350,12 @@ class TestInversionNet:
             InversionNet("conv1_1")
 
     @settings(max_examples=12, deadline=None)
-    @given(st.sampled_from([1, 2, 4, 8, 16, 32]), st.integers(1, 4), st.integers(1, 4), st.integers(1, 2))
+    @given(
+        st.sampled_from([1, 2, 4, 8, 16, 32]),
+        st.integers(1, 4),
+        st.integers(1, 4),
+        st.integers(1, 2),
+    )
     def test_any_stride_and_size(self, stride, height, width, count):
         network = InversionNet("some", 1, 1, channels=3, stride=stride)
         with torch.no_grad():
@@ -314,7 +370,9 @@ class TestInversionNet:
         with torch.no_grad():
             expected = network(code)
             network.scale.mul_(factors)
-            assert (network(code * factors.view(1, -1, 1, 1)) - expected).abs().max() < 1e-5
+            assert (
+                network(code * factors.view(1, -1, 1, 1)) - expected
+            ).abs().max() < 1e-5
 
     def test_bad_input(self):
         network = InversionNet("relu2_1", 2, 1)
@@ -322,7 +380,9 @@ class TestInversionNet:
             with refused(str(shape), "relu2_1", "(N, 128, h, w)"):
                 network(torch.rand(shape))
         for channels, stride, blocks in ((3, 3, 1), (3, 64, 1), (0, 4, 1), (3, 4, -1)):
-            with refused(f"stride={stride}", f"channels={channels}", f"blocks={blocks}"):
+            with refused(
+                f"stride={stride}", f"channels={channels}", f"blocks={blocks}"
+            ):
                 InversionNet("x", 2, blocks, channels=channels, stride=stride)
 
 
@@ -347,7 +407,9 @@ class TestSizes:
 
     @settings(max_examples=12, deadline=None)
     @given(st.integers(8, 40), st.integers(8, 40), st.integers(1, 6), st.integers(1, 6))
-    def test_a_discriminator_takes_any_from_8_and_codes_of_any(self, height, width, h, w):
+    def test_a_discriminator_takes_any_from_8_and_codes_of_any(
+        self, height, width, h, w
+    ):
         network = make("discriminator-told")
         with torch.no_grad():
             logits = network(torch.rand(2, 3, height, width), torch.rand(2, 5, h, w))
@@ -361,7 +423,11 @@ class TestVAE:
         output, _, _, judged = network(given, noise, prior)
         assert (judged[:2] - output).abs().max() < 1e-6
         judged.square().sum().backward()
-        reached = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+        reached = {
+            name.split(".")[0]
+            for name, p in network.named_parameters()
+            if p.grad is not None
+        }
         assert reached == {"first", "up"}
         network.zero_grad(set_to_none=True)
         network(given, noise)[0].square().sum().backward()
@@ -416,15 +482,22 @@ class TestColours:
         """Pillow's YCbCr, to its rounding."""
         image = picture(16, 20)
         bytes_ = (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
-        theirs = torch.from_numpy(np.asarray(Image.fromarray(bytes_).convert("YCbCr")).copy()).float()
+        theirs = torch.from_numpy(
+            np.asarray(Image.fromarray(bytes_).convert("YCbCr")).copy()
+        ).float()
         exact = torch.from_numpy(bytes_).permute(2, 0, 1)[None] / 255
         brightness = brightness_of(exact)
         assert (brightness[0, 0] * 255 - theirs[..., 0]).abs().max() < 1.01
         chroma = ((theirs[..., 1:] - 128) / 255).permute(2, 0, 1)[None]
         assert (from_chroma(brightness, chroma) - exact).abs().max() < 2.5 / 255
 
-    def test_the_output_is_as_bright_as_the_input_whose_colours_do_not_matter(self, device):
-        network, image = make("colorization").to(device), picture(21, 30, count=2, device=device)
+    def test_the_output_is_as_bright_as_the_input_whose_colours_do_not_matter(
+        self, device
+    ):
+        network, image = (
+            make("colorization").to(device),
+            picture(21, 30, count=2, device=device),
+        )
         with torch.no_grad():
             output = network(image)
             grey = brightness_of(image).expand(-1, 3, -1, -1)
@@ -436,7 +509,11 @@ class TestColours:
         torch.manual_seed(0)
         image = picture(24, 32)
         with torch.no_grad():
-            assert 0 < (ColorizationNet(8)(image) - brightness_of(image)).abs().mean() < 0.1
+            assert (
+                0
+                < (ColorizationNet(8)(image) - brightness_of(image)).abs().mean()
+                < 0.1
+            )
 
 
 class TestDiscriminator:
@@ -458,7 +535,9 @@ class TestDiscriminator:
                 network(picture(16, 16), torch.rand(1, 5, 2, 2))
         network.eval()
         for name in (*network.layer_names, "code", "last"):
-            norm = torch.linalg.matrix_norm(getattr(network, name).weight.detach().flatten(1), 2)
+            norm = torch.linalg.matrix_norm(
+                getattr(network, name).weight.detach().flatten(1), 2
+            )
             assert float(norm) == pytest.approx(1, abs=2e-2), name
         plain_one = make("discriminator-plain")
         assert not any("parametrizations" in name for name in plain_one.state_dict())
@@ -467,13 +546,21 @@ class TestDiscriminator:
         network = make("discriminator")
         before = {name: value.clone() for name, value in network.named_buffers()}
         network(picture(16, 16))
-        assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+        assert all(
+            torch.equal(value, before[name]) for name, value in network.named_buffers()
+        )
         network.train()(picture(16, 16))
-        moved = {name for name, value in network.named_buffers() if not torch.equal(value, before[name])}
+        moved = {
+            name
+            for name, value in network.named_buffers()
+            if not torch.equal(value, before[name])
+        }
         one_row = "last"  # whose singular vector is that row
         assert moved == {name for name in before if not name.startswith(one_row)}
 
-    def test_weights_are_normalised_in_float32_under_autocast(self, device, monkeypatch):
+    def test_weights_are_normalised_in_float32_under_autocast(
+        self, device, monkeypatch
+    ):
         """Half precision would leave singular values to 1 in 256."""
         network, seen = make("discriminator").to(device), []
         convolve = F.conv2d
@@ -488,7 +575,10 @@ class TestDiscriminator:
             with torch.autocast(device.type, torch.bfloat16):
                 network(picture(16, 16, device=device))
         assert len(seen) == 10
-        assert all(torch.equal(one, other) for one, other in zip(seen[:5], seen[5:], strict=True))
+        assert all(
+            torch.equal(one, other)
+            for one, other in zip(seen[:5], seen[5:], strict=True)
+        )
 
     def test_features_are_the_hidden_activations(self):
         network, image = make("discriminator-plain"), picture(21, 30, count=2)
@@ -496,20 +586,36 @@ class TestDiscriminator:
         with torch.no_grad():
             for name in ("conv1", "conv2", "conv3"):
                 conv = getattr(network, name)
-                x = expected[name] = F.leaky_relu(F.conv2d(x, conv.weight, conv.bias, 2, 1), 0.2)
+                x = expected[name] = F.leaky_relu(
+                    F.conv2d(x, conv.weight, conv.bias, 2, 1), 0.2
+                )
             found = network.features(image, ["conv3", "conv1"])
         assert list(found) == ["conv3", "conv1"]
         for name, value in found.items():
             assert (value - expected[name]).abs().max() < 1e-5, name
-        assert make("discriminator").features(image, ["conv4"])["conv4"].shape == (2, 16, 2, 3)
+        assert make("discriminator").features(image, ["conv4"])["conv4"].shape == (
+            2,
+            16,
+            2,
+            3,
+        )
 
     def test_no_layer_beyond_the_deepest_runs(self):
         network = make("discriminator-told")
         del network.conv3, network.conv4, network.last
-        assert network.features(picture(16, 16), ("conv2",))["conv2"].shape == (1, 8, 4, 4)
+        assert network.features(picture(16, 16), ("conv2",))["conv2"].shape == (
+            1,
+            8,
+            4,
+            4,
+        )
 
     def test_bad_input(self):
-        network, image, code = make("discriminator-told"), picture(16, 16, count=2), torch.rand(2, 5, 2, 2)
+        network, image, code = (
+            make("discriminator-told"),
+            picture(16, 16, count=2),
+            torch.rand(2, 5, 2, 2),
+        )
         for wrong in (None, code[:1], code[:, :4], code[0]):
             with refused("(2, 5, h, w)"):
                 network(image, wrong)

@@ -1,4 +1,6 @@
-"""The record of chapters 8 and 9: what it is computed with, what it says of what ships, and what it may not hold."""
+"""The record of chapters 8 and 9: what it is computed with, what it says of what ships,
+and what it may not hold.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ SHIPPED = benchmark.networks(zoo.LIKENESS)
 ROWS = {"psnr", "distance", "feature_distance", "sharpness"}
 
 
-# --- the record that is there -----------------------------------------------------------------------------
+# --- the record that is there ---------------------------------------------------------
 
 
 def roles() -> list[str]:
@@ -48,15 +50,31 @@ def tables() -> set[str]:
         for variant in rows
     }
     for table in ("reencoding", "strongest"):
-        names |= {f"invert_{layer}_{variant}" for layer, rows in RECORD[table].items() for variant in rows}
+        names |= {
+            f"invert_{layer}_{variant}"
+            for layer, rows in RECORD[table].items()
+            for variant in rows
+        }
     for layer, rows in RECORD["optimisation"].items():
-        names |= {f"invert_{layer}_{variant}" for variant in rows.keys() & set(benchmark.VARIANTS)}
-    names |= {f"autoencoder_{loss}" for rows in RECORD["autoencoder"].values() for loss in rows}
+        names |= {
+            f"invert_{layer}_{variant}"
+            for variant in rows.keys() & set(benchmark.VARIANTS)
+        }
     names |= {
-        f"colorize_{loss}" for rows in RECORD["colorization"].values() for loss in rows if loss != "grey"
+        f"autoencoder_{loss}"
+        for rows in RECORD["autoencoder"].values()
+        for loss in rows
+    }
+    names |= {
+        f"colorize_{loss}"
+        for rows in RECORD["colorization"].values()
+        for loss in rows
+        if loss != "grey"
     }
     return names | {
-        f"vae_{name}" for name, row in RECORD["vae"].items() if isinstance(row, dict) and "kl" in row
+        f"vae_{name}"
+        for name, row in RECORD["vae"].items()
+        if isinstance(row, dict) and "kl" in row
     }
 
 
@@ -68,7 +86,10 @@ def test_everything_that_ships_is_in_the_record():
 
 def test_record_holds_nothing_of_a_network_that_is_absent():
     assert tables() == set(roles())
-    recipes = {path.stem for path in (ROOT / "pltutorial" / "assets" / "recipes").glob("*.yaml")}
+    recipes = {
+        path.stem
+        for path in (ROOT / "pltutorial" / "assets" / "recipes").glob("*.yaml")
+    }
     for name, facts in RECORD["networks"].items():
         assert facts["shipped"] == (name in SHIPPED)
         assert name in recipes
@@ -80,7 +101,10 @@ def test_record_says_what_each_card_says_of_its_training():
     for name, path in SHIPPED.items():
         if benchmark.role(name):
             card, facts = load_network(path, "cpu").card, RECORD["networks"][name]
-            assert (facts["steps"], facts["seconds"]) == (card["steps"], card["seconds"])
+            assert (facts["steps"], facts["seconds"]) == (
+                card["steps"],
+                card["seconds"],
+            )
 
 
 def test_cards_hold_what_the_record_says():
@@ -92,7 +116,9 @@ def test_cards_hold_what_the_record_says():
 
 
 def test_record_agrees_with_a_network_that_ships():
-    """One picture drawn again: the processor's rounding to 16 bits may differ by a tenth of a decibel."""
+    """One picture drawn again: the processor's rounding to 16 bits may differ by a
+    tenth of a decibel.
+    """
     name = next(name for name in SHIPPED if name.startswith("invert_"))
     known = benchmark.role(name)
     rows = RECORD["inversion"]["test"][known["layer"]][known["variant"]]
@@ -109,7 +135,9 @@ def test_means_are_those_of_the_pictures():
                 assert row.keys() == ROWS | {"pictures"}
                 assert len(row["pictures"]) == len(RECORD["pictures"][where])
                 for key in ROWS:
-                    mean = sum(one[key] for one in row["pictures"]) / len(row["pictures"])
+                    mean = sum(one[key] for one in row["pictures"]) / len(
+                        row["pictures"]
+                    )
                     assert row[key] == pytest.approx(mean, abs=1e-3)
                     checked += 1
     assert checked
@@ -123,13 +151,17 @@ def test_bounds_are_computed():
         assert (row["way"], row["bound"]) == (way, bound)
         assert row["holds"] == benchmark.holds(value, way, bound)
     layers = {
-        layer for layer, rows in RECORD["inversion"]["test"].items() if {"image", "deepsim"} <= rows.keys()
+        layer
+        for layer, rows in RECORD["inversion"]["test"].items()
+        if {"image", "deepsim"} <= rows.keys()
     }
     assert len(computed) == 2 * len(layers)
 
 
 def test_pictures_of_the_record_are_small_and_all_there():
-    files = {f"{benchmark.STRIPS.name}/{path.name}" for path in benchmark.STRIPS.glob("*")}
+    files = {
+        f"{benchmark.STRIPS.name}/{path.name}" for path in benchmark.STRIPS.glob("*")
+    }
     assert set(RECORD["strips"].values()) == files
     assert sum(path.stat().st_size for path in benchmark.STRIPS.glob("*")) <= 400_000
     for stem in RECORD["strips"]:
@@ -141,7 +173,7 @@ def test_pictures_of_the_record_are_small_and_all_there():
         assert bool(shown) != RECORD["networks"][name]["shipped"]
 
 
-# --- what it is computed with -----------------------------------------------------------------------------
+# --- what it is computed with ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -162,12 +194,16 @@ def test_roles(name, expected):
 
 
 def test_colourfulness_of_known_colours():
-    """Red and green halves: rg is +-255 and yb 127.5 everywhere; the deviation is 255 and the mean 127.5."""
+    """Red and green halves: rg is +-255 and yb 127.5 everywhere; the deviation is 255
+    and the mean 127.5.
+    """
     image = torch.zeros(1, 3, 8, 8)
     image[:, 0, :, :4] = 1
     image[:, 1, :, 4:] = 1
     assert benchmark.colourful(image) == pytest.approx(255 + 0.3 * 127.5, rel=1e-5)
-    assert benchmark.colourful(picture(8, 8)[:, :1].expand(-1, 3, -1, -1)) == pytest.approx(0, abs=1e-4)
+    assert benchmark.colourful(
+        picture(8, 8)[:, :1].expand(-1, 3, -1, -1)
+    ) == pytest.approx(0, abs=1e-4)
     assert benchmark.colourful(torch.cat([image, 0 * image])) == pytest.approx(
         (255 + 0.3 * 127.5) / 2, rel=1e-5
     )
@@ -192,14 +228,22 @@ def test_bounds_can_fail(capsys):
         (pytest.approx(0.75), "<=", 0.75),
         (pytest.approx(0.775), "<=", 0.75),
     ]
-    assert [benchmark.holds(value, way, bound) for _, value, way, bound in benchmark.bounds(found)][
-        1
-    ] is False
+    assert [
+        benchmark.holds(value, way, bound)
+        for _, value, way, bound in benchmark.bounds(found)
+    ][1] is False
 
 
 def test_card_gets_its_own_numbers():
     found = {
-        "inversion": {"test": {"relu4_3": {"image": {"psnr": 20, "pictures": []}, "deepsim": {"psnr": 19}}}},
+        "inversion": {
+            "test": {
+                "relu4_3": {
+                    "image": {"psnr": 20, "pictures": []},
+                    "deepsim": {"psnr": 19},
+                }
+            }
+        },
         "colorization": {
             "test": {"grey": {"psnr": 1}, "gan": {"psnr": 22}},
             "content": {"gan": {"psnr": 23}},
@@ -207,16 +251,22 @@ def test_card_gets_its_own_numbers():
         "vae": {"pictures": 130, "pixel": {"kl": 30}},
     }
     by = {"measured by": "benchmarks/likeness.py"}
-    assert benchmark.held_out("invert_relu4_3_image", found) == by | {"data/test": {"psnr": 20}}
+    assert benchmark.held_out("invert_relu4_3_image", found) == by | {
+        "data/test": {"psnr": 20}
+    }
     both = {"data/test": {"psnr": 22}, "data/content": {"psnr": 23}}
     assert benchmark.held_out("colorize_gan", found) == by | both
-    assert benchmark.held_out("vae_pixel", found) == by | {"data/emoji/test.zip": {"kl": 30}}
+    assert benchmark.held_out("vae_pixel", found) == by | {
+        "data/emoji/test.zip": {"kl": 30}
+    }
     assert benchmark.held_out("invert_relu3_3_image", found) == {}
     assert benchmark.held_out("vae_gan_discriminator", found) == {}
 
 
 def test_strongest_of_nothing_and_of_all(tmp_path, monkeypatch):
-    """With a count of all activations `kept` is the whole picture and `rest` is that of an empty code."""
+    """With a count of all activations `kept` is the whole picture and `rest` is
+    that of an empty code.
+    """
     torch.manual_seed(0)
     path = tmp_path / "network.safetensors"
     save_network(path, InversionNet("relu2_2", 4, 0), {})
@@ -237,7 +287,9 @@ def test_strongest_of_nothing_and_of_all(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """The benchmark on small pictures with random networks, which writes into a temporary folder only."""
+    """The benchmark on small pictures with random networks, which writes into a
+    temporary folder only.
+    """
     torch.manual_seed(0)
     shipped = {
         "invert_relu3_3_image": InversionNet("relu3_3", 4, 0),
@@ -266,9 +318,21 @@ def small(tmp_path, monkeypatch):
                 path = tmp_path / folder / name / "network.safetensors"
                 path.parent.mkdir()
             save_network(path, network, card)
-    changes = {"RECORD": tmp_path / "likeness.json", "STRIPS": tmp_path / "likeness", "SIDE": 32, "SHOWN": 16}
-    changes |= {"ROUNDS": 2, "STEPS": 1, "SAMPLES": 8, "STRONGEST": {"position": (5,), "code": (5,)}}
-    changes["photographs"] = lambda where: picture(32, 32, seed=len(where), count=4 if where == "test" else 2)
+    changes = {
+        "RECORD": tmp_path / "likeness.json",
+        "STRIPS": tmp_path / "likeness",
+        "SIDE": 32,
+        "SHOWN": 16,
+    }
+    changes |= {
+        "ROUNDS": 2,
+        "STEPS": 1,
+        "SAMPLES": 8,
+        "STRONGEST": {"position": (5,), "code": (5,)},
+    }
+    changes["photographs"] = lambda where: picture(
+        32, 32, seed=len(where), count=4 if where == "test" else 2
+    )
     changes["emoji"] = lambda part: picture(32, 32, seed=len(part), count=9)
     for name, value in changes.items():
         monkeypatch.setattr(benchmark, name, value)
@@ -283,34 +347,73 @@ def run(monkeypatch, *arguments: object) -> int:
 def test_whole_run(small, monkeypatch, capsys):
     where = ("--folder", small / "shipped", "--runs", small / "runs")
     assert run(monkeypatch, *where, "--write") == 1  # random networks are all alike
-    assert "FAILS  data/test, relu3_3, DeePSiM, distance over image" in capsys.readouterr().out
+    assert (
+        "FAILS  data/test, relu3_3, DeePSiM, distance over image"
+        in capsys.readouterr().out
+    )
     record = json.loads(benchmark.RECORD.read_text())
     assert str(small) not in benchmark.RECORD.read_text()
-    assert set(record["inversion"]["test"]["relu3_3"]) == {"image", "image_adv", "deepsim"}
+    assert set(record["inversion"]["test"]["relu3_3"]) == {
+        "image",
+        "image_adv",
+        "deepsim",
+    }
     assert set(record["reencoding"]["relu3_3"]) == {"image", "deepsim"}
     assert len(record["reencoding"]["relu3_3"]["image"]["original"]) == 2
-    assert set(record["vae"]) == {"pictures", "samples", "real", "mean_picture", "pixel", "fixed"}
+    assert set(record["vae"]) == {
+        "pictures",
+        "samples",
+        "real",
+        "mean_picture",
+        "pixel",
+        "fixed",
+    }
     assert record["vae"]["fixed"]["latent"] == 6
     assert set(record["colorization"]["content"]) == {"grey", "pixel"}
     assert record["colorization"]["test"]["grey"]["colourfulness"] == 0
     assert set(record["networks"]) == {
-        *("invert_relu3_3_image", "invert_relu3_3_deepsim", "vae_pixel", "invert_relu3_3_image_adv"),
+        *(
+            "invert_relu3_3_image",
+            "invert_relu3_3_deepsim",
+            "vae_pixel",
+            "invert_relu3_3_image_adv",
+        ),
         *("autoencoder_image", "vae_fixed", "colorize_pixel", "invert_relu3_3_image_1"),
     }
-    facts = {"shipped": False, "steps": 3, "seconds": 2, "start": "invert_relu3_3_image_1"}
+    facts = {
+        "shipped": False,
+        "steps": 3,
+        "seconds": 2,
+        "start": "invert_relu3_3_image_1",
+    }
     assert record["networks"]["vae_fixed"] == facts
     assert set(record["strips"]) == {
-        *("invert_relu3_3_image_adv", "autoencoder_image", "colorize_pixel", "optimised_relu3_3"),
+        *(
+            "invert_relu3_3_image_adv",
+            "autoencoder_image",
+            "colorize_pixel",
+            "optimised_relu3_3",
+        ),
         *("vae_fixed_samples", "vae_fixed_reconstructions"),
     }
     assert {path.stem for path in benchmark.STRIPS.iterdir()} == set(record["strips"])
-    card = load_network(small / "shipped" / "invert_relu3_3_deepsim.safetensors", "cpu").card
+    card = load_network(
+        small / "shipped" / "invert_relu3_3_deepsim.safetensors", "cpu"
+    ).card
     own = card["held_out"]["data/test"]
     assert own.keys() == ROWS
     assert own.items() <= record["inversion"]["test"]["relu3_3"]["deepsim"].items()
     assert card["steps"] == 3
-    assert "held_out" not in load_network(small / "shipped/vae_gan_discriminator.safetensors", "cpu").card
-    assert "held_out" not in load_network(small / "runs/vae_fixed/network.safetensors", "cpu").card
+    assert (
+        "held_out"
+        not in load_network(
+            small / "shipped/vae_gan_discriminator.safetensors", "cpu"
+        ).card
+    )
+    assert (
+        "held_out"
+        not in load_network(small / "runs/vae_fixed/network.safetensors", "cpu").card
+    )
 
 
 def test_without_write_nothing_is_written(small, monkeypatch):

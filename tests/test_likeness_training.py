@@ -1,4 +1,6 @@
-"""Trainings with a learned likeness: each learns, the discriminator's pauses, when it has won, NaN, start, bad input."""
+"""Trainings with a learned likeness: each learns, the discriminator's pauses, when it
+has won, NaN, start, bad input.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,12 @@ def quick_scale(monkeypatch):
 class TestLearning:
     @each
     def test_each_learns_and_writes_what_there_is(self, kind, phi, pictures, tmp_path):
-        changes = {"steps": 24, "log_every": 6, "learning_rate": 5e-3, "sample_every": 24} | FULL
+        changes = {
+            "steps": 24,
+            "log_every": 6,
+            "learning_rate": 5e-3,
+            "sample_every": 24,
+        } | FULL
         task = likened(kind, phi, **changes)
         result = train(
             task,
@@ -47,12 +54,17 @@ class TestLearning:
             card=lambda result: likeness_card(result, task, task.settings, "noise"),
         )
         first, last = result.history[0], result.history[-1]
-        assert last.terms["image"] + last.terms["feature"] < first.terms["image"] + first.terms["feature"]
+        assert (
+            last.terms["image"] + last.terms["feature"]
+            < first.terms["image"] + first.terms["feature"]
+        )
         terms = ["feature", "adversarial", "image", *(["kl"] if kind == "vae" else [])]
         columns = ["step", "total", *terms, "discriminator", "paused", "learning_rate"]
         assert list(rows(tmp_path)[0]) == columns
         for record in result.history:
-            assert record.total == pytest.approx(sum(record.terms[name] for name in terms), rel=1e-5)
+            assert record.total == pytest.approx(
+                sum(record.terms[name] for name in terms), rel=1e-5
+            )
         assert {path.name for path in tmp_path.iterdir()} == {
             *("checkpoint.pt", "log.csv", "samples"),
             *("network.safetensors", "discriminator.safetensors"),
@@ -63,8 +75,13 @@ class TestLearning:
         assert len(network.card["curve"][0]) == len(network.card["terms"])
         discriminator = load_network(tmp_path / "discriminator.safetensors", "cpu")
         told = 128 if kind == "invert" else 0
-        assert (type(discriminator), discriminator.config["code_channels"]) == (Discriminator, told)
-        assert [path.name for path in (tmp_path / "samples").iterdir()] == ["step_000024.jpg"]
+        assert (type(discriminator), discriminator.config["code_channels"]) == (
+            Discriminator,
+            told,
+        )
+        assert [path.name for path in (tmp_path / "samples").iterdir()] == [
+            "step_000024.jpg"
+        ]
 
     @pytest.mark.parametrize(
         ("kind", "changes"),
@@ -79,13 +96,18 @@ class TestLearning:
     )
     def test_other_mixtures_train(self, kind, changes, phi, pictures):
         task = likened(kind, phi, steps=3, log_every=1, **changes)
-        before = {name: value.clone() for name, value in task.network.named_parameters()}
+        before = {
+            name: value.clone() for name, value in task.network.named_parameters()
+        }
         result = train(task, pictures=pictures)
         expected = [name for name, weight in task.objective.weights.items() if weight]
         expected += ["kl"] if kind == "vae" else []
         expected += ["discriminator", "paused"] if task.adversary is not None else []
         assert list(result.history[0].terms) == expected
-        assert all(not torch.equal(value, before[name]) for name, value in task.network.named_parameters())
+        assert all(
+            not torch.equal(value, before[name])
+            for name, value in task.network.named_parameters()
+        )
 
     def test_pixels_alone_need_no_vgg_and_no_discriminator(self, monkeypatch, pictures):
         def made(*arguments, **more):
@@ -115,15 +137,20 @@ class TestLearning:
             assert sum("adam" in name for name in seen.names) == 2
 
 
-# --- the game ---------------------------------------------------------------------------------------------
+# --- the game -------------------------------------------------------------------------
 
 
 class Drawing:
-    """A plain task of one's own: a bias that learns the pictures' colour, against a linear discriminator."""
+    """A plain task of one's own: a bias that learns the pictures' colour, against a
+    linear discriminator.
+    """
 
     def __init__(self, pauses=()):
         torch.manual_seed(0)
-        self.network, self.adversary = nn.Conv2d(3, 3, 1), nn.Sequential(nn.Flatten(), nn.Linear(192, 1))
+        self.network, self.adversary = (
+            nn.Conv2d(3, 3, 1),
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 1)),
+        )
         self.pauses, self.step, self.inputs = pauses, -1, []
 
     def loss(self, network, images, first):
@@ -132,13 +159,17 @@ class Drawing:
         assert not any(p.requires_grad for p in self.adversary.parameters())
         self.game = output.detach(), images
         fooled = nn.functional.softplus(-self.adversary(output)).mean()
-        return LossTerms(image=(output - images).square().mean(), adversarial=0.1 * fooled)
+        return LossTerms(
+            image=(output - images).square().mean(), adversarial=0.1 * fooled
+        )
 
     def adversary_loss(self, adversary):
         output, images = self.game
         self.inputs.append((output.clone(), images.clone()))
         logits = adversary(torch.cat([images, output])).chunk(2)
-        terms = LossTerms(real=(1 - logits[0]).square().mean(), made=logits[1].square().mean())
+        terms = LossTerms(
+            real=(1 - logits[0]).square().mean(), made=logits[1].square().mean()
+        )
         return terms, torch.tensor(1e9 if self.step in self.pauses else 0.0)
 
     def samples(self, network):
@@ -146,7 +177,14 @@ class Drawing:
 
 
 PLAIN = TrainingSettings(
-    **{"steps": 8, "size": 8, "batch_size": 2, "log_every": 1, "device": "cpu", "precision": "float32"},
+    **{
+        "steps": 8,
+        "size": 8,
+        "batch_size": 2,
+        "log_every": 1,
+        "device": "cpu",
+        "precision": "float32",
+    },
     **{"progress": False, "zoom": (1.0, 1.2), "gradient_clip": 0.5},
 )
 
@@ -156,10 +194,14 @@ class TestPause:
     def test_a_pause_skips_the_step_to_the_last_bit_and_later_steps_never_knew_it(
         self, pauses, pictures, tmp_path
     ):
-        """A task of one's own with plain settings; by hand with the pictures of the steps that were taken."""
+        """A task of one's own with plain settings; by hand with the pictures of the
+        steps that were taken.
+        """
         task = Drawing(pauses)
         train(task, PLAIN, pictures=pictures, folder=tmp_path)
-        assert [float(row["paused"]) for row in rows(tmp_path)] == [float(n in pauses) for n in range(8)]
+        assert [float(row["paused"]) for row in rows(tmp_path)] == [
+            float(n in pauses) for n in range(8)
+        ]
         hand = Drawing()
         optimizer = torch.optim.Adam(hand.adversary.parameters(), lr=2e-4, fused=True)
         for step, game in enumerate(task.inputs):
@@ -170,14 +212,21 @@ class TestPause:
             hand.adversary_loss(hand.adversary)[0].total.backward()
             torch.nn.utils.clip_grad_norm_(hand.adversary.parameters(), 0.5)
             optimizer.step()
-        for mine, theirs in zip(task.adversary.parameters(), hand.adversary.parameters(), strict=True):
+        for mine, theirs in zip(
+            task.adversary.parameters(), hand.adversary.parameters(), strict=True
+        ):
             assert torch.equal(mine, theirs)
         kept = state(tmp_path)["adversary"]["optimizer"]["state"]
         for number, expected in optimizer.state_dict()["state"].items():
-            assert all(torch.equal(kept[number][name], value) for name, value in expected.items())
+            assert all(
+                torch.equal(kept[number][name], value)
+                for name, value in expected.items()
+            )
             assert kept[number]["step"] == 8 - len(pauses)
 
-    def test_always_paused_it_stays_as_it_was_made_while_the_generator_learns(self, phi, pictures, tmp_path):
+    def test_always_paused_it_stays_as_it_was_made_while_the_generator_learns(
+        self, phi, pictures, tmp_path
+    ):
         changes = FULL | {"pause_below": 1e9, "give_up": 0, "steps": 6}
         task, fresh = (likened("invert", phi, **changes) for _ in range(2))
         train(task, pictures=pictures, folder=tmp_path)
@@ -189,18 +238,29 @@ class TestPause:
             assert not any(value.any() for value in one.values())
 
     def test_never_paused_with_0(self, phi, pictures):
-        result = train(likened("invert", phi, **FULL, pause_below=0.0, steps=3), pictures=pictures)
+        result = train(
+            likened("invert", phi, **FULL, pause_below=0.0, steps=3), pictures=pictures
+        )
         assert result.history[-1].terms["paused"] == 0
 
     def test_the_verdict_is_that_of_the_loss(self, phi, pictures, monkeypatch):
         """The trainer pauses exactly where DeepSimLoss.has_won says so."""
-        task, said = likened("invert", phi, **FULL, pause_below=2.0, steps=6, log_every=1), []
+        task, said = (
+            likened("invert", phi, **FULL, pause_below=2.0, steps=6, log_every=1),
+            [],
+        )
         loss = task.adversary_loss
 
         def watched(adversary):
             terms, adversarial = loss(adversary)
             adversarial = adversarial * (0.1 if len(said) in (0, 3) else 10)
-            said.append(bool(task.objective.has_won(terms, LossTerms(adversarial=0.1 * adversarial), 2.0)))
+            said.append(
+                bool(
+                    task.objective.has_won(
+                        terms, LossTerms(adversarial=0.1 * adversarial), 2.0
+                    )
+                )
+            )
             return terms, adversarial
 
         monkeypatch.setattr(task, "adversary_loss", watched)
@@ -208,7 +268,9 @@ class TestPause:
         assert [bool(record.terms["paused"]) for record in result.history] == said
         assert said == [False, True, True, False, True, True]
 
-    def test_the_discriminator_follows_the_schedule_and_the_decays(self, phi, pictures, monkeypatch):
+    def test_the_discriminator_follows_the_schedule_and_the_decays(
+        self, phi, pictures, monkeypatch
+    ):
         rates, step = [], Adversary.step
 
         def watched(self, *given):
@@ -227,7 +289,10 @@ class TestPause:
             "betas": (0.5, 0.99),
         }
         train(likened("colorize", phi, **FULL, **changes), pictures=pictures)
-        expected = [1e-3 * (1 + math.cos(math.pi * n / 6)) / 2 * min(1, (n + 1) / 2) for n in range(6)]
+        expected = [
+            1e-3 * (1 + math.cos(math.pi * n / 6)) / 2 * min(1, (n + 1) / 2)
+            for n in range(6)
+        ]
         assert rates == pytest.approx(expected)
 
 
@@ -235,17 +300,41 @@ class TestEnd:
     def test_a_discriminator_that_has_won_stops_with_a_sentence_and_a_checkpoint(
         self, phi, pictures, tmp_path
     ):
-        changes = FULL | {"pause_below": 1e9, "log_every": 2, "checkpoint_every": 2, "steps": 20}
-        with refused("has won", "last 6 steps", "discriminator_rate", "checkpoint is kept in", str(tmp_path)):
-            train(likened("invert", phi, **changes, give_up=5), pictures=pictures, folder=tmp_path)
+        changes = FULL | {
+            "pause_below": 1e9,
+            "log_every": 2,
+            "checkpoint_every": 2,
+            "steps": 20,
+        }
+        with refused(
+            "has won",
+            "last 6 steps",
+            "discriminator_rate",
+            "checkpoint is kept in",
+            str(tmp_path),
+        ):
+            train(
+                likened("invert", phi, **changes, give_up=5),
+                pictures=pictures,
+                folder=tmp_path,
+            )
         assert state(tmp_path)["step"] == 4
         assert [row["step"] for row in rows(tmp_path)] == ["2", "4"]
-        with refused("has won", "last 8 steps"):  # it may be raised, and the run goes on from there
-            train(likened("invert", phi, **changes, give_up=8), pictures=pictures, folder=tmp_path)
+        # it may be raised, and the run goes on from there
+        with refused("has won", "last 8 steps"):
+            train(
+                likened("invert", phi, **changes, give_up=8),
+                pictures=pictures,
+                folder=tmp_path,
+            )
         assert state(tmp_path)["step"] == 6
         changes["steps"] = 10
         assert (
-            train(likened("invert", phi, **changes, give_up=0), pictures=pictures, folder=tmp_path).stopped
+            train(
+                likened("invert", phi, **changes, give_up=0),
+                pictures=pictures,
+                folder=tmp_path,
+            ).stopped
             == "done"
         )
 
@@ -254,7 +343,10 @@ class TestEnd:
         adversary.settings = likened("vae", give_up=100).settings
 
         def history(*paused):
-            return [Record(20 * (n + 1), 1.0, {"paused": p}, 0.0) for n, p in enumerate(paused)]
+            return [
+                Record(20 * (n + 1), 1.0, {"paused": p}, 0.0)
+                for n, p in enumerate(paused)
+            ]
 
         adversary.check(history(1, 1, 1, 1))
         adversary.check(history(1, 1, 1, 0.95, 1, 1, 1, 1))
@@ -268,7 +360,9 @@ class TestEnd:
     def test_nan_in_the_discriminator_stops_and_keeps_the_last_good_checkpoint(
         self, log_every, phi, pictures, tmp_path, monkeypatch
     ):
-        task = likened("invert", phi, **FULL, steps=20, log_every=log_every, checkpoint_every=4)
+        task = likened(
+            "invert", phi, **FULL, steps=20, log_every=log_every, checkpoint_every=4
+        )
         loss, calls = task.adversary_loss, []
 
         def broken(adversary):
@@ -280,19 +374,29 @@ class TestEnd:
 
         monkeypatch.setattr(task, "adversary_loss", broken)
         with refused(
-            "step 6" if log_every == 3 else "step 8", "lower learning_rate", "kept in", str(tmp_path)
+            "step 6" if log_every == 3 else "step 8",
+            "lower learning_rate",
+            "kept in",
+            str(tmp_path),
         ):
             train(task, pictures=pictures, folder=tmp_path)
         assert state(tmp_path)["step"] == 4
-        assert all(v.isfinite().all() for v in state(tmp_path)["adversary"]["network"].values())
+        assert all(
+            v.isfinite().all() for v in state(tmp_path)["adversary"]["network"].values()
+        )
 
-    def test_nan_that_has_not_reached_the_generator_is_named(self, phi, pictures, tmp_path, monkeypatch):
+    def test_nan_that_has_not_reached_the_generator_is_named(
+        self, phi, pictures, tmp_path, monkeypatch
+    ):
         task = likened("invert", phi, **FULL, steps=3)
         loss = task.adversary_loss
         monkeypatch.setattr(
             task,
             "adversary_loss",
-            lambda adversary: (LossTerms(real=loss(adversary)[0].total * float("inf")), torch.tensor(0.0)),
+            lambda adversary: (
+                LossTerms(real=loss(adversary)[0].total * float("inf")),
+                torch.tensor(0.0),
+            ),
         )
 
         class Fair(nn.Module):
@@ -322,7 +426,7 @@ class TestEnd:
             train(Drawing(), PLAIN, pictures=pictures, folder=tmp_path / "b")
 
 
-# --- what a task is given ---------------------------------------------------------------------------------
+# --- what a task is given -------------------------------------------------------------
 
 
 class TestScaleAndStart:
@@ -330,16 +434,22 @@ class TestScaleAndStart:
         scale = code_scale("relu3_2", phi)
         total, count = torch.zeros(256, dtype=torch.float64), 0
         for name in bundled_names("train"):
-            code = encode(middle_square(bundled(f"train/{name}"), 128), "relu3_2", phi).double()
+            code = encode(
+                middle_square(bundled(f"train/{name}"), 128), "relu3_2", phi
+            ).double()
             total += code.square().sum((0, 2, 3))
             count += code[0, 0].numel()
         expected = (total / count).sqrt()
         expected = expected.clamp_min(float(expected.mean()) / 100)
         assert (scale / expected - 1).abs().max() < 1e-4
         monkeypatch.setattr(
-            "pltutorial.tasks.likeness.code_scale", lambda *given: {given: scale}["relu3_2", phi]
+            "pltutorial.tasks.likeness.code_scale",
+            lambda *given: {given: scale}["relu3_2", phi],
         )
-        for kind, how in (("invert", {"layer": "relu3_2"}), ("vae", {"encoder": "relu3_2"})):
+        for kind, how in (
+            ("invert", {"layer": "relu3_2"}),
+            ("vae", {"encoder": "relu3_2"}),
+        ):
             assert torch.equal(likened(kind, phi, **how).network.scale, scale)
 
     def test_it_does_not_move_in_training_and_is_kept(self, phi, pictures, tmp_path):
@@ -351,7 +461,9 @@ class TestScaleAndStart:
         kept = load_network(tmp_path / "network.safetensors", "cpu").scale
         assert (kept / scale - 1).abs().max() < 1e-3  # half precision
 
-    def test_a_start_brings_its_own_scale_and_all_else(self, phi, pictures, tmp_path, monkeypatch):
+    def test_a_start_brings_its_own_scale_and_all_else(
+        self, phi, pictures, tmp_path, monkeypatch
+    ):
         torch.manual_seed(5)
         given = InversionNet("relu2_1", 4, 1)
         given.scale.copy_(torch.linspace(1, 9, 128))
@@ -363,9 +475,15 @@ class TestScaleAndStart:
         result = train(task, pictures=pictures, steps=2)
         assert torch.equal(result.network.scale, load_network(start, "cpu").scale)
 
-    def test_a_start_of_another_architecture_or_kind_is_refused(self, phi, pictures, tmp_path):
-        start = str(save_network(tmp_path / "given.safetensors", InversionNet("relu2_2", 4, 1)))
-        with refused("given.safetensors", "relu2_2", "relu2_1", "the same architecture"):
+    def test_a_start_of_another_architecture_or_kind_is_refused(
+        self, phi, pictures, tmp_path
+    ):
+        start = str(
+            save_network(tmp_path / "given.safetensors", InversionNet("relu2_2", 4, 1))
+        )
+        with refused(
+            "given.safetensors", "relu2_2", "relu2_1", "the same architecture"
+        ):
             likened("invert", phi, start=start)
         with refused("given.safetensors", "'kind': 'inversion'", "'kind': 'vae'"):
             likened("vae", phi, start=start)
@@ -377,7 +495,9 @@ class TestScaleAndStart:
         dark.weight1_1[3], dark.bias1_1[3] = 0, -1
         scale, given = code_scale("relu1_1", dark), code_scale("relu1_1", phi)
         assert float(given[3] / given.mean()) > 0.02
-        assert float(scale[3]) == pytest.approx(float(scale.sum() - scale[3]) / 64 / 100, rel=1e-2)
+        assert float(scale[3]) == pytest.approx(
+            float(scale.sum() - scale[3]) / 64 / 100, rel=1e-2
+        )
 
 
 class TestGiven:
@@ -396,7 +516,15 @@ class TestGiven:
         whole = task._noise(4, 10)
         assert torch.equal(torch.cat([task._noise(2, 10), task._noise(2, 12)]), whole)
         assert (
-            len({tuple(row) for row in (*whole.tolist(), *likened("vae", seed=1)._noise(4, 10).tolist())})
+            len(
+                {
+                    tuple(row)
+                    for row in (
+                        *whole.tolist(),
+                        *likened("vae", seed=1)._noise(4, 10).tolist(),
+                    )
+                }
+            )
             == 8
         )
         many = task._noise(2000, 0)
@@ -404,15 +532,25 @@ class TestGiven:
         assert abs(float(many.std()) - 1) < 0.03
 
     def test_the_vae_s_terms(self, phi):
-        """kl is for each number of the picture; reconstructions and as many samples are judged."""
-        task, images, judged = likened("vae", phi, **FULL, kl_weight=3.0), picture(32, 32, 0, 2), []
-        task.adversary.register_forward_pre_hook(lambda _, given: judged.append(given[0].detach()))
+        """kl is for each number of the picture; reconstructions and as many
+        samples are judged.
+        """
+        task, images, judged = (
+            likened("vae", phi, **FULL, kl_weight=3.0),
+            picture(32, 32, 0, 2),
+            [],
+        )
+        task.adversary.register_forward_pre_hook(
+            lambda _, given: judged.append(given[0].detach())
+        )
         terms = task.loss(task.network, images, 4)
         noise, prior = task._noise(2, 4).chunk(2, 1)
         with torch.no_grad():
             output, mean, log_variance, both = task.network(images, noise, prior)
         kl = (mean.square() + log_variance.exp() - 1 - log_variance).sum() / 2 / 2
-        assert float(terms["kl"].detach()) == pytest.approx(3 * float(kl) / (3 * 32 * 32), rel=1e-4)
+        assert float(terms["kl"].detach()) == pytest.approx(
+            3 * float(kl) / (3 * 32 * 32), rel=1e-4
+        )
         assert torch.allclose(judged[0], both, atol=1e-6)
         assert float(terms["image"].detach()) == pytest.approx(
             2 * float((output - images).square().mean()), rel=1e-4
@@ -421,12 +559,16 @@ class TestGiven:
     def test_crops_are_those_of_the_stream(self, phi, pictures):
         seen = []
         task = likened("autoencode", phi, steps=2, **FULL)
-        task.adversary.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+        task.adversary.register_forward_pre_hook(
+            lambda _, given: seen.append(given[0].detach().clone())
+        )
         train(task, pictures=pictures)
         crops = Pictures(pictures, 32, seed=0, zoom=(1.0, 1.2))
         real = [one[:2] for one in seen if len(one) == 4]
         for step, images in enumerate(real):
-            assert torch.equal(images, torch.stack([crops[2 * step + i][0] for i in range(2)]))
+            assert torch.equal(
+                images, torch.stack([crops[2 * step + i][0] for i in range(2)])
+            )
 
 
 class TestBadInput:
@@ -440,10 +582,18 @@ class TestBadInput:
         with refused("40 pixels", "a multiple of 16"):
             likened("vae", size=40)
         with refused("(2, 3, 4, 4)", "at least 8"):
-            train(likened("colorize", phi, size=4, **FULL), pictures=pictures, folder=tmp_path)
+            train(
+                likened("colorize", phi, size=4, **FULL),
+                pictures=pictures,
+                folder=tmp_path,
+            )
         with refused("8x8 pixels", "relu5_1", "at least 16"):
             changes = {"size": 8, "feature_layers": ("relu5_1",)}
-            train(likened("autoencode", phi, **FULL | changes), pictures=pictures, folder=tmp_path)
+            train(
+                likened("autoencode", phi, **FULL | changes),
+                pictures=pictures,
+                folder=tmp_path,
+            )
         assert not (tmp_path / "checkpoint.pt").exists()
 
     def test_the_comparator_s_layers_are_checked_before_the_training(self, phi):

@@ -1,4 +1,6 @@
-"""The live page in Chromium: what it saves is what the package computes, by pointer and by keyboard, in every size."""
+"""The live page in Chromium: what it saves is what the package computes, by pointer and
+by keyboard, in every size.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ from pltutorial.images import read_image, resize
 __all__ = ["browser", "folder", "server", "visit"]  # fixtures
 
 
-# --- the parts --------------------------------------------------------------------------------------------
+# --- the parts ------------------------------------------------------------------------
 
 
 def test_units_of_the_page():
@@ -58,18 +60,21 @@ def test_types_of_the_page():
     assert run.returncode == 0, run.stdout
 
 
-# --- what it computes -------------------------------------------------------------------------------------
+# --- what it computes -----------------------------------------------------------------
 
 
 def test_saved_picture_is_the_packages(visit, tmp_path):
-    """Odd sizes, as they are; then another style, half a mixture, less strength, the photo's colours; each saved."""
+    """Odd sizes, as they are; then another style, half a mixture, less strength, the
+    photo's colours; each saved.
+    """
     page = visit(example=False)
     page.check("#as-is")
     data = png(picture(163, 121))
     choose(page, "given.png", data)
     assert "163 × 121 pixels" in painted(page)
     assert largest(saved(page), package(data, tmp_path, "great_wave")) <= CLOSE
-    for style in ("village_street", "cafe_terrace", "poppies"):  # faster than it paints: the last one counts
+    # faster than it paints: the last one counts
+    for style in ("village_street", "cafe_terrace", "poppies"):
         page.check(f"input[value={style}]", force=True)
     painted(page)
     assert largest(saved(page), package(data, tmp_path, "poppies")) <= CLOSE
@@ -96,7 +101,9 @@ def test_sizes_are_the_packages(visit, tmp_path):
     set_range(page, "#size", 256)
     choose(page, "given.png", data)
     assert "256 × 146 pixels" in painted(page)
-    assert largest(saved(page), package(data, tmp_path, "great_wave", size=256)) <= CLOSE
+    assert (
+        largest(saved(page), package(data, tmp_path, "great_wave", size=256)) <= CLOSE
+    )
     page.check("#as-is")
     choose(page, "long.png", png(picture(1300, 40)))
     assert "1,024 × 32 pixels, shrunk from 1,300 × 40" in painted(page)
@@ -109,12 +116,25 @@ def profile() -> bytes:
 
 
 def with_gamma(data: bytes) -> bytes:
-    """A PNG that asks for brightness correction, which a canvas would do and the package does not."""
+    """A PNG that asks for brightness correction, which a canvas would do and
+    the package does not.
+    """
     body = b"gAMA" + struct.pack(">I", 100_000)
-    return data[:33] + struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+    return (
+        data[:33]
+        + struct.pack(">I", 4)
+        + body
+        + struct.pack(">I", zlib.crc32(body))
+        + data[33:]
+    )
 
 
-ALPHA = numpy.dstack([picture(48, 40), numpy.linspace(0, 255, 48 * 40).reshape(40, 48).astype(numpy.uint8)])
+ALPHA = numpy.dstack(
+    [
+        picture(48, 40),
+        numpy.linspace(0, 255, 48 * 40).reshape(40, 48).astype(numpy.uint8),
+    ]
+)
 KINDS = {
     "transparent": lambda: png(ALPHA),
     "gamma": lambda: with_gamma(png(picture(48, 40))),
@@ -134,7 +154,9 @@ def test_every_kind_of_png_is_read_as_the_package_reads_it(visit, tmp_path):
         data = make()
         choose(page, f"{name}.png", data)
         painted(page)
-        assert largest(saved(page), package(data, tmp_path, "great_wave")) <= CLOSE, name
+        assert largest(saved(page), package(data, tmp_path, "great_wave")) <= CLOSE, (
+            name
+        )
 
 
 def test_photo_of_a_phone_stands_upright(visit, tmp_path):
@@ -153,7 +175,9 @@ def test_photo_of_a_phone_stands_upright(visit, tmp_path):
 
 
 def test_enlargement_is_the_packages_and_has_no_seam(visit, tmp_path):
-    """300 pixels need two tiles of at most 256; the package computes the picture in one."""
+    """300 pixels need two tiles of at most 256; the package computes
+    the picture in one.
+    """
     page = visit(example=False)
     data = png(picture(300, 24, 2))
     page.check("#as-is")
@@ -162,14 +186,23 @@ def test_enlargement_is_the_packages_and_has_no_seam(visit, tmp_path):
     page.select_option("#enlarge-size", "")
     page.click("#enlarge")
     page.wait_for_selector("#zoom:not([hidden])")
-    assert "from 300 × 24 pixels to 1,200 × 96 pixels" in page.inner_text("#enlarge-status")
+    assert "from 300 × 24 pixels to 1,200 × 96 pixels" in page.inner_text(
+        "#enlarge-status"
+    )
     path = tmp_path / "small.png"
     path.write_bytes(data)
     for loss in ("pixel", "feature"):
         network = zoo.load_restorer("upscale", loss, device="cpu")
-        wanted = restoration.upscale(read_image(path), network=network, precision="float32")
+        wanted = restoration.upscale(
+            read_image(path), network=network, precision="float32"
+        )
         assert largest(saved(page, f"[data-save={loss}]"), wanted) <= CLOSE, loss
-    assert largest(saved(page, "[data-save=bicubic]"), resize(read_image(path), (96, 1200))) <= CLOSE
+    assert (
+        largest(
+            saved(page, "[data-save=bicubic]"), resize(read_image(path), (96, 1200))
+        )
+        <= CLOSE
+    )
 
 
 def test_threads_where_the_server_allows(browser, folder, visit, tmp_path):
@@ -190,7 +223,7 @@ def test_threads_where_the_server_allows(browser, folder, visit, tmp_path):
         isolated.stop()
 
 
-# --- how it is used ---------------------------------------------------------------------------------------
+# --- how it is used -------------------------------------------------------------------
 
 
 def test_first_result_comes_with_little_and_the_rest_when_asked(browser, folder):
@@ -202,7 +235,9 @@ def test_first_result_comes_with_little_and_the_rest_when_asked(browser, folder)
         painted(page)
         names = {path.split("?")[0].lstrip("/") for path in served.asked}
         transfer = sum(
-            len(gzip.compress((folder / name).read_bytes(), 6)) for name in names if (folder / name).is_file()
+            len(gzip.compress((folder / name).read_bytes(), 6))
+            for name in names
+            if (folder / name).is_file()
         )
         assert 3e6 < transfer < BUDGET
         assert not [name for name in names if "upscale_x4" in name]
@@ -217,7 +252,8 @@ def test_first_result_comes_with_little_and_the_rest_when_asked(browser, folder)
 def test_keyboard_alone(visit):
     page = visit(reduced_motion="reduce")
     focused = (
-        "(e => e.id || e.name || e.getAttribute('role') || e.title || e.tagName)(document.activeElement)"
+        "(e => e.id || e.name || e.getAttribute('role') || e.title || "
+        "e.tagName)(document.activeElement)"
     )
 
     def tab_to(wanted: str) -> None:
@@ -231,11 +267,22 @@ def test_keyboard_alone(visit):
     assert page.evaluate("document.activeElement.className") == "skip"
     tab_to("slider")
     handle = page.locator("[role=slider]")
-    assert handle.get_attribute("aria-valuenow") == "50", "with reduced motion nothing moves by itself"
-    for key, value in {"Home": 0, "ArrowRight": 2, "PageUp": 12, "End": 100, "ArrowLeft": 98}.items():
+    assert handle.get_attribute("aria-valuenow") == "50", (
+        "with reduced motion nothing moves by itself"
+    )
+    for key, value in {
+        "Home": 0,
+        "ArrowRight": 2,
+        "PageUp": 12,
+        "End": 100,
+        "ArrowLeft": 98,
+    }.items():
         page.keyboard.press(key)
         assert handle.get_attribute("aria-valuenow") == str(value)
-        assert handle.get_attribute("aria-valuetext") == f"{value} % photo, {100 - value} % print"
+        assert (
+            handle.get_attribute("aria-valuetext")
+            == f"{value} % photo, {100 - value} % print"
+        )
     tab_to("save")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
@@ -243,7 +290,9 @@ def test_keyboard_alone(visit):
     tab_to("file")
     tab_to("Chelsea the cat")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('#credit').textContent.includes('Chelsea')")
+    page.wait_for_function(
+        "() => document.querySelector('#credit').textContent.includes('Chelsea')"
+    )
     painted(page)
     tab_to("style")
     page.keyboard.press("ArrowRight")
@@ -259,10 +308,14 @@ def test_keyboard_alone(visit):
     page.wait_for_selector("#zoom:not([hidden])")
     tab_to("zoom-in")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('#zoom-value').value === '140 %'")
+    page.wait_for_function(
+        "() => document.querySelector('#zoom-value').value === '140 %'"
+    )
     tab_to("img")  # the first of the enlarged pictures
     page.keyboard.press("0")
-    page.wait_for_function("() => document.querySelector('#zoom-value').value === '100 %'")
+    page.wait_for_function(
+        "() => document.querySelector('#zoom-value').value === '100 %'"
+    )
 
 
 def test_divider_follows_the_pointer(visit):
@@ -295,7 +348,9 @@ def test_a_photo_is_dropped_or_pasted(visit, way):
     page = visit(example=False)
     page.check("#as-is")
     page.evaluate(FILES, way)
-    page.wait_for_function("() => document.querySelector('#status').textContent.includes('70 × 50')")
+    page.wait_for_function(
+        "() => document.querySelector('#status').textContent.includes('70 × 50')"
+    )
     painted(page)
 
 
@@ -316,30 +371,38 @@ def test_a_photo_is_taken(visit):
     page.click("#camera")
     page.wait_for_function("() => document.querySelector('video').videoWidth === 320")
     page.click("dialog .shoot")
-    page.wait_for_function("() => document.querySelector('#status').textContent.includes('320 × 240')")
+    page.wait_for_function(
+        "() => document.querySelector('#status').textContent.includes('320 × 240')"
+    )
     painted(page)
     assert page.locator("dialog").is_hidden()
-    assert page.evaluate("stream.getTracks().every(track => track.readyState === 'ended')"), (
-        "the camera is off"
-    )
+    assert page.evaluate(
+        "stream.getTracks().every(track => track.readyState === 'ended')"
+    ), "the camera is off"
 
 
 def test_cancelling_ends_the_work_and_nothing_else(visit):
     page = visit()
     set_range(page, "#size", 1024)
     page.click("#cancel")
-    page.wait_for_function("() => document.querySelector('#status').textContent.startsWith('Stopped')")
+    page.wait_for_function(
+        "() => document.querySelector('#status').textContent.startsWith('Stopped')"
+    )
     assert page.locator("#problem").is_hidden()
     assert page.locator("#cancel").is_hidden()
     set_range(page, "#size", 256)
-    page.wait_for_function("() => document.querySelector('#status').textContent.includes('256 ×')")
+    page.wait_for_function(
+        "() => document.querySelector('#status').textContent.includes('256 ×')"
+    )
     painted(page)
 
 
-# --- how it looks -----------------------------------------------------------------------------------------
+# --- how it looks ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (390, "light"), (1280, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "dark"), (390, "light"), (1280, "dark")]
+)
 def test_it_fits_and_follows_the_colours(visit, width, scheme):
     page = visit(width=width, height=800, color_scheme=scheme, done=False)
     wide = "document.documentElement.scrollWidth"
@@ -363,8 +426,14 @@ def test_it_fits_and_follows_the_colours(visit, width, scheme):
         if page.evaluate("document.documentElement.dataset.theme") != scheme:
             break
     assert page.evaluate(background) != before
-    stored = page.evaluate("[localStorage.getItem('mode'), localStorage.getItem('theme')]")
-    assert stored[0] == stored[1] == page.evaluate("document.documentElement.dataset.theme")
+    stored = page.evaluate(
+        "[localStorage.getItem('mode'), localStorage.getItem('theme')]"
+    )
+    assert (
+        stored[0]
+        == stored[1]
+        == page.evaluate("document.documentElement.dataset.theme")
+    )
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == stored[1], (
         "remembered, as on the other pages"

@@ -27,9 +27,13 @@ from pltutorial.device import has_fast_bfloat16
 CONTENT, STYLE = {"relu2_1": 2.0}, {"relu1_2": 0.5, "relu2_2": 1.5}
 
 
-def random(*shape: int, seed: int = 0, dtype=torch.float32, device="cpu") -> torch.Tensor:
+def random(
+    *shape: int, seed: int = 0, dtype=torch.float32, device="cpu"
+) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(device, dtype)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(
+        device, dtype
+    )
 
 
 def reference_gram(feature: torch.Tensor) -> numpy.ndarray:
@@ -49,7 +53,11 @@ class TestPixelLoss:
     def test_against_numpy(self, device, kind):
         one, two = picture(9, 7, 1, 3, device), picture(9, 7, 2, 3, device)
         d = (one - two).double().cpu().numpy().reshape(3, -1)
-        expected = {"l2": d**2, "l1": abs(d), "charbonnier": numpy.sqrt(d**2 + 0.02**2)}[kind].mean(1)
+        expected = {
+            "l2": d**2,
+            "l1": abs(d),
+            "charbonnier": numpy.sqrt(d**2 + 0.02**2),
+        }[kind].mean(1)
         close(pixel_loss(one, two, kind, reduction="none", epsilon=0.02), expected)
         close(pixel_loss(one, two, kind, epsilon=0.02), expected.mean())
 
@@ -57,7 +65,9 @@ class TestPixelLoss:
         black, grey = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)
         assert float(pixel_loss(black, grey)) == 0.25
         assert float(pixel_loss(black, grey, "l1")) == 0.5
-        assert float(pixel_loss(black, black, "charbonnier", epsilon=1e-3)) == pytest.approx(1e-3)
+        assert float(
+            pixel_loss(black, black, "charbonnier", epsilon=1e-3)
+        ) == pytest.approx(1e-3)
 
     def test_charbonnier_has_a_gradient_where_the_pictures_are_equal(self):
         image = torch.zeros(1, 3, 4, 4, requires_grad=True)
@@ -76,7 +86,10 @@ class TestPixelLoss:
 
 class TestFeatureLoss:
     def test_against_numpy(self, device):
-        one, two = random(2, 5, 6, 4, device=device), random(2, 5, 6, 4, seed=1, device=device)
+        one, two = (
+            random(2, 5, 6, 4, device=device),
+            random(2, 5, 6, 4, seed=1, device=device),
+        )
         squares = ((one - two).double().cpu().numpy() ** 2).reshape(2, -1)
         for normalization, expected in (
             ("johnson", squares.mean(1)),
@@ -88,8 +101,13 @@ class TestFeatureLoss:
             close(feature_loss(one, two, **how), expected.mean())
 
     def test_one_target_for_all(self, device):
-        one, two = random(3, 5, 6, 4, device=device), random(1, 5, 6, 4, seed=1, device=device)
-        assert torch.equal(feature_loss(one, two), feature_loss(one, two.expand(3, -1, -1, -1)))
+        one, two = (
+            random(3, 5, 6, 4, device=device),
+            random(1, 5, 6, 4, seed=1, device=device),
+        )
+        assert torch.equal(
+            feature_loss(one, two), feature_loss(one, two.expand(3, -1, -1, -1))
+        )
 
     def test_gradients(self):
         two = random(1, 3, 4, 2, seed=1, dtype=torch.float64)
@@ -107,7 +125,9 @@ class TestFeatureLoss:
 
 
 class TestGramMatrix:
-    @pytest.mark.parametrize("shape", [(2, 5, 6, 7), (1, 1, 3, 3), (1, 16, 1, 1), (1, 4, 96, 100)])
+    @pytest.mark.parametrize(
+        "shape", [(2, 5, 6, 7), (1, 1, 3, 3), (1, 16, 1, 1), (1, 4, 96, 100)]
+    )
     @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
     def test_against_einsum(self, device, shape, memory):
         """The last shape has 9,600 positions, more than one chunk of the sum."""
@@ -128,7 +148,8 @@ class TestGramMatrix:
         feature = random(1, 8, 64, 64, device=device).to(dtype)
         gram = gram_matrix(feature)
         assert gram.dtype == torch.float32
-        close(gram, reference_gram(feature), 1e-5)  # summed in bfloat16 the error would be 1e-2
+        # summed in bfloat16 the error would be 1e-2
+        close(gram, reference_gram(feature), 1e-5)
 
     def test_autocast_does_not_reach_the_sum(self, device):
         feature = random(1, 8, 64, 64, device=device)
@@ -137,7 +158,9 @@ class TestGramMatrix:
         assert gram.dtype == torch.float32
         close(gram, reference_gram(feature), 1e-5)
 
-    def test_gradient_and_second_derivative_of_the_function_behind_it(self, monkeypatch):
+    def test_gradient_and_second_derivative_of_the_function_behind_it(
+        self, monkeypatch
+    ):
         monkeypatch.setattr(losses, "_CHUNK", 5)
         feature = random(2, 3, 4, 3, dtype=torch.float64).requires_grad_()
         assert torch.autograd.gradcheck(gram_matrix, feature)
@@ -160,7 +183,9 @@ class TestGramMatrix:
         close(gram_matrix(feature, mask.to(device)), expected)
 
     def test_a_region_counts_the_same_whatever_its_size(self, device):
-        """pystiche divides by the whole H W, so that a small region has a small Gram matrix."""
+        """pystiche divides by the whole H W, so that a small region has a
+        small Gram matrix.
+        """
         feature = random(1, 5, 8, 8, device=device)
         mask = torch.zeros(1, 1, 8, 8, device=device)
         mask[..., 2:5, 1:4] = 1
@@ -175,7 +200,9 @@ class TestGramMatrix:
 
     def test_gradient_with_a_mask(self):
         feature = random(1, 3, 4, 3, dtype=torch.float64).requires_grad_()
-        mask = torch.rand(1, 1, 4, 3, generator=torch.Generator().manual_seed(1)).double()
+        mask = torch.rand(
+            1, 1, 4, 3, generator=torch.Generator().manual_seed(1)
+        ).double()
         assert torch.autograd.gradcheck(lambda x: gram_matrix(x, mask), feature)
 
     def test_refused(self):
@@ -185,7 +212,10 @@ class TestGramMatrix:
 
 class TestStyleLoss:
     def test_johnson_is_the_squared_frobenius_norm(self, device):
-        one, two = random(2, 5, 6, 7, device=device), random(2, 5, 6, 7, seed=1, device=device)
+        one, two = (
+            random(2, 5, 6, 7, device=device),
+            random(2, 5, 6, 7, seed=1, device=device),
+        )
         expected = ((reference_gram(one) - reference_gram(two)) ** 2).sum((1, 2))
         close(style_loss(one, two, reduction="none"), expected)
         close(style_loss(one, two), expected.mean())
@@ -193,18 +223,27 @@ class TestStyleLoss:
         close(style_loss(one, gram_matrix(two)), expected.mean())
 
     def test_gatys_identity(self):
-        """E_l of Gatys et al. (2016), equation 4, from plain sums: for pictures of one size 4 E_l is Johnson's."""
-        one, two = (random(1, 6, 5, 7, seed=seed, dtype=torch.float64) for seed in (0, 1))
+        """E_l of Gatys et al. (2016), equation 4, from plain sums: for pictures of one
+        size 4 E_l is Johnson's.
+        """
+        one, two = (
+            random(1, 6, 5, 7, seed=seed, dtype=torch.float64) for seed in (0, 1)
+        )
         f, p = (x[0].reshape(6, 35) for x in (one, two))
         channels, positions = f.shape
         e = ((f @ f.T - p @ p.T) ** 2).sum() / (4 * channels**2 * positions**2)
-        assert float(style_loss(one, two, normalization="gatys")) == pytest.approx(float(e), rel=1e-12)
+        assert float(style_loss(one, two, normalization="gatys")) == pytest.approx(
+            float(e), rel=1e-12
+        )
         assert 4 * float(e) == pytest.approx(float(style_loss(one, two)), rel=1e-12)
 
     def test_mean_counts_a_layer_of_512_channels_64_times_less_than_one_of_64(self):
         ratios = []
         for channels in (64, 512):
-            one, two = (random(1, channels, 4, 4, seed=seed, dtype=torch.float64) for seed in (0, 1))
+            one, two = (
+                random(1, channels, 4, 4, seed=seed, dtype=torch.float64)
+                for seed in (0, 1)
+            )
             ratio = style_loss(one, two, normalization="mean") / style_loss(one, two)
             assert float(ratio) == pytest.approx(1 / channels**2, rel=1e-12)
             ratios.append(float(ratio))
@@ -219,7 +258,9 @@ class TestStyleLoss:
             )
 
     def test_finite_differences(self, device):
-        """The slope along a random direction, from two values of an einsum in float64."""
+        """The slope along a random direction, from two values of an
+        einsum in float64.
+        """
         one, two = random(1, 6, 8, 8, device=device), random(1, 6, 5, 9, seed=1)
         direction = random(1, 6, 8, 8, seed=2, dtype=torch.float64)
         leaf = one.clone().requires_grad_()
@@ -230,7 +271,9 @@ class TestStyleLoss:
             return float(((reference_gram(moved) - reference_gram(two)) ** 2).sum())
 
         slope = (value(1e-5) - value(-1e-5)) / 2e-5
-        assert float((leaf.grad.double().cpu() * direction).sum()) == pytest.approx(slope, rel=1e-4)
+        assert float((leaf.grad.double().cpu() * direction).sum()) == pytest.approx(
+            slope, rel=1e-4
+        )
 
     def test_refused(self):
         with refused("(1, 4, 4)", "(1, 5, 5)"):
@@ -240,7 +283,9 @@ class TestStyleLoss:
 
 
 def lua_gradient(image: numpy.ndarray) -> numpy.ndarray:
-    """The discrete formula of fast-neural-style's TotalVariation.lua: loops, on differences cropped by one."""
+    """The discrete formula of fast-neural-style's TotalVariation.lua: loops, on
+    differences cropped by one.
+    """
     gradient = numpy.zeros_like(image)
     for i in range(image.shape[-2] - 1):
         for j in range(image.shape[-1] - 1):
@@ -262,12 +307,16 @@ class TestTotalVariation:
         image = picture(6, 7, count=2, device=device)
         x = image.double().cpu().numpy()
         dx, dy = numpy.diff(x, axis=-1)[..., :-1, :], numpy.diff(x, axis=-2)[..., :-1]
-        close(total_variation(image, reduction="none"), (dx**2 + dy**2).sum((1, 2, 3)) / 2)
+        close(
+            total_variation(image, reduction="none"), (dx**2 + dy**2).sum((1, 2, 3)) / 2
+        )
 
     def test_absolute(self, device):
         image = picture(6, 7, count=2, device=device)
         x = image.double().cpu().numpy()
-        expected = sum(abs(numpy.diff(x, axis=axis)).mean((1, 2, 3)) for axis in (-1, -2))
+        expected = sum(
+            abs(numpy.diff(x, axis=axis)).mean((1, 2, 3)) for axis in (-1, -2)
+        )
         close(total_variation(image, "absolute", reduction="none"), expected)
 
     def test_one_edge(self):
@@ -278,7 +327,9 @@ class TestTotalVariation:
     def test_gradcheck(self):
         image = random(2, 3, 4, 4, dtype=torch.float64).requires_grad_()
         for kind in ("squared", "absolute"):
-            assert torch.autograd.gradcheck(lambda x, k=kind: total_variation(x, k), image)
+            assert torch.autograd.gradcheck(
+                lambda x, k=kind: total_variation(x, k), image
+            )
 
     def test_refused(self):
         with refused("'squard'", "'squared'"):
@@ -288,11 +339,21 @@ class TestTotalVariation:
 @pytest.fixture(scope="module")
 def pictures(device):
     """Two outputs, their content targets and one style of another size."""
-    return picture(32, 32, 1, 2, device), picture(32, 32, 2, 2, device), picture(40, 24, 3, 1, device)
+    return (
+        picture(32, 32, 1, 2, device),
+        picture(32, 32, 2, 2, device),
+        picture(40, 24, 3, 1, device),
+    )
 
 
 def make(network, **changes) -> PerceptualLoss:
-    given = {"content": CONTENT, "style": STYLE, "pixel": 3.0, "total_variation": 1e-4, **changes}
+    given = {
+        "content": CONTENT,
+        "style": STYLE,
+        "pixel": 3.0,
+        "total_variation": 1e-4,
+        **changes,
+    }
     return PerceptualLoss(**given, network=network)
 
 
@@ -300,7 +361,9 @@ class TestPerceptualLoss:
     @pytest.mark.parametrize("normalization", ["johnson", "gatys", "mean"])
     def test_terms_are_the_weighted_losses(self, network, pictures, normalization):
         output, content, style = pictures
-        terms = make(network, normalization=normalization)(output, content=content, style=style)
+        terms = make(network, normalization=normalization)(
+            output, content=content, style=style
+        )
         layers = (*CONTENT, *STYLE)
         y, c, s = (network(image, layers) for image in pictures)
         how = {"normalization": normalization}
@@ -316,23 +379,31 @@ class TestPerceptualLoss:
         for name, value in expected.items():
             assert relative(terms[name], value) < 1e-5, name
         assert terms.total.ndim == 0
-        assert float(terms.total) == pytest.approx(sum(float(value) for value in terms.values()), rel=1e-6)
+        assert float(terms.total) == pytest.approx(
+            sum(float(value) for value in terms.values()), rel=1e-6
+        )
         assert all(term.device.type == output.device.type for term in terms.values())
 
     def test_defaults_are_johnsons(self, network):
         loss = PerceptualLoss(style=True, pixel=0.0, network=network)
-        assert loss.style_weights == dict.fromkeys(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), 1.0)
+        assert loss.style_weights == dict.fromkeys(
+            ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), 1.0
+        )
         assert PerceptualLoss(network=network).content_weights == {"relu3_3": 1.0}
 
     def test_cached_targets_equal_fresh_ones(self, network, pictures):
         output, content, style = pictures
         loss = make(network)
         fresh = loss(output, content=content, style=style)
-        cached = loss(output, content=loss.content_target(content), style=loss.style_target(style))
+        cached = loss(
+            output, content=loss.content_target(content), style=loss.style_target(style)
+        )
         for name in fresh:
             assert torch.equal(fresh[name], cached[name]), name
 
-    def test_content_targets_run_no_deeper_than_the_content_layer(self, network, pictures):
+    def test_content_targets_run_no_deeper_than_the_content_layer(
+        self, network, pictures
+    ):
         loss = PerceptualLoss({"relu2_1": 1.0}, {"relu5_3": 1.0}, network=network)
         with Operations() as seen:
             loss.content_target(pictures[1])
@@ -343,7 +414,11 @@ class TestPerceptualLoss:
         loss = make(network)
         both = loss(output, content=content, style=style, reduction="none")
         for index in range(2):
-            alone = loss(output[index : index + 1], content=content[index : index + 1], style=style)
+            alone = loss(
+                output[index : index + 1],
+                content=content[index : index + 1],
+                style=style,
+            )
             for name, value in alone.items():
                 assert both[name].shape == (2,)
                 assert relative(both[name][index], value) < 1e-5, name
@@ -359,7 +434,12 @@ class TestPerceptualLoss:
             one, two = (gram_matrix(network(style, (name,))[name]) for style in styles)
             assert relative(target.grams[0][name], 0.75 * one + 0.25 * two) < 1e-6
         even = loss.style_target(styles).grams[0]["relu1_2"]
-        assert relative(even, loss.style_target(styles, weights=(2, 2)).grams[0]["relu1_2"]) < 1e-6
+        assert (
+            relative(
+                even, loss.style_target(styles, weights=(2, 2)).grams[0]["relu1_2"]
+            )
+            < 1e-6
+        )
 
     def test_masks(self, network, device):
         output = picture(32, 32, 1, device=device)
@@ -369,7 +449,9 @@ class TestPerceptualLoss:
         loss = PerceptualLoss(style={"relu1_1": 1.0}, network=network)
         target = loss.style_target(styles, masks=[(left, 1 - left), (1 - left, left)])
         value = loss(output, style=target)["style/relu1_1"]
-        f, one, two = (network(image, ("relu1_1",))["relu1_1"] for image in (output, *styles))
+        f, one, two = (
+            network(image, ("relu1_1",))["relu1_1"] for image in (output, *styles)
+        )
         expected = [
             ((reference_gram(f[..., :16]) - reference_gram(one[..., 16:])) ** 2).sum(),
             ((reference_gram(f[..., 16:]) - reference_gram(two[..., :16])) ** 2).sum(),
@@ -380,7 +462,8 @@ class TestPerceptualLoss:
         output, content, style = (given.clone().requires_grad_() for given in pictures)
         make(network)(output, content=content, style=style).total.backward()
         assert output.grad.abs().sum() > 0
-        assert content.grad is None or float(content.grad.abs().sum()) > 0  # the pixel term has a gradient
+        # the pixel term has a gradient
+        assert content.grad is None or float(content.grad.abs().sum()) > 0
         assert style.grad is None
 
     def test_gradient_against_plain_autograd(self, network, pictures):
@@ -393,7 +476,10 @@ class TestPerceptualLoss:
         y, c, s = (network(image, layers) for image in (two, content, style))
         total = 2.0 * (y["relu2_1"] - c["relu2_1"]).square().mean()
         for name, weight in STYLE.items():
-            g, a = (torch.einsum("nchw,ndhw->ncd", f, f) / f[0].numel() for f in (y[name], s[name]))
+            g, a = (
+                torch.einsum("nchw,ndhw->ncd", f, f) / f[0].numel()
+                for f in (y[name], s[name])
+            )
             total = total + weight * (g - a).square().sum((1, 2)).mean()
         total.backward()
         assert relative(one.grad, two.grad) < 1e-4
@@ -401,11 +487,18 @@ class TestPerceptualLoss:
     def test_any_encoder(self, device):
         torch.manual_seed(0)
         module = nn.Sequential(
-            nn.Conv2d(3, 6, 3), nn.ReLU(inplace=True), nn.Conv2d(6, 4, 3), nn.ReLU(inplace=True)
+            nn.Conv2d(3, 6, 3),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(6, 4, 3),
+            nn.ReLU(inplace=True),
         )
-        encoder = Encoder(module.to(device), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)).to(device)
+        encoder = Encoder(
+            module.to(device), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+        ).to(device)
         loss = PerceptualLoss({"2": 1.0}, {"1": 1.0}, network=encoder)
-        output, content, style = (picture(16, 16, seed, device=device) for seed in range(3))
+        output, content, style = (
+            picture(16, 16, seed, device=device) for seed in range(3)
+        )
         terms = loss(output, content=content, style=style)
         assert list(terms) == ["content/2", "style/1"]
         c0 = [module[0](image) for image in (output, content, style)]
@@ -418,7 +511,10 @@ class TestPerceptualLoss:
         def halves(image, layers):
             return dict.fromkeys(layers, image * 0.5)
 
-        output, content = picture(8, 8, 1, device=device), picture(8, 8, 2, device=device)
+        output, content = (
+            picture(8, 8, 1, device=device),
+            picture(8, 8, 2, device=device),
+        )
         terms = PerceptualLoss({"half": 4.0}, network=halves)(output, content=content)
         assert relative(terms.total, (output - content).square().mean()) < 1e-5
 
@@ -433,13 +529,20 @@ class TestPerceptualLoss:
             assert 1e-7 < abs(float(lower[name] / full[name]) - 1) < 0.02, name
 
     def test_bfloat16_is_near_float32(self, network, device):
-        """Measured with AVX512-BF16 over three pairs of pictures: every term within 0.6%."""
+        """Measured with AVX512-BF16 over three pairs of pictures:
+        every term within 0.6%.
+        """
         if not has_fast_bfloat16(device):
             pytest.skip("this processor does not compute in bfloat16 itself")
         lower = LossNetwork(precision="bfloat16", device=device)
-        output, target = picture(64, 64, 0, device=device), picture(64, 64, 10, device=device)
+        output, target = (
+            picture(64, 64, 0, device=device),
+            picture(64, 64, 10, device=device),
+        )
         one, two = (
-            PerceptualLoss({"relu3_3": 1.0}, True, network=net)(output, content=target, style=target)
+            PerceptualLoss({"relu3_3": 1.0}, True, network=net)(
+                output, content=target, style=target
+            )
             for net in (network, lower)
         )
         assert not torch.equal(one.total, two.total)
@@ -467,7 +570,9 @@ class TestPerceptualLoss:
         output, content, style = pictures
         loss = make(network)
         before = loss(output, content=content, style=style).total
-        assert torch.equal(copy.deepcopy(loss)(output, content=content, style=style).total, before)
+        assert torch.equal(
+            copy.deepcopy(loss)(output, content=content, style=style).total, before
+        )
 
     def test_only_the_first_call_looks_at_the_values(self, network, pictures):
         output, content, style = pictures
@@ -475,7 +580,8 @@ class TestPerceptualLoss:
         with refused("the output", "divide 0-255 pictures by 255"):
             loss(output * 255, content=content, style=style)
         loss(output, content=content, style=style)
-        loss(output * 255, content=content, style=style)  # the hot path pays for no check
+        # the hot path pays for no check
+        loss(output * 255, content=content, style=style)
 
     def test_refused(self, network, pictures):
         output, content, style = pictures
@@ -503,7 +609,9 @@ class TestPerceptualLoss:
         with refused("'johnson'"):
             make(network, normalization="jonson")
         with refused("(2, 128, 16, 16)"):
-            make(network)(output, content=picture(16, 16, device=output.device), style=style)
+            make(network)(
+                output, content=picture(16, 16, device=output.device), style=style
+            )
 
     def test_targets_are_looked_at_where_they_enter(self, network, pictures):
         _, content, style = pictures
@@ -530,7 +638,9 @@ def step(loss, output, content, style) -> None:
 
 
 class TestNothingIsCopiedToTheHost:
-    """A copy to the host waits for the device; the step of a training loop must make none."""
+    """A copy to the host waits for the device; the step of a training
+    loop must make none.
+    """
 
     def watch(self, kind: type, network, pictures, cached: bool = True) -> Operations:
         output, content, style = pictures
@@ -556,7 +666,9 @@ class TestNothingIsCopiedToTheHost:
 
     @pytest.fixture
     def nowhere(self, monkeypatch):
-        """A step on the meta device, where there are no values to copy: not even .cpu() can pass unseen."""
+        """A step on the meta device, where there are no values to copy: not even
+        .cpu() can pass unseen.
+        """
         # autocast knows no meta device; nothing here is in half precision
         monkeypatch.setattr(vgg.torch, "is_autocast_enabled", lambda kind=None: False)
 
@@ -584,8 +696,12 @@ class TestNothingIsCopiedToTheHost:
             if cached:
                 content, style = targets
                 content.image = content.image.to("meta")
-                content.features = {name: given.to("meta") for name, given in content.features.items()}
-                style.grams = [{name: gram.to("meta") for name, gram in style.grams[0].items()}]
+                content.features = {
+                    name: given.to("meta") for name, given in content.features.items()
+                }
+                style.grams = [
+                    {name: gram.to("meta") for name, gram in style.grams[0].items()}
+                ]
             output.requires_grad_()
             step(loss, output, content, style)
             return output.grad
@@ -658,7 +774,10 @@ class TestRelative:
 
         def shares(normalization):
             loss = PerceptualLoss(
-                {}, dict.fromkeys(layers, 1.0), normalization=normalization, network=network
+                {},
+                dict.fromkeys(layers, 1.0),
+                normalization=normalization,
+                network=network,
             )
             terms = loss(output, style=style)
             return [float(value / terms.total) for value in terms.values()]

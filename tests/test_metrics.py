@@ -1,4 +1,6 @@
-"""PSNR, SSIM and the perceptual distance against closed forms, independent computations and published numbers."""
+"""PSNR, SSIM and the perceptual distance against closed forms, independent computations
+and published numbers.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,23 @@ from pltutorial.metrics import perceptual_distance, psnr, ssim, y_channel
 
 def enlarged(target: torch.Tensor, factor: int) -> torch.Tensor:
     return F.interpolate(
-        downscale(target, factor), scale_factor=factor, mode="bicubic", align_corners=False
+        downscale(target, factor),
+        scale_factor=factor,
+        mode="bicubic",
+        align_corners=False,
     ).clamp(0, 1)
 
 
 @pytest.fixture(scope="module")
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
     """A part of a photograph, and the same made small and enlarged."""
-    target = crop_to_multiple(read_image(bundled("test/monarch"))[..., 100:300, 200:420], 4)
+    target = crop_to_multiple(
+        read_image(bundled("test/monarch"))[..., 100:300, 200:420], 4
+    )
     return enlarged(target, 4), target
 
 
-# --- Y ----------------------------------------------------------------------------------------------------
+# --- Y --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,25 +69,34 @@ def test_y_is_that_of_scikit_image():
     assert numpy.abs(y_channel(image)[:, 0].numpy() * 255 - expected).max() < 1e-3
 
 
-# --- PSNR and SSIM ----------------------------------------------------------------------------------------
+# --- PSNR and SSIM --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("step", "decibel"), [(1, 20 * math.log10(255)), (5, 20 * math.log10(51)), (51, 20 * math.log10(5))]
+    ("step", "decibel"),
+    [(1, 20 * math.log10(255)), (5, 20 * math.log10(51)), (51, 20 * math.log10(5))],
 )
 def test_psnr_of_a_constant_difference(step, decibel):
-    """In RGB n levels are 20 log10(255 / n) dB; Y shrinks a difference of greys by 219/255."""
+    """In RGB n levels are 20 log10(255 / n) dB; Y shrinks a difference
+    of greys by 219/255.
+    """
     target = torch.full((1, 3, 16, 16), 100 / 255)
     output = target + step / 255
-    assert float(psnr(output, target, channel="rgb")) == pytest.approx(decibel, abs=1e-3)
-    assert float(psnr(output, target)) == pytest.approx(decibel + 20 * math.log10(255 / 219), abs=1e-3)
+    assert float(psnr(output, target, channel="rgb")) == pytest.approx(
+        decibel, abs=1e-3
+    )
+    assert float(psnr(output, target)) == pytest.approx(
+        decibel + 20 * math.log10(255 / 219), abs=1e-3
+    )
 
 
 def test_psnr_is_one_mean_over_channels_and_pixels():
     target = torch.zeros(1, 3, 4, 4)
     output = target.clone()
     output[0, 1, 2, 3] = 1
-    assert float(psnr(output, target, channel="rgb")) == pytest.approx(10 * math.log10(48), abs=1e-4)
+    assert float(psnr(output, target, channel="rgb")) == pytest.approx(
+        10 * math.log10(48), abs=1e-4
+    )
 
 
 def test_each_picture_has_its_own_value():
@@ -104,7 +120,9 @@ def test_equal_pictures():
 
 
 def test_values_are_those_of_a_file():
-    """What rounding to 8 bits takes away does not count, nor what lies outside [0, 1]."""
+    """What rounding to 8 bits takes away does not count, nor what
+    lies outside [0, 1].
+    """
     target = to_8_bits(picture(32, 32))
     assert psnr(target + 0.4 / 255, target).tolist() == [math.inf]
     assert psnr(target + 0.6 / 255, target).isfinite().all()
@@ -138,18 +156,29 @@ def test_psnr_by_hand(pair):
 
 
 def test_ssim_by_hand(pair):
-    """The window is an 11x11 Gaussian of sigma 1.5, only where it fits, with variances divided by n (Wang et al.)."""
+    """The window is an 11x11 Gaussian of sigma 1.5, only where it fits, with variances
+    divided by n (Wang et al.).
+    """
     one, other = (luma(image)[4:-4, 4:-4] for image in pair)
     window = numpy.exp(-(numpy.arange(-5, 6) ** 2) / (2 * 1.5**2))
     window = numpy.outer(window, window) / window.sum() ** 2
 
     def mean(array):
-        return (numpy.lib.stride_tricks.sliding_window_view(array, (11, 11)) * window).sum((2, 3))
+        return (
+            numpy.lib.stride_tricks.sliding_window_view(array, (11, 11)) * window
+        ).sum((2, 3))
 
     a, b = mean(one), mean(other)
-    variances, product = mean(one**2) - a**2 + mean(other**2) - b**2, mean(one * other) - a * b
+    variances, product = (
+        mean(one**2) - a**2 + mean(other**2) - b**2,
+        mean(one * other) - a * b,
+    )
     low, high = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    expected = ((2 * a * b + low) * (2 * product + high) / ((a**2 + b**2 + low) * (variances + high))).mean()
+    expected = (
+        (2 * a * b + low)
+        * (2 * product + high)
+        / ((a**2 + b**2 + low) * (variances + high))
+    ).mean()
     assert float(ssim(*pair, border=4)) == pytest.approx(expected, abs=1e-5)
     assert float(ssim(*pair, channel="rgb")) != pytest.approx(expected, abs=1e-3)
 
@@ -157,33 +186,44 @@ def test_ssim_by_hand(pair):
 def test_order_does_not_matter(pair):
     output, target = pair
     for measure in (psnr, ssim, perceptual_distance):
-        assert float(measure(output, target)) == pytest.approx(float(measure(target, output)), abs=1e-5)
+        assert float(measure(output, target)) == pytest.approx(
+            float(measure(target, output)), abs=1e-5
+        )
 
 
 def test_more_is_lost_at_eight_than_at_four(pair):
     output, target = pair
     target = crop_to_multiple(target, 8)
-    output, worse = output[..., : target.shape[-2], : target.shape[-1]], enlarged(target, 8)
+    output, worse = (
+        output[..., : target.shape[-2], : target.shape[-1]],
+        enlarged(target, 8),
+    )
     assert psnr(worse, target) < psnr(output, target) - 1
     assert ssim(worse, target) < ssim(output, target)
     assert perceptual_distance(worse, target) > perceptual_distance(output, target)
 
 
 def test_published_bicubic_number():
-    """Dong et al. (2014), table of Set14 at factor 3: 29.43 dB for bicubic interpolation of this picture.
+    """Dong et al. (2014), table of Set14 at factor 3: 29.43 dB for bicubic
+    interpolation of this picture.
 
-    MATLAB's kernel, a = -0.5, is PyTorch's with antialias; without, when enlarging, it has a = -0.75.
+    MATLAB's kernel, a = -0.5, is PyTorch's with antialias; without, when
+    enlarging, it has a = -0.75.
     """
     target = crop_to_multiple(read_image(bundled("test/monarch")), 3)
     height, width = target.shape[-2:]
-    small = to_8_bits(F.interpolate(target, (height // 3, width // 3), mode="bicubic", antialias=True))
+    small = to_8_bits(
+        F.interpolate(target, (height // 3, width // 3), mode="bicubic", antialias=True)
+    )
     large = F.interpolate(small, (height, width), mode="bicubic", antialias=True)
-    assert float(psnr(large.clamp(0, 1), target, border=3)) == pytest.approx(29.43, abs=0.01)
+    assert float(psnr(large.clamp(0, 1), target, border=3)) == pytest.approx(
+        29.43, abs=0.01
+    )
     sharper = F.interpolate(small, (height, width), mode="bicubic").clamp(0, 1)
     assert float(psnr(sharper, target, border=3)) > 29.6
 
 
-# --- the perceptual distance ------------------------------------------------------------------------------
+# --- the perceptual distance ----------------------------------------------------------
 
 
 def test_distance_is_that_of_the_package(pair):
@@ -199,11 +239,14 @@ def test_distance_is_that_of_the_package(pair):
 
 
 def test_distance_forgives_a_shift_and_psnr_does_not():
-    """What the measure is named after: a pixel to the side costs less than a blur that PSNR prefers."""
+    """What the measure is named after: a pixel to the side costs less than a blur
+    that PSNR prefers.
+    """
     photo = read_image(bundled("test/kodim23"))[..., 200:329, 300:429]
     target, shifted = photo[..., :-1], photo[..., 1:]
     blurred = F.interpolate(
-        F.interpolate(target, scale_factor=0.5, mode="bicubic", antialias=True), target.shape[-2:]
+        F.interpolate(target, scale_factor=0.5, mode="bicubic", antialias=True),
+        target.shape[-2:],
     ).clamp(0, 1)
     assert perceptual_distance(shifted, target) < perceptual_distance(blurred, target)
     assert psnr(shifted, target) < psnr(blurred, target)
@@ -216,13 +259,17 @@ def test_distance_is_frozen_and_has_no_gradient():
     assert not perceptual_distance(output, picture(32, 32, seed=1)).requires_grad
     network = _perceptual_network(torch.device("cpu"))
     assert not network.training
-    assert not [name for name, weight in network.named_parameters() if weight.requires_grad]
+    assert not [
+        name for name, weight in network.named_parameters() if weight.requires_grad
+    ]
     assert min(float(layer.model[-1].weight.min()) for layer in network.lins) >= 0
     assert _perceptual_network(torch.device("cpu")) is network
 
 
 def test_distance_leaves_no_trace(capsys, monkeypatch):
-    """No word printed, no network asked, random numbers, warnings and settings of PyTorch as before."""
+    """No word printed, no network asked, random numbers, warnings and settings of
+    PyTorch as before.
+    """
     import socket
 
     from pltutorial.metrics import _perceptual_network
@@ -236,7 +283,11 @@ def test_distance_leaves_no_trace(capsys, monkeypatch):
         cudnn = torch.backends.cudnn
         numbers = numpy.random.get_state()[1].tolist()  # noqa: NPY002
         draws = torch.get_rng_state().tolist(), numbers, random.getstate()
-        kept = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+        kept = (
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+        )
         return draws, kept, cudnn.benchmark, cudnn.deterministic, list(warnings.filters)
 
     before = state()
@@ -255,11 +306,14 @@ def test_distance_in_half_precision_around_it():
 
 def test_smallest_picture_of_the_distance():
     assert perceptual_distance(picture(21, 64), picture(21, 64, seed=1)) > 0
-    with refused("the pictures have 64x20 pixels, but the perceptual distance needs at least 21x21"):
+    with refused(
+        "the pictures have 64x20 pixels, but the perceptual distance "
+        "needs at least 21x21"
+    ):
         perceptual_distance(picture(20, 64), picture(20, 64, seed=1))
 
 
-# --- bad input --------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("measure", [psnr, ssim, perceptual_distance])
@@ -312,7 +366,11 @@ def test_missing_package_is_one_sentence(missing, measure, monkeypatch):
     from pltutorial.metrics import _perceptual_network
 
     image = picture(32, 32)
-    for name in [name for name in sys.modules if name.split(".")[0] in (missing, "stlpips_pytorch")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.split(".")[0] in (missing, "stlpips_pytorch")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     _perceptual_network.cache_clear()

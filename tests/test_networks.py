@@ -1,4 +1,6 @@
-"""The image transformation networks: the published architecture, plain arithmetic, no borders, and their files."""
+"""The image transformation networks: the published architecture, plain arithmetic, no
+borders, and their files.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,21 @@ KINDS = [
     )
 ]
 IDS = [
-    "-".join([kind.kind, how["upsampling"], "styles" if "styles" in how else how.get("norm", "instance")])
+    "-".join(
+        [
+            kind.kind,
+            how["upsampling"],
+            "styles" if "styles" in how else how.get("norm", "instance"),
+        ]
+    )
     for kind, how in KINDS
 ]
 
 
 def make(kind=TransformNet, width=4, blocks=2, seed=0, **how) -> TransformNet:
-    """A small network whose scales and shifts are no ones and zeros, so that leaving one out is seen."""
+    """A small network whose scales and shifts are no ones and zeros, so that
+    leaving one out is seen.
+    """
     torch.manual_seed(seed)
     network = kind(width, blocks, **how)
     with torch.no_grad():
@@ -53,30 +63,53 @@ def make(kind=TransformNet, width=4, blocks=2, seed=0, **how) -> TransformNet:
     return network
 
 
-def plain(network: TransformNet, image: torch.Tensor, shares: torch.Tensor | None = None) -> torch.Tensor:
-    """The architecture in the plainest operations, with the parameters of a network; for training mode."""
+def plain(
+    network: TransformNet, image: torch.Tensor, shares: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The architecture in the plainest operations, with the parameters of a network;
+    for training mode.
+    """
     values = dict(network.named_parameters())
     how = network.config
 
     def norm(x, name):
         if how["norm"] == "batch":
-            mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), unbiased=False, keepdim=True)
-            scale, shift = values[f"{name}.batch.weight"][None], values[f"{name}.batch.bias"][None]
+            mean, var = (
+                x.mean((0, 2, 3), keepdim=True),
+                x.var((0, 2, 3), unbiased=False, keepdim=True),
+            )
+            scale, shift = (
+                values[f"{name}.batch.weight"][None],
+                values[f"{name}.batch.bias"][None],
+            )
         else:
-            mean, var = x.mean((2, 3), keepdim=True), x.var((2, 3), unbiased=False, keepdim=True)
+            mean, var = (
+                x.mean((2, 3), keepdim=True),
+                x.var((2, 3), unbiased=False, keepdim=True),
+            )
             scale, shift = values[f"{name}.weight"], values[f"{name}.bias"]
-            scale, shift = (scale[None], shift[None]) if shares is None else (shares @ scale, shares @ shift)
-        return (x - mean) / (var + 1e-5).sqrt() * scale[..., None, None] + shift[..., None, None]
+            scale, shift = (
+                (scale[None], shift[None])
+                if shares is None
+                else (shares @ scale, shares @ shift)
+            )
+        return (x - mean) / (var + 1e-5).sqrt() * scale[..., None, None] + shift[
+            ..., None, None
+        ]
 
     def layer(x, name, stride=1, up="", relu=True, normed=True):
         weight, bias = values[f"{name}.conv.weight"], values[f"{name}.conv.bias"]
         if up == "transposed":
-            x = F.conv_transpose2d(F.pad(x, (1,) * 4, "reflect"), weight, bias, 2, 1, output_padding=1)
+            x = F.conv_transpose2d(
+                F.pad(x, (1,) * 4, "reflect"), weight, bias, 2, 1, output_padding=1
+            )
             x = x[..., 2:-2, 2:-2]
         else:
             if up:
                 x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-            x = F.conv2d(F.pad(x, (weight.shape[-1] // 2,) * 4, "reflect"), weight, bias, stride)
+            x = F.conv2d(
+                F.pad(x, (weight.shape[-1] // 2,) * 4, "reflect"), weight, bias, stride
+            )
         x = norm(x, f"{name}.norm") if normed else x
         return F.relu(x) if relu else x
 
@@ -88,7 +121,9 @@ def plain(network: TransformNet, image: torch.Tensor, shares: torch.Tensor | Non
     else:
         x = layer(layer(layer(x, "down.0"), "down.1", 2), "down.2", 2)
     for number in range(how["blocks"]):
-        x = x + layer(layer(x, f"blocks.{number}.one"), f"blocks.{number}.two", relu=False)
+        x = x + layer(
+            layer(x, f"blocks.{number}.one"), f"blocks.{number}.two", relu=False
+        )
     for number in range(2):
         x = layer(x, f"up.{number}", up=how["upsampling"])
     x = layer(x, "last", relu=False, normed=False)
@@ -102,7 +137,9 @@ class TestArchitecture:
     @pytest.mark.parametrize("width", [2, 32])
     @pytest.mark.parametrize("norm", ["instance", "batch"])
     def test_layers_are_those_of_the_supplementary_table(self, width, norm):
-        """Johnson et al. (2016), supplementary table 1: filters as (outputs, inputs, kernel, kernel), then the norms."""
+        """Johnson et al. (2016), supplementary table 1: filters as
+        (outputs, inputs, kernel, kernel), then the norms.
+        """
         w = width
         blocks = [(4 * w, 4 * w, 3, 3)] * 10
         table = [(w, 3, 9, 9), (2 * w, w, 3, 3), (4 * w, 2 * w, 3, 3), *blocks]
@@ -114,7 +151,9 @@ class TestArchitecture:
         filters = sum(o * i * k * k + o for o, i, k, _ in table)
         norms = sum(2 * outputs for outputs, *_ in table[:-1])
         assert sum(p.numel() for p in network.parameters()) == filters + norms
-        assert sum(b.numel() for b in network.buffers()) == (0 if norm == "instance" else norms + 15)
+        assert sum(b.numel() for b in network.buffers()) == (
+            0 if norm == "instance" else norms + 15
+        )
 
     def test_both_upsamplings_have_as_many_parameters_and_double_the_size(self):
         counts, shapes = [], []
@@ -143,7 +182,10 @@ class TestArchitecture:
         if "styles" in how:
             shares = torch.tensor([[0.2, 0.5, 0.3], [0.0, 1.0, 0.0]], device=device)
         found = []
-        for forward in (lambda *a: network(*[x for x in a if x is not None]), lambda *a: plain(network, *a)):
+        for forward in (
+            lambda *a: network(*[x for x in a if x is not None]),
+            lambda *a: plain(network, *a),
+        ):
             image = picture(22, 27, count=2, device=device).requires_grad_()
             output = forward(image, shares)
             assert output.shape == image.shape
@@ -155,8 +197,11 @@ class TestArchitecture:
         assert (output - output2).abs().max() < 2e-5
         assert relative(image_grad, image_grad2) < 1e-3
         largest = max(g.norm() for g in grads2)
-        for (name, _), one, other in zip(network.named_parameters(), grads, grads2, strict=True):
-            # a bias before a normalisation has the gradient 0, and only rounding is left of it
+        for (name, _), one, other in zip(
+            network.named_parameters(), grads, grads2, strict=True
+        ):
+            # a bias before a normalisation has the gradient 0, and only
+            # rounding is left of it
             assert (one - other).norm() <= 2e-3 * other.norm() + 1e-5 * largest, name
 
     def test_unknown_options_name_the_nearest(self):
@@ -200,7 +245,11 @@ class TestOutput:
         network = make()
         with torch.no_grad():
             network.last.conv.weight *= 100
-        for image in (torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16), torch.rand(1, 3, 16, 16)):
+        for image in (
+            torch.zeros(1, 3, 16, 16),
+            torch.ones(1, 3, 16, 16),
+            torch.rand(1, 3, 16, 16),
+        ):
             output = apply(network, image, precision="float32")
             assert output.isfinite().all()
             assert output.min() >= 0
@@ -208,7 +257,9 @@ class TestOutput:
 
     @pytest.mark.parametrize("kind", [TransformNet, FastTransformNet])
     def test_an_even_picture_gets_no_frame(self, kind):
-        """Under reflection a border looks like the middle; with zeros around it the same network draws a frame."""
+        """Under reflection a border looks like the middle; with zeros around it the
+        same network draws a frame.
+        """
         network = make(kind).eval()
         image = torch.tensor([0.2, 0.7, 0.4]).view(1, 3, 1, 1).expand(1, 3, 40, 40)
         output = apply(network, image, precision="float32")
@@ -218,7 +269,10 @@ class TestOutput:
 
     def test_the_transposed_layer_repeats_its_pattern_up_to_the_border(self):
         torch.manual_seed(0)
-        layer, even = ConvLayer(3, 2, 3, upsampling="transposed", relu=False), torch.ones(1, 3, 8, 8)
+        layer, even = (
+            ConvLayer(3, 2, 3, upsampling="transposed", relu=False),
+            torch.ones(1, 3, 8, 8),
+        )
         with torch.no_grad():
             output, zeros = layer(even), layer.conv(even)
         assert output.shape == (1, 2, 16, 16)
@@ -228,9 +282,8 @@ class TestOutput:
                 assert (part - part[..., :1, :1]).abs().max() < 1e-6
                 middle = zeros[..., 8 + i, 8 + j]
                 assert torch.allclose(part[..., 0, 0], middle, atol=1e-6)
-        assert (
-            zeros[..., 15, 15] - zeros[..., 7, 7]
-        ).abs().max() > 1e-3  # zeros around it would have been seen
+        # zeros around it would have been seen
+        assert (zeros[..., 15, 15] - zeros[..., 7, 7]).abs().max() > 1e-3
 
     def test_too_small_pictures_are_refused(self):
         network = make()
@@ -243,7 +296,9 @@ class TestOutput:
     def test_bfloat16_is_close_to_float32(self, device):
         network = make(width=8).to(device).eval()
         image = picture(48, 56, device=device)
-        exact, coarse = (apply(network, image, precision=p) for p in ("float32", "bfloat16"))
+        exact, coarse = (
+            apply(network, image, precision=p) for p in ("float32", "bfloat16")
+        )
         assert coarse.dtype == torch.float32
         assert 0 < (exact - coarse).abs().max() < 6 / 255
         assert (exact - coarse).abs().mean() < 1 / 255
@@ -259,8 +314,13 @@ class TestOutput:
 class TestNormalisation:
     @pytest.mark.parametrize("count", [1, 3])
     def test_instance_norm_is_that_of_torch(self, count, device):
-        """Also the path for other devices, by group normalisation, has its values and its gradients."""
-        mine, theirs = _Norm(6, "instance", 0).to(device), nn.InstanceNorm2d(6, affine=True).to(device)
+        """Also the path for other devices, by group normalisation, has its values
+        and its gradients.
+        """
+        mine, theirs = (
+            _Norm(6, "instance", 0).to(device),
+            nn.InstanceNorm2d(6, affine=True).to(device),
+        )
         torch.manual_seed(1)
         with torch.no_grad():
             for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
@@ -271,12 +331,22 @@ class TestNormalisation:
             return F.group_norm(x, 6, theirs.weight, theirs.bias)
 
         found = []
-        for function, module in ((lambda x: mine(x, None), mine), (theirs, theirs), (grouped, theirs)):
+        for function, module in (
+            (lambda x: mine(x, None), mine),
+            (theirs, theirs),
+            (grouped, theirs),
+        ):
             x = values.clone().requires_grad_()
             module.zero_grad()
             output = function(x)
             (output * values.roll(1)).sum().backward()
-            found.append([output.detach(), x.grad, *(p.grad.clone() for p in module.parameters())])
+            found.append(
+                [
+                    output.detach(),
+                    x.grad,
+                    *(p.grad.clone() for p in module.parameters()),
+                ]
+            )
         for other in found[1:]:
             for one, two in zip(found[0], other, strict=True):
                 assert relative(one, two) < 2e-5
@@ -286,11 +356,15 @@ class TestNormalisation:
         style = torch.tensor([2, 0, 1])
         with torch.no_grad():
             together = network(images, style)
-            alone = torch.cat([network(images[i : i + 1], style[i : i + 1]) for i in range(3)])
+            alone = torch.cat(
+                [network(images[i : i + 1], style[i : i + 1]) for i in range(3)]
+            )
         assert (together - alone).abs().max() < 1e-5
 
     def test_contrast_of_a_picture_is_removed_by_the_instance_norm_alone(self):
-        """Ulyanov et al. (2016): after the first layer and its norm a picture of half the contrast looks the same."""
+        """Ulyanov et al. (2016): after the first layer and its norm a picture of half
+        the contrast looks the same.
+        """
         image = picture(24, 24)
         paler = image / 2 + 0.25
         distances = []
@@ -298,7 +372,12 @@ class TestNormalisation:
             network = make(blocks=1, norm=norm).eval()
             with torch.no_grad():
                 one, other = network(image), network(paler)
-            distances.append(float((one - other).abs().max() / (one - one.mean((2, 3), True)).abs().max()))
+            distances.append(
+                float(
+                    (one - other).abs().max()
+                    / (one - one.mean((2, 3), True)).abs().max()
+                )
+            )
         assert distances[0] < 0.01
         assert distances[1] > 0.1
 
@@ -306,7 +385,10 @@ class TestNormalisation:
         network, images = make(norm="batch"), picture(16, 16, count=2)
         before = [b.clone() for b in network.buffers()]
         network.train()(images)
-        assert any(not torch.equal(b, c) for b, c in zip(network.buffers(), before, strict=True))
+        assert any(
+            not torch.equal(b, c)
+            for b, c in zip(network.buffers(), before, strict=True)
+        )
         network.eval()
         with torch.no_grad():
             assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5)
@@ -329,9 +411,13 @@ class TestStyles:
         assert torch.allclose(shares, torch.tensor([[0.75, 0.0, 0.25]]))
         single = make()
         tensors = network.state_dict()
-        single.load_state_dict({k: (shares @ v)[0] if v.ndim == 2 else v for k, v in tensors.items()})
+        single.load_state_dict(
+            {k: (shares @ v)[0] if v.ndim == 2 else v for k, v in tensors.items()}
+        )
         with torch.no_grad():
-            assert torch.allclose(network(image, shares), single.eval()(image), atol=1e-5)
+            assert torch.allclose(
+                network(image, shares), single.eval()(image), atol=1e-5
+            )
 
     def test_blending_equal_styles_changes_nothing(self):
         network, image = make(styles=STYLES).eval(), picture(20, 20)
@@ -339,12 +425,17 @@ class TestStyles:
             for parameter in network.parameters():
                 if parameter.ndim == 2:
                     parameter.copy_(parameter[:1].expand_as(parameter))
-            one, blend = (network(image, network.blend(w)) for w in ("poppies", dict.fromkeys(STYLES, 1)))
+            one, blend = (
+                network(image, network.blend(w))
+                for w in ("poppies", dict.fromkeys(STYLES, 1))
+            )
         assert torch.allclose(one, blend, atol=1e-5)
 
     def test_gradient_reaches_the_rows_of_the_chosen_styles_only(self):
         network = make(styles=STYLES)
-        network(picture(16, 16, count=2), torch.tensor([0, 2])).square().sum().backward()
+        network(
+            picture(16, 16, count=2), torch.tensor([0, 2])
+        ).square().sum().backward()
         tables = [p.grad for p in network.parameters() if p.ndim == 2]
         assert len(tables) == 2 * (3 + 2 * 2 + 2)
         for table in tables:
@@ -373,7 +464,8 @@ class TestFiles:
     def test_round_trip(self, kind, how, tmp_path):
         network = make(kind, **how)
         style = (torch.tensor([1]),) if "styles" in how else ()
-        network.train()(picture(16, 16), *style)  # gives batch normalisation statistics of its own
+        # gives batch normalisation statistics of its own
+        network.train()(picture(16, 16), *style)
         card = {"steps": 7, "limits": "none – at all"}
         path = save_network(tmp_path / "net.safetensors", network, card)
         loaded = load_network(path, "cpu")
@@ -386,7 +478,10 @@ class TestFiles:
             if value.is_floating_point():
                 assert torch.equal(tensors[name], value.half().float()), name
         image = picture(20, 20)
-        one, other = (apply(n.eval(), image, *style, precision="float32") for n in (network, loaded))
+        one, other = (
+            apply(n.eval(), image, *style, precision="float32")
+            for n in (network, loaded)
+        )
         assert 0 < (one - other).abs().max() < 2 / 255
         again = save_network(tmp_path / "again.safetensors", loaded)
         assert again.read_bytes() == path.read_bytes()
@@ -395,8 +490,13 @@ class TestFiles:
         network = make(width=8)
         path = save_network(tmp_path / "net.safetensors", network)
         with safe_open(path, "pt") as file:
-            assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
-        assert path.stat().st_size < 2 * sum(p.numel() for p in network.parameters()) + 8000
+            assert {file.get_tensor(name).dtype for name in file.keys()} == {  # noqa: SIM118
+                torch.float16
+            }
+        assert (
+            path.stat().st_size
+            < 2 * sum(p.numel() for p in network.parameters()) + 8000
+        )
 
     def test_another_ending_is_refused(self, tmp_path):
         with refused(".safetensors"):

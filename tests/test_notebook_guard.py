@@ -1,4 +1,6 @@
-"""The tests of the tests: each fault put into a sound notebook is found, by the guard or by the comparison."""
+"""The tests of the tests: each fault put into a sound notebook is found, by the guard
+or by the comparison.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ from pltutorial.teaching import figures
 
 DESCRIPTION = {
     "image": {"alt": "Noise beside other noise, both of them grey."},
-    "figure": {"name": "fig-noise", "caption": "What changes: the noise. What stays: its mean."},
+    "figure": {
+        "name": "fig-noise",
+        "caption": "What changes: the noise. What stays: its mean.",
+    },
 }
 
 
@@ -26,7 +31,11 @@ def displayed(function, *arguments, **settings) -> list:
     """What a figure function displays, as a notebook stores it."""
     stored = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "_display", lambda bundle, line: stored.append({**bundle, "text/plain": line}))
+        patch.setattr(
+            figures,
+            "_display",
+            lambda bundle, line: stored.append({**bundle, "text/plain": line}),
+        )
         function(*arguments, **settings)
     return [new_output("display_data", data) for data in stored]
 
@@ -48,8 +57,16 @@ def exercise_cells() -> list[nbformat.NotebookNode]:
     cells = []
     for number, kind in enumerate(KINDS):
         label = f"ex-{number}"
-        cells.append(new_markdown_cell(f":::{{exercise}} ★★ {kind}: a title\n:label: {label}\n\nDo it.\n:::"))
-        answer = new_code_cell(checks[kind]) if kind in checks else new_markdown_cell("Like this.")
+        cells.append(
+            new_markdown_cell(
+                f":::{{exercise}} ★★ {kind}: a title\n:label: {label}\n\nDo it.\n:::"
+            )
+        )
+        answer = (
+            new_code_cell(checks[kind])
+            if kind in checks
+            else new_markdown_cell("Like this.")
+        )
         cells += [
             new_markdown_cell(f":::{{solution-start}} {label}\n:::"),
             answer,
@@ -61,17 +78,28 @@ def exercise_cells() -> list[nbformat.NotebookNode]:
 @pytest.fixture
 def sound() -> nbformat.NotebookNode:
     """A notebook in which the guard finds nothing: the least that has every part."""
-    slider = displayed(figures.frame_slider, [noise(0), noise(1)], ["a", "b"], alt="Noise", name="seed")
-    live = displayed(figures.live_panel, lambda seed: figures.show(noise(seed)), seed=[0, 1])
+    slider = displayed(
+        figures.frame_slider, [noise(0), noise(1)], ["a", "b"], alt="Noise", name="seed"
+    )
+    live = displayed(
+        figures.live_panel, lambda seed: figures.show(noise(seed)), seed=[0, 1]
+    )
     text = "Here is a formula:\n\n$$ a = b $$ (eq-one)\n\n" + "word " * 110
     printed = new_output("stream", name="stdout", text="loss 0.25\n")
     cells = [new_markdown_cell(text) for _ in range(19)]
     cells += [picture_cell(number) for number in range(5)]
     cells += [
-        new_code_cell("def gram_by_hand(f):\n    return f @ f.T\nprint(0.25)", outputs=[printed]),
-        new_code_cell("assert_close(a, b)\nprint(inspect.getsource(f))", outputs=[copy.deepcopy(printed)]),
+        new_code_cell(
+            "def gram_by_hand(f):\n    return f @ f.T\nprint(0.25)", outputs=[printed]
+        ),
+        new_code_cell(
+            "assert_close(a, b)\nprint(inspect.getsource(f))",
+            outputs=[copy.deepcopy(printed)],
+        ),
         new_code_cell("frame_slider(frames, labels, alt, name)", outputs=slider),
-        new_code_cell("live_panel(f, seed=[0, 1])", metadata={"tags": ["live"]}, outputs=live),
+        new_code_cell(
+            "live_panel(f, seed=[0, 1])", metadata={"tags": ["live"]}, outputs=live
+        ),
     ]
     cells[-1].metadata["mystnb"] = {
         **DESCRIPTION,
@@ -80,13 +108,19 @@ def sound() -> nbformat.NotebookNode:
     cells += [new_markdown_cell("## Exercises\n\nSome words."), *exercise_cells()]
     cells += [new_markdown_cell("## Further reading\n\nA book.")]
     notebook = new_notebook(cells=cells)
-    for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), 1):
+    for count, cell in enumerate(
+        (cell for cell in cells if cell.cell_type == "code"), 1
+    ):
         cell.execution_count = count
     return notebook
 
 
 def code(notebook, start: str):
-    return next(cell for cell in notebook.cells if cell.cell_type == "code" and start in cell.source)
+    return next(
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and start in cell.source
+    )
 
 
 def test_guard_finds_nothing_in_a_sound_notebook(sound):
@@ -102,7 +136,9 @@ def _out_of_order(notebook):
 
 
 def _error(notebook):
-    code(notebook, "print(0.25)").outputs.append(new_output("error", ename="E", evalue="e", traceback=[]))
+    code(notebook, "print(0.25)").outputs.append(
+        new_output("error", ename="E", evalue="e", traceback=[])
+    )
 
 
 def _no_error(notebook):
@@ -124,7 +160,10 @@ def _comment(notebook):
 def _widget(notebook):
     output = code(notebook, "print(0.25)").outputs
     output.append(
-        new_output("display_data", {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "w"})
+        new_output(
+            "display_data",
+            {"application/vnd.jupyter.widget-view+json": {}, "text/plain": "w"},
+        )
     )
 
 
@@ -177,7 +216,9 @@ def _change_slider(notebook, pattern: str, new: str) -> None:
 
 
 def _still_slider(notebook):
-    _change_slider(notebook, r'src="([^"]+)"(.*\n<figure><img) src="[^"]+"', r'src="\1"\2 src="\1"')
+    _change_slider(
+        notebook, r'src="([^"]+)"(.*\n<figure><img) src="[^"]+"', r'src="\1"\2 src="\1"'
+    )
 
 
 def _slider_alt(notebook):
@@ -193,7 +234,10 @@ def _slider_label(notebook):
 
 
 def _elsewhere(notebook):
-    html = {"text/html": '<script src="https://example.org/x.js"></script>', "text/plain": "x"}
+    html = {
+        "text/html": '<script src="https://example.org/x.js"></script>',
+        "text/plain": "x",
+    }
     code(notebook, "print(0.25)").outputs.append(new_output("display_data", html))
 
 
@@ -202,7 +246,9 @@ def _wide_code(notebook):
 
 
 def _wide_block(notebook):
-    notebook.cells.append(new_markdown_cell("Words.\n\n```python\n" + 90 * "x" + "\n```"))
+    notebook.cells.append(
+        new_markdown_cell("Words.\n\n```python\n" + 90 * "x" + "\n```")
+    )
 
 
 def _tag(notebook):
@@ -226,7 +272,9 @@ def _assigned(notebook):
 
 
 def _imported(notebook):
-    code(notebook, "print(0.25)").source += "\nfrom pltutorial import pixel_loss as style_loss"
+    code(
+        notebook, "print(0.25)"
+    ).source += "\nfrom pltutorial import pixel_loss as style_loss"
 
 
 def _few_cells(notebook):
@@ -277,7 +325,9 @@ def _no_formula(notebook):
 
 def _exercise(notebook, kind: str) -> int:
     """The index of an exercise's cell; its solution is in the three cells after it."""
-    return next(n for n, cell in enumerate(notebook.cells) if f"★ {kind}" in cell.source)
+    return next(
+        n for n, cell in enumerate(notebook.cells) if f"★ {kind}" in cell.source
+    )
 
 
 def _no_debugging(notebook):
@@ -369,7 +419,9 @@ def _long_exercises(notebook):
 )
 def test_guard_finds(sound, fault, message):
     fault(sound)
-    assert any(message in found for found in faults(sound, 100_000)), faults(sound, 100_000)
+    assert any(message in found for found in faults(sound, 100_000)), faults(
+        sound, 100_000
+    )
 
 
 def test_guard_finds_a_large_file(sound):
@@ -377,7 +429,10 @@ def test_guard_finds_a_large_file(sound):
 
 
 def test_words_of_folded_answers_are_counted_apart():
-    text = "one two\n\n```{admonition} Answer\n:class: dropdown\nthree four five\n```\n\nsix $x^2$\n```python\nno\n```"
+    text = (
+        "one two\n\n```{admonition} Answer\n:class: dropdown\nthree four five\n```\n\n"
+        "six $x^2$\n```python\nno\n```"
+    )
     cells = [
         new_markdown_cell(text),
         new_markdown_cell("```{solution-start} a\n```"),
@@ -387,7 +442,7 @@ def test_words_of_folded_answers_are_counted_apart():
     assert (visible, hidden) == (4, 5)  # a formula reads as one word
 
 
-# ---- the comparison, tried on a small notebook that really runs -------------------------------------------
+# ---- the comparison, tried on a small notebook that really runs ----------------------
 
 
 @pytest.fixture(scope="module")
@@ -396,9 +451,14 @@ def ran(tmp_path_factory) -> nbformat.NotebookNode:
     from nbclient import NotebookClient
 
     cells = [
-        new_code_cell("import numpy\nfrom pltutorial.figures import curves, frame_slider, live_panel, show"),
+        new_code_cell(
+            "import numpy\n"
+            "from pltutorial.figures import curves, frame_slider, live_panel, show"
+        ),
         new_code_cell("print('loss 0.3592')\nprint('elapsed: 1.2 s')"),
-        new_code_cell("image = numpy.linspace(0, 1, 3 * 16 * 20).reshape(3, 16, 20)\nshow(image)"),
+        new_code_cell(
+            "image = numpy.linspace(0, 1, 3 * 16 * 20).reshape(3, 16, 20)\nshow(image)"
+        ),
         new_code_cell("curves({'loss': [4, 2, 1]}, 'step', 'loss')"),
         new_code_cell("frame_slider([image, image / 2], [1, 0.5], 'A ramp', 'gain')"),
         new_code_cell("live_panel(lambda gain: show(image * gain), gain=[0.5, 1])"),
@@ -409,7 +469,9 @@ def ran(tmp_path_factory) -> nbformat.NotebookNode:
     root = str(SANITIZE.parent.parent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", root)
-        NotebookClient(notebook, kernel_name="python3", store_widget_state=False).execute()
+        NotebookClient(
+            notebook, kernel_name="python3", store_widget_state=False
+        ).execute()
     return notebook
 
 
@@ -419,24 +481,35 @@ def compared(notebook, folder, **settings):
     return compare(path, folder, **settings)
 
 
-def test_comparison_accepts_what_was_computed_and_sees_every_changed_digit(ran, tmp_path):
+def test_comparison_accepts_what_was_computed_and_sees_every_changed_digit(
+    ran, tmp_path
+):
     result = compared(ran, tmp_path)
     assert result.passed, result.printed
     assert result.report["cells"] == 8
-    # loss, two lines of facts, slider (line and page), live panel (two lines), 42; first and last digits
+    # loss, two lines of facts, slider (line and page), live panel (two lines), 42;
+    # first and last digits
     assert result.report["changed"] >= 12
     assert result.report["unseen"] == []
 
 
-def test_comparison_sees_a_changed_digit_and_a_missing_output_in_the_file(ran, tmp_path):
+def test_comparison_sees_a_changed_digit_and_a_missing_output_in_the_file(
+    ran, tmp_path
+):
     changed = copy.deepcopy(ran)
-    changed.cells[1].outputs[0].text = changed.cells[1].outputs[0].text.replace("0.3592", "0.3593")
+    changed.cells[1].outputs[0].text = (
+        changed.cells[1].outputs[0].text.replace("0.3592", "0.3593")
+    )
     del changed.cells[7].outputs[0]
     page = changed.cells[4].outputs[0].data
     page["text/html"] = page["text/html"].replace('max="1"', 'max="2"')
     result = compared(changed, tmp_path)
     assert not result.passed
-    assert [number for number in range(8) if f"Cell {number}: Cell outputs differ" in result.printed] == [
+    assert [
+        number
+        for number in range(8)
+        if f"Cell {number}: Cell outputs differ" in result.printed
+    ] == [
         1,
         4,
         7,
@@ -446,7 +519,9 @@ def test_comparison_sees_a_changed_digit_and_a_missing_output_in_the_file(ran, t
 def test_comparison_passes_over_times_and_pictures(ran, tmp_path):
     """Why the guard looks at pictures and why times have one convention."""
     changed = copy.deepcopy(ran)
-    changed.cells[1].outputs[0].text = changed.cells[1].outputs[0].text.replace("1.2 s", "98.7 s")
+    changed.cells[1].outputs[0].text = (
+        changed.cells[1].outputs[0].text.replace("1.2 s", "98.7 s")
+    )
     changed.cells[2].outputs[0].data["image/jpeg"] = "AAAA"
     assert compared(changed, tmp_path).passed
 
@@ -454,8 +529,12 @@ def test_comparison_passes_over_times_and_pictures(ran, tmp_path):
 def test_a_rule_that_hides_numbers_is_reported(ran, tmp_path):
     """A blind spot of the comparison shows up as a digit whose change is not seen."""
     rules = tmp_path / "wide.cfg"
-    # The second rule matches only what the first has made, so that no digit looks sanitised, and yet one is.
-    rules.write_text("regex: loss\nreplace: cost\n\nregex: cost [0-9.]+\nreplace: number\n", encoding="ascii")
+    # The second rule matches only what the first has made, so that no digit looks
+    # sanitised, and yet one is.
+    rules.write_text(
+        "regex: loss\nreplace: cost\n\nregex: cost [0-9.]+\nreplace: number\n",
+        encoding="ascii",
+    )
     result = compared(ran, tmp_path, sanitize=rules)
     assert result.passed
     assert any("0.3592" in unseen for unseen in result.report["unseen"])

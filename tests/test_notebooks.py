@@ -1,4 +1,6 @@
-"""Every chapter: what is stored is sound, what is stored is what is computed, and a change would be seen."""
+"""Every chapter: what is stored is sound, what is stored is what is computed, and a
+change would be seen.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ from book.chapters import CHAPTERS as TABLE
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SANITIZE = ROOT / "tests" / "nbval_sanitize.cfg"
-# No progress bars, no widgets, no order that depends on a random seed: as when the outputs were stored.
+# No progress bars, no widgets, no order that depends on a random seed: as when the
+# outputs were stored.
 SETTINGS = {"TQDM_DISABLE": "1", "PYTHONHASHSEED": "0", "PLTUTORIAL_STATIC": "1"}
-CELL_TIMEOUT = 600  # seconds; far above any chapter's slowest cell, one thread and float32 included
+# seconds; far above any chapter's slowest cell, one thread and float32 included
+CELL_TIMEOUT = 600
 
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -35,14 +39,39 @@ class Comparison(NamedTuple):
 
 
 def compare(path: Path, folder: Path, sanitize: Path = SANITIZE) -> Comparison:
-    """Run a notebook once by nbval, strictly, and change digits of its stored outputs on the way."""
+    """Run a notebook once by nbval, strictly, and change digits of its stored
+    outputs on the way.
+    """
     report = folder / "mutations.json"
     searched = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--color=no", "-q"]
-    command += ["--nbval-sanitize-with", str(sanitize), "--nbval-cell-timeout", str(CELL_TIMEOUT)]
-    command += ["-p", "nbval_mutation", "--mutation-report", str(report), "--rootdir", str(ROOT), str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "--color=no",
+        "-q",
+    ]
+    command += [
+        "--nbval-sanitize-with",
+        str(sanitize),
+        "--nbval-cell-timeout",
+        str(CELL_TIMEOUT),
+    ]
+    command += [
+        "-p",
+        "nbval_mutation",
+        "--mutation-report",
+        str(report),
+        "--rootdir",
+        str(ROOT),
+        str(path),
+    ]
     environment = {**os.environ, **SETTINGS, "PYTHONPATH": searched}
-    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200)
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1200
+    )
     found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
     return Comparison(run.returncode == 0, run.stdout + run.stderr, found)
 
@@ -69,10 +98,16 @@ def test_figure_names_are_unique_in_the_book():
 
 @chapters
 def test_nbval(path, tmp_path):
-    """The kernel computes what is stored, and one changed digit in any stored text would be seen."""
+    """The kernel computes what is stored, and one changed digit in any stored
+    text would be seen.
+    """
     result = compare(path, tmp_path)
     assert result.passed, f"{path.name}: the outputs differ\n{result.printed[-8000:]}"
-    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    code = [
+        cell
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "code"
+    ]
     assert result.report["cells"] == len(code)
     assert result.report["changed"] > 0
     assert result.report["unseen"] == []

@@ -1,4 +1,6 @@
-"""The reader's record: written whole or not at all, by several kernels, and shown as a table."""
+"""The reader's record: written whole or not at all, by several kernels,
+and shown as a table.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def record(tmp_path, monkeypatch) -> Path:
 
 
 def start(*arguments) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", RECORDER, *arguments], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", RECORDER, *arguments], stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_tries_are_counted_and_the_first_success_stays(record):
@@ -42,7 +46,12 @@ def test_tries_are_counted_and_the_first_success_stays(record):
         progress.record(3, "ex-style-covariance", "check_covariance", solved)
     progress.record(1, "ex-pixel-psnr", "check_psnr", False)
     first, second = progress.read()
-    assert (first.chapter, first.label, first.tries, first.solved) == (1, "ex-pixel-psnr", 1, "")
+    assert (first.chapter, first.label, first.tries, first.solved) == (
+        1,
+        "ex-pixel-psnr",
+        1,
+        "",
+    )
     assert (second.check, second.tries) == ("check_covariance", 4)
     assert len(second.solved) == len("2026-11-21")
 
@@ -56,7 +65,9 @@ def test_checks_write_into_the_record(record, capsys):
     assert (row.chapter, row.check, row.tries, row.solved) == (1, "check_psnr", 1, "")
 
 
-@pytest.mark.parametrize(("name", "value"), [("PLTUTORIAL_PROGRESS", "off"), ("PLTUTORIAL_STATIC", "1")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("PLTUTORIAL_PROGRESS", "off"), ("PLTUTORIAL_STATIC", "1")]
+)
 def test_it_can_be_switched_off(record, monkeypatch, name, value, command):
     monkeypatch.setenv(name, value)
     progress.record(1, "ex", "check", True)
@@ -73,13 +84,17 @@ def test_place_on_each_system(monkeypatch, tmp_path):
     for system, name in (("linux", "XDG_DATA_HOME"), ("win32", "LOCALAPPDATA")):
         monkeypatch.setattr(sys, "platform", system)
         monkeypatch.setenv(name, str(tmp_path / system))
-        assert progress.location() == tmp_path / system / "pltutorial" / "progress.sqlite"
+        assert (
+            progress.location() == tmp_path / system / "pltutorial" / "progress.sqlite"
+        )
     monkeypatch.setattr(sys, "platform", "darwin")
     assert "Application Support" in progress.location().parts
 
 
 def test_killed_at_any_moment_nothing_that_was_said_is_lost(record):
-    """Each round a recorder is killed while it writes; what it had reported done is in the record."""
+    """Each round a recorder is killed while it writes; what it had reported
+    done is in the record.
+    """
     done = 0
     for lines in (1, 2, 5, 9, 14):
         recorder = start()

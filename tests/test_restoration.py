@@ -1,4 +1,6 @@
-"""Upscale, denoise and inpaint: what they compute, which network they take, what they refuse, and what ships."""
+"""Upscale, denoise and inpaint: what they compute, which network they take, what they
+refuse, and what ships.
+"""
 
 from __future__ import annotations
 
@@ -55,32 +57,56 @@ def holes(height: int, width: int) -> torch.Tensor:
     return mask
 
 
-# --- what they compute ------------------------------------------------------------------------------------
+# --- what they compute ----------------------------------------------------------------
 
 
 def test_each_is_one_pass_through_the_network_of_its_name(restorers):
     image, mask = picture(21, 30, count=2), holes(21, 30)
-    close(upscale(image, **FLOAT), by_hand(restorers / "upscale_x4_feature.safetensors", image))
-    close(upscale(image, 4, "pixel", **FLOAT), by_hand(restorers / "upscale_x4_pixel.safetensors", image))
-    close(upscale(image, 8, "feature", **FLOAT), by_hand(restorers / "upscale_x8_feature.safetensors", image))
-    close(denoise(image, **FLOAT), by_hand(restorers / "denoise_combined.safetensors", image))
-    close(denoise(image, "pixel", **FLOAT), by_hand(restorers / "denoise_pixel.safetensors", image))
-    both = mask.expand(2, -1, -1, -1)
-    close(inpaint(image, mask, **FLOAT), by_hand(restorers / "inpaint_combined.safetensors", image, both))
     close(
-        inpaint(image, both, "pixel", **FLOAT), by_hand(restorers / "inpaint_pixel.safetensors", image, both)
+        upscale(image, **FLOAT),
+        by_hand(restorers / "upscale_x4_feature.safetensors", image),
+    )
+    close(
+        upscale(image, 4, "pixel", **FLOAT),
+        by_hand(restorers / "upscale_x4_pixel.safetensors", image),
+    )
+    close(
+        upscale(image, 8, "feature", **FLOAT),
+        by_hand(restorers / "upscale_x8_feature.safetensors", image),
+    )
+    close(
+        denoise(image, **FLOAT),
+        by_hand(restorers / "denoise_combined.safetensors", image),
+    )
+    close(
+        denoise(image, "pixel", **FLOAT),
+        by_hand(restorers / "denoise_pixel.safetensors", image),
+    )
+    both = mask.expand(2, -1, -1, -1)
+    close(
+        inpaint(image, mask, **FLOAT),
+        by_hand(restorers / "inpaint_combined.safetensors", image, both),
+    )
+    close(
+        inpaint(image, both, "pixel", **FLOAT),
+        by_hand(restorers / "inpaint_pixel.safetensors", image, both),
     )
 
 
 def test_a_number_for_the_loss_blends_the_weights(restorers):
     image = picture(16, 20)
-    ends = [load_network(restorers / f"denoise_{loss}.safetensors", "cpu") for loss in ("pixel", "combined")]
+    ends = [
+        load_network(restorers / f"denoise_{loss}.safetensors", "cpu")
+        for loss in ("pixel", "combined")
+    ]
     close(denoise(image, 0.0, **FLOAT), denoise(image, "pixel", **FLOAT))
     close(denoise(image, "1", **FLOAT), denoise(image, "combined", **FLOAT))
     expected = denoise(image, network=blend_networks(*ends, 0.3), **FLOAT)
     close(denoise(image, 0.3, **FLOAT), expected)
     mixed = 0.7 * denoise(image, 0, **FLOAT) + 0.3 * denoise(image, 1, **FLOAT)
-    assert float((expected - mixed).abs().max()) > 0.01, "weights were to be mixed, not pictures"
+    assert float((expected - mixed).abs().max()) > 0.01, (
+        "weights were to be mixed, not pictures"
+    )
 
 
 def test_a_network_of_ones_own_is_used_and_left_as_it_was(restorers):
@@ -105,7 +131,8 @@ def test_results_are_plain_tensors_on_the_device_of_the_picture(restorers, devic
         assert made.dtype == torch.float32
         assert not made.requires_grad
         weight = torch.ones(1, requires_grad=True, device=device)
-        (made * weight).sum().backward()  # a tensor of inference mode could not be used here
+        # a tensor of inference mode could not be used here
+        (made * weight).sum().backward()
         assert float(weight.grad) == pytest.approx(float(made.sum()), rel=1e-4)
 
 
@@ -114,9 +141,8 @@ def test_precisions_agree(restorers):
     for make in (upscale, denoise, lambda image, **how: inpaint(image, mask, **how)):
         one, other = make(image, precision="float32"), make(image, precision="bfloat16")
         difference = float((one - other).abs().max())
-        assert (
-            0 < difference < 6 / 255
-        )  # random weights amplify; those that ship stay within 2/255, see below
+        # random weights amplify; those that ship stay within 2/255, see below
+        assert 0 < difference < 6 / 255
 
 
 def test_what_is_there_stays_exactly_and_what_is_missing_is_not_looked_at(restorers):
@@ -132,7 +158,10 @@ def test_what_is_there_stays_exactly_and_what_is_missing_is_not_looked_at(restor
 def test_noise_outside_of_the_range_is_looked_at(restorers):
     noisy = add_noise(picture(24, 24), 50)
     assert float(noisy.min()) < -0.05
-    close(denoise(noisy, **FLOAT), by_hand(restorers / "denoise_combined.safetensors", noisy))
+    close(
+        denoise(noisy, **FLOAT),
+        by_hand(restorers / "denoise_combined.safetensors", noisy),
+    )
     assert float((denoise(noisy) - denoise(noisy.clamp(0, 1))).abs().max()) > 0.01
 
 
@@ -149,21 +178,24 @@ def test_strips_and_tiny_pictures(restorers, size):
         assert torch.equal((inpaint(image, mask) * (1 - mask)), image * (1 - mask))
 
 
-# --- histograms -------------------------------------------------------------------------------------------
+# --- histograms -----------------------------------------------------------------------
 
 
 def test_histograms_are_matched_as_elsewhere():
     """For pictures of 8 bits the curve is that of scikit-image."""
     image, reference = (
-        (given * 255).round() / 255 for given in (picture(40, 50), picture(31, 27, 1) ** 2 * 0.8)
+        (given * 255).round() / 255
+        for given in (picture(40, 50), picture(31, 27, 1) ** 2 * 0.8)
     )
     made = with_histogram_of(image, reference)
     levels = [
-        (given[0] * 255).round().permute(1, 2, 0).numpy().astype(numpy.uint8) for given in (image, reference)
+        (given[0] * 255).round().permute(1, 2, 0).numpy().astype(numpy.uint8)
+        for given in (image, reference)
     ]
     expected = match_histograms(*levels, channel_axis=-1) / 255
     difference = numpy.abs(made[0].permute(1, 2, 0).numpy() - expected)
-    assert difference.max() < 1.01 / 255  # scikit-image rounds its result down to 8 bits
+    # scikit-image rounds its result down to 8 bits
+    assert difference.max() < 1.01 / 255
     means = [given.mean((0, 2, 3)) for given in (made, reference, image)]
     torch.testing.assert_close(means[0], means[1], atol=2e-3, rtol=0)
     assert float((means[2] - means[1]).abs().max()) > 0.05
@@ -171,20 +203,27 @@ def test_histograms_are_matched_as_elsewhere():
 
 def test_a_picture_has_its_own_histogram_already():
     image = (picture(33, 20) * 255).round() / 255
-    torch.testing.assert_close(with_histogram_of(image, image), image, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        with_histogram_of(image, image), image, atol=1e-6, rtol=0
+    )
     for value in (0.0, 1.0):
         flat = torch.full((1, 3, 4, 4), value)
-        assert torch.equal(with_histogram_of(image, flat), flat[..., :1, :1].expand_as(image))
+        assert torch.equal(
+            with_histogram_of(image, flat), flat[..., :1, :1].expand_as(image)
+        )
 
 
 def test_upscale_can_match_the_histogram_of_its_input(restorers):
     image = picture(20, 20, count=2)
-    plain, matched = upscale(image, **FLOAT), upscale(image, match_histogram=True, **FLOAT)
+    plain, matched = (
+        upscale(image, **FLOAT),
+        upscale(image, match_histogram=True, **FLOAT),
+    )
     close(matched, with_histogram_of(plain, image))
     assert float((matched - plain).abs().max()) > 0.05
 
 
-# --- blends -----------------------------------------------------------------------------------------------
+# --- blends ---------------------------------------------------------------------------
 
 
 def test_weights_lie_on_the_line_between():
@@ -194,10 +233,15 @@ def test_weights_lie_on_the_line_between():
     for name, tensor in one.state_dict().items():
         assert torch.equal(tensor, before[name])
         if tensor.is_floating_point():  # batch normalisation's means too
-            torch.testing.assert_close(third[name], 0.75 * tensor + 0.25 * other.state_dict()[name])
+            torch.testing.assert_close(
+                third[name], 0.75 * tensor + 0.25 * other.state_dict()[name]
+            )
     image = picture(12, 12)
     for share, end in ((0, one), (1, other)):
-        close(upscale(image, network=blend_networks(one, other, share)), upscale(image, network=end))
+        close(
+            upscale(image, network=blend_networks(one, other, share)),
+            upscale(image, network=end),
+        )
     for share in (-0.1, 1.1, float("nan")):
         with refused(f"share of {share}"):
             blend_networks(one, other, share)
@@ -207,7 +251,7 @@ def test_weights_lie_on_the_line_between():
         blend_networks(livened(SubPixelNet(4, 4, 1)), livened(DenoisingNet(4, 1)), 0.5)
 
 
-# --- which network ----------------------------------------------------------------------------------------
+# --- which network --------------------------------------------------------------------
 
 
 def test_networks_are_found_by_task_loss_and_factor(restorers, tmp_path):
@@ -221,7 +265,8 @@ def test_networks_are_found_by_task_loss_and_factor(restorers, tmp_path):
         expected = load_network(restorers / f"{name}.safetensors")
         assert network.config == expected.config
         assert all(
-            torch.equal(a, b) for a, b in zip(network.parameters(), expected.parameters(), strict=True)
+            torch.equal(a, b)
+            for a, b in zip(network.parameters(), expected.parameters(), strict=True)
         )
         assert network.card["machine"] == "a test"
         assert not network.training
@@ -248,7 +293,9 @@ def test_a_file_of_ones_own(restorers, tmp_path):
     assert upscale(image, network=network).shape == (1, 3, 40, 40)
     with refused("factor 4", "enlarges by 2"):
         upscale(image, 4, network=network)
-    with refused("double.safetensors", "'sub_pixel', for `upscale`", "pltutorial train denoise"):
+    with refused(
+        "double.safetensors", "'sub_pixel', for `upscale`", "pltutorial train denoise"
+    ):
         zoo.load_restorer("denoise", model=path)
     with refused("the network that was given", "for `upscale`"):
         inpaint(image, holes(20, 20), network=network)
@@ -280,8 +327,14 @@ def test_an_empty_folder_says_how_to_get_a_network(tmp_path, monkeypatch):
 def test_cards_say_what_a_network_is_for(restorers):
     cards = zoo.available(zoo.RESTORERS)
     assert len(cards) == 8
-    assert (cards["upscale_x8_pixel"]["task"], cards["upscale_x8_pixel"]["factor"]) == ("upscale", 8)
-    assert (cards["inpaint_pixel"]["task"], cards["inpaint_pixel"]["factor"]) == ("inpaint", 1)
+    assert (cards["upscale_x8_pixel"]["task"], cards["upscale_x8_pixel"]["factor"]) == (
+        "upscale",
+        8,
+    )
+    assert (cards["inpaint_pixel"]["task"], cards["inpaint_pixel"]["factor"]) == (
+        "inpaint",
+        1,
+    )
     assert "styles" not in cards["inpaint_pixel"]
     lines = zoo.card_text(cards["denoise_pixel"]).splitlines()
     assert lines[lines.index("loss by step: step: pixel, total") + 1] == "  1: 3, 3"
@@ -289,7 +342,7 @@ def test_cards_say_what_a_network_is_for(restorers):
     assert not [line for line in lines if line.startswith("terms")]
 
 
-# --- what is refused --------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------
 
 
 def test_pictures_that_are_refused(restorers):
@@ -351,7 +404,7 @@ def test_memory_that_is_not_there(restorers, monkeypatch):
         denoise(picture())
 
 
-# --- masks in files ---------------------------------------------------------------------------------------
+# --- masks in files -------------------------------------------------------------------
 
 
 def grey(values: numpy.ndarray) -> Image.Image:
@@ -367,11 +420,20 @@ def test_masks_are_read_with_soft_edges(tmp_path):
     grey(values).convert("RGBA").save(tmp_path / "opaque.png")
     grey(values).convert("P").save(tmp_path / "palette.png")
     Image.fromarray(values.astype(numpy.uint16) * 257).save(tmp_path / "sixteen.png")
-    for name in ("hard.png", "jpeg.jpg", "bits.png", "opaque.png", "palette.png", "sixteen.png"):
+    for name in (
+        "hard.png",
+        "jpeg.jpg",
+        "bits.png",
+        "opaque.png",
+        "palette.png",
+        "sixteen.png",
+    ):
         read = read_mask(tmp_path / name)
         assert read.shape == (1, 1, 60, 80)
         assert read.dtype == torch.float32
-        assert float((read - mask).abs().mean()) <= (0.01 if name == "jpeg.jpg" else 0), name
+        assert float((read - mask).abs().mean()) <= (
+            0.01 if name == "jpeg.jpg" else 0
+        ), name
 
 
 def test_masks_in_files_that_are_refused(tmp_path):
@@ -409,11 +471,19 @@ def test_transparency_is_what_is_not_wholly_opaque(tmp_path):
     assert transparency(grey(colour[..., :3])) is None
 
 
-# --- what ships -------------------------------------------------------------------------------------------
+# --- what ships -----------------------------------------------------------------------
 
 SHIPPED = [
-    *(f"upscale_x{factor}_{loss}" for factor in (4, 8) for loss in ("pixel", "feature")),
-    *(f"{task}_{loss}" for task in ("denoise", "inpaint") for loss in ("pixel", "combined")),
+    *(
+        f"upscale_x{factor}_{loss}"
+        for factor in (4, 8)
+        for loss in ("pixel", "feature")
+    ),
+    *(
+        f"{task}_{loss}"
+        for task in ("denoise", "inpaint")
+        for loss in ("pixel", "combined")
+    ),
 ]
 
 
@@ -423,7 +493,9 @@ def accuracy(output: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def photograph(size: int = 192) -> torch.Tensor:
-    return crop_to_multiple(read_image(bundled(f"test/{bundled_names('test')[0]}"), size), 8)
+    return crop_to_multiple(
+        read_image(bundled(f"test/{bundled_names('test')[0]}"), size), 8
+    )
 
 
 def test_what_ships_is_whole_and_small():
@@ -431,20 +503,29 @@ def test_what_ships_is_whole_and_small():
     assert set(cards) == set(SHIPPED)
     assert sum(card["bytes"] for card in cards.values()) <= 6_000_000
     for name, card in cards.items():
-        assert not [key for key in zoo.CARD if card.get(key) in (None, "", [], {})], name
+        assert not [key for key in zoo.CARD if card.get(key) in (None, "", [], {})], (
+            name
+        )
         assert name.startswith(card["task"]), name
         assert all(len(point) == len(card["terms"]) for point in card["curve"]), name
         config = load_network(zoo.RESTORERS / f"{name}.safetensors", "cpu").config
         twin = zoo.RESTORERS / f"{name.rpartition('_')[0]}_pixel.safetensors"
-        assert config == load_network(twin, "cpu").config, f"{name} cannot be blended with its twin"
+        assert config == load_network(twin, "cpu").config, (
+            f"{name} cannot be blended with its twin"
+        )
 
 
 @pytest.mark.parametrize("factor", [4, 8])
 def test_shipped_networks_enlarge_better_than_bicubic(factor):
     photo = photograph()
     small = downscale(photo, factor)
-    bicubic = accuracy(F.interpolate(small, photo.shape[-2:], mode="bicubic").clamp(0, 1), photo)
-    found = {loss: accuracy(upscale(small, factor, loss), photo) for loss in ("pixel", "feature", 0.5)}
+    bicubic = accuracy(
+        F.interpolate(small, photo.shape[-2:], mode="bicubic").clamp(0, 1), photo
+    )
+    found = {
+        loss: accuracy(upscale(small, factor, loss), photo)
+        for loss in ("pixel", "feature", 0.5)
+    }
     assert found["pixel"] > bicubic + 0.5
     assert found["feature"] < found[0.5] < found["pixel"] + 0.05
 
@@ -453,7 +534,10 @@ def test_shipped_networks_take_noise_away():
     photo = photograph()
     for sigma, gain in ((15, 4), (25, 6), (50, 8)):
         noisy = add_noise(photo, sigma)
-        found = {loss: accuracy(denoise(noisy, loss), photo) for loss in ("pixel", "combined")}
+        found = {
+            loss: accuracy(denoise(noisy, loss), photo)
+            for loss in ("pixel", "combined")
+        }
         assert found["combined"] < found["pixel"]
         assert found["pixel"] > accuracy(noisy.clamp(0, 1), photo) + gain
         assert found["combined"] > accuracy(noisy.clamp(0, 1), photo) + gain - 3

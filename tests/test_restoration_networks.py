@@ -1,4 +1,6 @@
-"""The restoration networks: the published architecture, plain arithmetic, any size, exact known pixels, and their files."""
+"""The restoration networks: the published architecture, plain arithmetic, any size,
+exact known pixels, and their files.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,20 @@ from torch import nn
 
 from pltutorial.networks import apply, build, load_network, read_header, save_network
 from pltutorial.networks.kinds import known_kinds
-from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import (
+    DenoisingNet,
+    InpaintingNet,
+    SubPixelNet,
+    SuperResolutionNet,
+)
 
 ALL = {
     "super_resolution-2": (SuperResolutionNet, {"factor": 2}),
     "super_resolution-4": (SuperResolutionNet, {"factor": 4}),
-    "super_resolution-8-resize": (SuperResolutionNet, {"factor": 8, "upsampling": "resize"}),
+    "super_resolution-8-resize": (
+        SuperResolutionNet,
+        {"factor": 8, "upsampling": "resize"},
+    ),
     "sub_pixel-2": (SubPixelNet, {"factor": 2}),
     "sub_pixel-4": (SubPixelNet, {"factor": 4}),
     "sub_pixel-8": (SubPixelNet, {"factor": 8}),
@@ -30,7 +40,9 @@ each = pytest.mark.parametrize("name", ALL)
 
 
 def make(name: str, width: int = 6, blocks: int = 2, seed: int = 0) -> nn.Module:
-    """A small network all of whose weights count, biases and statistics included, as after a training."""
+    """A small network all of whose weights count, biases and statistics included,
+    as after a training.
+    """
     torch.manual_seed(seed)
     kind, how = ALL[name]
     network = kind(width=width, blocks=blocks, **how)
@@ -54,35 +66,57 @@ def hole(height: int, width: int, count: int = 1) -> torch.Tensor:
     return mask
 
 
-def inputs(network: nn.Module, height: int, width: int, count: int = 1, device="cpu") -> tuple:
+def inputs(
+    network: nn.Module, height: int, width: int, count: int = 1, device="cpu"
+) -> tuple:
     image = picture(height, width, count=count, device=device)
-    return (image, hole(height, width, count).to(device)) if network.kind == "inpainting" else (image,)
+    return (
+        (image, hole(height, width, count).to(device))
+        if network.kind == "inpainting"
+        else (image,)
+    )
 
 
-# --- plain arithmetic -------------------------------------------------------------------------------------
+# --- plain arithmetic -----------------------------------------------------------------
 
 
-def plain(network: nn.Module, image: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """The architecture in the plainest operations, with the parameters of a network in eval mode."""
+def plain(
+    network: nn.Module, image: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The architecture in the plainest operations, with the parameters of a
+    network in eval mode.
+    """
     values = network.state_dict(keep_vars=True)
     config, kind = network.config, network.kind
 
     def conv(x, name, dilation=1):
         weight = values[f"{name}.weight"]
         padding = dilation * (weight.shape[-1] // 2)
-        return F.conv2d(x, weight, values[f"{name}.bias"], padding=padding, dilation=dilation)
+        return F.conv2d(
+            x, weight, values[f"{name}.bias"], padding=padding, dilation=dilation
+        )
 
     def layer(x, name, up="", relu=True, normed=True):
         weight, bias = values[f"{name}.conv.weight"], values[f"{name}.conv.bias"]
         if up == "transposed":
-            x = F.conv_transpose2d(F.pad(x, (1,) * 4, "reflect"), weight, bias, 2, 1, output_padding=1)
+            x = F.conv_transpose2d(
+                F.pad(x, (1,) * 4, "reflect"), weight, bias, 2, 1, output_padding=1
+            )
             x = x[..., 2:-2, 2:-2]
         else:
             x = x.repeat_interleave(2, 2).repeat_interleave(2, 3) if up else x
-            x = F.conv2d(F.pad(x, (weight.shape[-1] // 2,) * 4, "reflect"), weight, bias)
+            x = F.conv2d(
+                F.pad(x, (weight.shape[-1] // 2,) * 4, "reflect"), weight, bias
+            )
         if normed:
-            norm = {k: values[f"{name}.norm.batch.{k}"].view(1, -1, 1, 1) for k in ("weight", "bias")}
-            mean, var = (values[f"{name}.norm.batch.running_{k}"].view(1, -1, 1, 1) for k in ("mean", "var"))
+            norm = {
+                k: values[f"{name}.norm.batch.{k}"].view(1, -1, 1, 1)
+                for k in ("weight", "bias")
+            }
+            mean, var = (
+                values[f"{name}.norm.batch.running_{k}"].view(1, -1, 1, 1)
+                for k in ("mean", "var")
+            )
             x = (x - mean) / (var + 1e-5).sqrt() * norm["weight"] + norm["bias"]
         return F.relu(x) if relu else x
 
@@ -94,7 +128,11 @@ def plain(network: nn.Module, image: torch.Tensor, mask: torch.Tensor | None = N
             x = layer(x, f"up.{n}", up=config["upsampling"])
         return (layer(x, "last", relu=False, normed=False).tanh() + 1) / 2
 
-    fold, unfold = {"sub_pixel": (1, config.get("factor")), "denoising": (2, 2), "inpainting": (4, 4)}[kind]
+    fold, unfold = {
+        "sub_pixel": (1, config.get("factor")),
+        "denoising": (2, 2),
+        "inpainting": (4, 4),
+    }[kind]
     dilations = (1, 2, 4, 8, 4, 2) if kind == "inpainting" else (1,)
 
     def residual(x):
@@ -103,12 +141,17 @@ def plain(network: nn.Module, image: torch.Tensor, mask: torch.Tensor | None = N
         columns = torch.arange(-(-width // fold) * fold).clamp(max=width - 1)
         x = x[..., rows, :][..., columns]
         parts = [
-            x[:, c, i::fold, j::fold] for c in range(x.shape[1]) for i in range(fold) for j in range(fold)
+            x[:, c, i::fold, j::fold]
+            for c in range(x.shape[1])
+            for i in range(fold)
+            for j in range(fold)
         ]
         x = head = conv(torch.stack(parts, 1), "first")
         for n in range(config["blocks"]):
             dilation = dilations[n % len(dilations)]
-            x = x + conv(F.relu(conv(x, f"blocks.{n}.one", dilation)), f"blocks.{n}.two")
+            x = x + conv(
+                F.relu(conv(x, f"blocks.{n}.one", dilation)), f"blocks.{n}.two"
+            )
         x = conv(head + x, "last")
         large = x.new_zeros(len(x), 3, x.shape[2] * unfold, x.shape[3] * unfold)
         for channel in range(x.shape[1]):
@@ -122,9 +165,13 @@ def plain(network: nn.Module, image: torch.Tensor, mask: torch.Tensor | None = N
     if kind == "denoising":
         return image + residual(image - 0.5)
     there = (mask == 0).expand_as(image)
-    means = [one[kept].view(3, -1).mean(1) for one, kept in zip(image, there, strict=True)]
+    means = [
+        one[kept].view(3, -1).mean(1) for one, kept in zip(image, there, strict=True)
+    ]
     mean = torch.stack(means).nan_to_num().view(-1, 3, 1, 1)  # of nothing: 0
-    drawn = mean + residual(torch.cat([torch.where(there, image - mean, torch.zeros(())), mask], 1))
+    drawn = mean + residual(
+        torch.cat([torch.where(there, image - mean, torch.zeros(())), mask], 1)
+    )
     return torch.where(there, image, drawn)
 
 
@@ -132,17 +179,28 @@ class TestArchitecture:
     @pytest.mark.parametrize(("factor", "upsamplings"), [(2, 1), (4, 2), (8, 3)])
     @pytest.mark.parametrize("how", ["transposed", "resize"])
     def test_layers_are_those_of_the_paper(self, factor, upsamplings, how):
-        """Johnson et al. (2016), supplementary table 2: 64 channels, four residual blocks, log2(factor) upsamplings."""
+        """Johnson et al. (2016), supplementary table 2: 64 channels, four residual
+        blocks, log2(factor) upsamplings.
+        """
         network = SuperResolutionNet(factor, upsampling=how)
         table = [(64, 3, 9, 9), *[(64, 64, 3, 3)] * (8 + upsamplings), (3, 64, 9, 9)]
-        convs = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        convs = [
+            m
+            for m in network.modules()
+            if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
+        ]
         assert [tuple(m.weight.shape) for m in convs] == table
         doubling = [m for m in convs if isinstance(m, nn.ConvTranspose2d)]
-        assert [m.stride for m in doubling] == [(2, 2)] * (upsamplings if how == "transposed" else 0)
+        assert [m.stride for m in doubling] == [(2, 2)] * (
+            upsamplings if how == "transposed" else 0
+        )
         filters = sum(o * i * k * k + o for o, i, k, _ in table)
         norms = 2 * 64 * (len(table) - 1)
         assert sum(p.numel() for p in network.parameters()) == filters + norms
-        assert len([m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]) == len(table) - 1
+        assert (
+            len([m for m in network.modules() if isinstance(m, nn.BatchNorm2d)])
+            == len(table) - 1
+        )
 
     def test_the_paper_s_network_for_four_times_has_401_859_parameters(self):
         assert sum(p.numel() for p in SuperResolutionNet().parameters()) == 401_859
@@ -157,8 +215,12 @@ class TestArchitecture:
         ],
         ids=lambda value: getattr(value, "kind", ""),
     )
-    def test_residual_networks_have_convolutions_of_three_and_nothing_else(self, network, inputs, outputs):
-        count = 10 * inputs * 9 + 10 + 6 * (10 * 10 * 9 + 10) + outputs * 10 * 9 + outputs
+    def test_residual_networks_have_convolutions_of_three_and_nothing_else(
+        self, network, inputs, outputs
+    ):
+        count = (
+            10 * inputs * 9 + 10 + 6 * (10 * 10 * 9 + 10) + outputs * 10 * 9 + outputs
+        )
         assert sum(p.numel() for p in network.parameters()) == count
         assert list(network.buffers()) == []
 
@@ -170,18 +232,30 @@ class TestArchitecture:
             given[0].requires_grad_()
             output = forward(*given)
             network.zero_grad()
-            (output * picture(*output.shape[-2:], seed=7, count=2, device=device)).sum().backward()
-            found.append((output.detach(), given[0].grad, [p.grad.clone() for p in network.parameters()]))
+            (
+                output * picture(*output.shape[-2:], seed=7, count=2, device=device)
+            ).sum().backward()
+            found.append(
+                (
+                    output.detach(),
+                    given[0].grad,
+                    [p.grad.clone() for p in network.parameters()],
+                )
+            )
         (output, image_grad, grads), (output2, image_grad2, grads2) = found
         assert output.shape == output2.shape
         assert (output - output2).abs().max() < 1e-5
         assert relative(image_grad, image_grad2) < 1e-4
-        for (part, _), one, other in zip(network.named_parameters(), grads, grads2, strict=True):
+        for (part, _), one, other in zip(
+            network.named_parameters(), grads, grads2, strict=True
+        ):
             assert relative(one, other) < 1e-3, part
 
     @each
     def test_gradients_reach_every_parameter_in_training(self, name):
-        """No unused one, for which processes that share a batch would wait; none that starts at zero."""
+        """No unused one, for which processes that share a batch would wait; none
+        that starts at zero.
+        """
         torch.manual_seed(0)
         kind, how = ALL[name]
         network = kind(width=6, blocks=2, **how).train()
@@ -218,7 +292,9 @@ class TestArchitecture:
 
 
 class TestStart:
-    """What an untrained network does: nearly nothing, so that training begins from the plain way."""
+    """What an untrained network does: nearly nothing, so that training begins
+    from the plain way.
+    """
 
     @pytest.mark.parametrize("factor", [2, 4, 8])
     def test_sub_pixel_starts_at_about_bicubic(self, factor):
@@ -285,12 +361,16 @@ class TestOutput:
         given = inputs(network, 14, 17, count=3)
         with torch.no_grad():
             together = network(*given)
-            alone = torch.cat([network(*(part[i : i + 1] for part in given)) for i in range(3)])
+            alone = torch.cat(
+                [network(*(part[i : i + 1] for part in given)) for i in range(3)]
+            )
         assert (together - alone).abs().max() < 1e-5
 
     @pytest.mark.parametrize("name", ["sub_pixel-4", "denoising", "inpainting"])
     def test_residual_networks_do_not_clamp(self, name):
-        """Training shall see how far out a value is; noise may lie outside the range."""
+        """Training shall see how far out a value is; noise may lie
+        outside the range.
+        """
         network = make(name)
         with torch.no_grad():
             network.last.bias += 5
@@ -322,7 +402,12 @@ class TestInpainting:
     def test_known_pixels_stay_exactly(self, precision, device):
         network = make("inpainting").to(device)
         image, mask = inputs(network, 21, 30, count=2, device=device)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with (
+            torch.no_grad(),
+            torch.autocast(
+                device.type, torch.bfloat16, enabled=precision == "bfloat16"
+            ),
+        ):
             output = network(image, mask)
         there = (mask == 0).expand_as(image)
         assert torch.equal(output[there], image[there])
@@ -334,7 +419,9 @@ class TestInpainting:
         with torch.no_grad():
             output = network(image, mask)
             for other in (0.0, 1.0, -50.0, picture(21, 30, seed=9, count=2)):
-                assert torch.equal(network(torch.where(mask == 1, other, image), mask), output)
+                assert torch.equal(
+                    network(torch.where(mask == 1, other, image), mask), output
+                )
             more = image + 0.1 * (mask == 0)  # what is there is looked at
             assert not torch.equal(network(more, mask), output)
 
@@ -347,7 +434,9 @@ class TestInpainting:
             assert torch.equal(network(image, mask.long()), expected)
 
     def test_the_middle_of_a_hole_sees_its_rim(self):
-        """With the six blocks of the default, across more than the 60 pixels that its card promises."""
+        """With the six blocks of the default, across more than the 60 pixels that
+        its card promises.
+        """
         torch.manual_seed(0)
         network = InpaintingNet(8).eval()
         mask = torch.zeros(1, 1, 160, 160)
@@ -361,7 +450,9 @@ class TestInpainting:
 class TestReach:
     @each
     def test_is_how_far_an_output_pixel_looks(self, name):
-        """By the gradient of single pixels of the output, at every place within a square of the input."""
+        """By the gradient of single pixels of the output, at every place within a
+        square of the input.
+        """
         network = make(name, width=8)
         reach, factor, middle = network.reach, network.factor, network.reach + 5
         farthest = 0
@@ -376,14 +467,19 @@ class TestReach:
             seen = image.grad[0].abs().sum(0)
             for side in (seen.sum(0), seen.sum(1)):
                 (where,) = torch.nonzero(side, as_tuple=True)
-                apart = max(place // factor - int(where.min()), int(where.max()) - place // factor)
+                apart = max(
+                    place // factor - int(where.min()),
+                    int(where.max()) - place // factor,
+                )
                 farthest = max(farthest, apart)
         assert reach - network.fold - 1 <= farthest <= reach
 
 
 class TestFiles:
     @each
-    def test_saved_and_loaded_it_is_the_same_but_for_half_precision(self, name, tmp_path):
+    def test_saved_and_loaded_it_is_the_same_but_for_half_precision(
+        self, name, tmp_path
+    ):
         network = make(name)
         card = {"task": network.kind, "limits": "none"}
         path = save_network(tmp_path / "network.safetensors", network, card)
@@ -399,17 +495,23 @@ class TestFiles:
         assert apart < 0.5 / 255
         for part, value in network.state_dict().items():
             if value.is_floating_point():
-                assert torch.equal(loaded.state_dict()[part], value.half().float()), part
+                assert torch.equal(loaded.state_dict()[part], value.half().float()), (
+                    part
+                )
         again = save_network(tmp_path / "again.safetensors", loaded)
         assert again.read_bytes() == path.read_bytes()
 
     def test_small_weights_survive_half_precision(self, tmp_path):
-        """Below 6e-5 they are kept coarsely, and below 3e-8 lost: no picture shows it."""
+        """Below 6e-5 they are kept coarsely, and below 3e-8 lost:
+        no picture shows it.
+        """
         network = make("sub_pixel-4")
         with torch.no_grad():
             network.blocks[0].two.weight.mul_(1e-4)
         given = inputs(network, 16, 18)
-        loaded = load_network(save_network(tmp_path / "network.safetensors", network), "cpu")
+        loaded = load_network(
+            save_network(tmp_path / "network.safetensors", network), "cpu"
+        )
         assert loaded.blocks[0].two.weight.abs().max() > 0
         with torch.no_grad():
             assert (loaded(*given) - network(*given)).abs().max() < 0.5 / 255

@@ -1,4 +1,6 @@
-"""What the records of chapters 6 and 7 are computed with: rings of frequency, contours, holes, baselines, bounds."""
+"""What the records of chapters 6 and 7 are computed with: rings of frequency, contours,
+holes, baselines, bounds.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,14 @@ def waves(amplitude: float, cycles: float, side: int = 128) -> torch.Tensor:
 
 @pytest.mark.parametrize("ring", [1, 4, 7])
 def test_rings_know_the_frequency(ring):
-    """Stripes in the middle of a ring, at half their height: a quarter of the power and of the error, there alone."""
+    """Stripes in the middle of a ring, at half their height: a quarter of the power and
+    of the error, there alone.
+    """
     cycles = (ring + 0.5) / 16
     target = waves(0.3, cycles) + 0.1 * (waves(1, 0.5 / 16) - 0.5)
-    energy, error = which_layer.rings([target - 0.5 * (waves(0.3, cycles) - 0.5)], [target])
+    energy, error = which_layer.rings(
+        [target - 0.5 * (waves(0.3, cycles) - 0.5)], [target]
+    )
     assert energy[ring] == pytest.approx(0.25, abs=0.02)
     assert error[ring] == pytest.approx(0.25, abs=0.02)
     assert energy[0] == pytest.approx(1, abs=0.02)
@@ -50,7 +56,9 @@ def test_rings_of_the_truth_itself():
 
 
 def test_error_by_contour():
-    """A step in the middle, and an error there alone, is one of the sharpest quarter."""
+    """A step in the middle, and an error there alone, is one of
+    the sharpest quarter.
+    """
     target = torch.zeros(1, 3, 40, 40)
     target[..., 20:] = 1
     output = target.clone()
@@ -60,8 +68,12 @@ def test_error_by_contour():
         [(flat * (output != 0.5) + output * (output == 0.5))], [target]
     )
     assert sharpest < min(others) - 5
-    even = which_layer.by_contour([picture(40, 40) * 0.5 + 20 / 255], [picture(40, 40) * 0.5])
-    assert even == pytest.approx([20 * math.log10(255 / 20) + 20 * math.log10(255 / 219)] * 4, abs=0.1)
+    even = which_layer.by_contour(
+        [picture(40, 40) * 0.5 + 20 / 255], [picture(40, 40) * 0.5]
+    )
+    assert even == pytest.approx(
+        [20 * math.log10(255 / 20) + 20 * math.log10(255 / 219)] * 4, abs=0.1
+    )
 
 
 @pytest.mark.parametrize("share", benchmark.SHARES)
@@ -84,7 +96,9 @@ def test_filling_looks_into_the_holes_alone():
 
 
 def test_biharmonic_goes_on_with_a_ramp():
-    """Where a picture is a plane, the smoothest surface through the rim is the picture."""
+    """Where a picture is a plane, the smoothest surface through the
+    rim is the picture.
+    """
     target = torch.linspace(0, 1, 24).expand(1, 3, 24, 24).contiguous()
     mask = torch.zeros(1, 1, 24, 24)
     mask[..., 9:14, 10:13] = 1
@@ -99,13 +113,18 @@ def test_non_local_means_cleans():
     clean = benchmark.non_local_means(noisy, 25, h=0.8, patch=5, reach=6, fast=False)
     assert clean.shape == target.shape
     assert (
-        float(psnr(clean, target, channel="rgb")) > float(psnr(noisy.clamp(0, 1), target, channel="rgb")) + 5
+        float(psnr(clean, target, channel="rgb"))
+        > float(psnr(noisy.clamp(0, 1), target, channel="rgb")) + 5
     )
 
 
 def test_means_keep_each_picture():
     rows = [{"psnr": 30.0, "distance": 0.1}, {"psnr": 31.0, "distance": 0.3}]
-    assert benchmark.means(rows) == {"psnr": 30.5, "distance": 0.2, "pictures": [[30.0, 0.1], [31.0, 0.3]]}
+    assert benchmark.means(rows) == {
+        "psnr": 30.5,
+        "distance": 0.2,
+        "pictures": [[30.0, 0.1], [31.0, 0.3]],
+    }
 
 
 def case(psnr: float, distance: float) -> dict:
@@ -116,8 +135,16 @@ def test_bounds_can_fail(capsys):
     good = {
         "upscale": {
             "set5": {
-                "x4": {"bicubic": case(28.63, 0.32), "pixel": case(31.5, 0.15), "feature": case(28.9, 0.1)},
-                "x8": {"bicubic": case(24.0, 0.5), "pixel": case(25.4, 0.4), "feature": case(24.1, 0.2)},
+                "x4": {
+                    "bicubic": case(28.63, 0.32),
+                    "pixel": case(31.5, 0.15),
+                    "feature": case(28.9, 0.1),
+                },
+                "x8": {
+                    "bicubic": case(24.0, 0.5),
+                    "pixel": case(25.4, 0.4),
+                    "feature": case(24.1, 0.2),
+                },
             }
         },
         "denoise": {
@@ -131,7 +158,11 @@ def test_bounds_can_fail(capsys):
         },
         "inpaint": {
             "test": {
-                "holes20": {"biharmonic": case(20, 0.2), "pixel": case(21, 0.2), "combined": case(20, 0.1)}
+                "holes20": {
+                    "biharmonic": case(20, 0.2),
+                    "pixel": case(21, 0.2),
+                    "combined": case(20, 0.1),
+                }
             }
         },
     }
@@ -157,12 +188,22 @@ def test_card_gets_its_own_numbers():
                 "x8": {"pixel": case(25, 0.4)},
             }
         },
-        "denoise": {"test": {"sigma15": {"pixel": case(33, 0.1)}, "sigma25": {"pixel": case(31, 0.2)}}},
+        "denoise": {
+            "test": {
+                "sigma15": {"pixel": case(33, 0.1)},
+                "sigma25": {"pixel": case(31, 0.2)},
+            }
+        },
     }
     measured = benchmark.held_out("upscale_x4_pixel", found)
     assert measured.pop("measured by") == "benchmarks/restoration.py"
-    assert measured == {"set5": {"x4": {"this network": case(31, 0.1), "bicubic": case(28, 0.3)}}}
-    assert benchmark.held_out("denoise_pixel", found)["test"].keys() == {"sigma15", "sigma25"}
+    assert measured == {
+        "set5": {"x4": {"this network": case(31, 0.1), "bicubic": case(28, 0.3)}}
+    }
+    assert benchmark.held_out("denoise_pixel", found)["test"].keys() == {
+        "sigma15",
+        "sigma25",
+    }
     assert benchmark.held_out("inpaint_combined", found).keys() == {"measured by"}
 
 
@@ -176,14 +217,18 @@ def test_what_is_kept_is_not_computed_again(tmp_path, monkeypatch):
     kept: dict = {}
     calls = []
     for _ in range(2):
-        assert benchmark.keep(kept, "key", lambda: calls.append(1) or {"psnr": 1.0}) == {"psnr": 1.0}
+        assert benchmark.keep(
+            kept, "key", lambda: calls.append(1) or {"psnr": 1.0}
+        ) == {"psnr": 1.0}
     assert calls == [1]
     assert '"key"' in (tmp_path / "kept.json").read_text()
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """The benchmark on scraps of pictures with small random networks, which writes into a temporary folder only."""
+    """The benchmark on scraps of pictures with small random networks, which writes into
+    a temporary folder only.
+    """
     made = {
         "upscale_x4": SubPixelNet(4, 4, 1),
         "upscale_x8": SubPixelNet(8, 4, 1),
@@ -194,11 +239,26 @@ def small(tmp_path, monkeypatch):
     (tmp_path / "set5").mkdir()
     for task, network in made.items():
         for loss in ("pixel", "feature" if task.startswith("upscale") else "combined"):
-            save_network(tmp_path / "networks" / f"{task}_{loss}.safetensors", network, {"steps": 1})
+            save_network(
+                tmp_path / "networks" / f"{task}_{loss}.safetensors",
+                network,
+                {"steps": 1},
+            )
     for number in range(5):
         write_image(tmp_path / "set5" / f"{number}.png", picture(48, 56, seed=number))
-    changes = {"RECORD": tmp_path / "record.json", "KEPT": tmp_path / "kept.json", "SQUARE": 32, "TUNED": 16}
-    changes |= {"SIGMAS": (25,), "SHARES": (20,), "BLENDS": (0.5,), "STRENGTHS": (0.8,), "PATCHES": (3,)}
+    changes = {
+        "RECORD": tmp_path / "record.json",
+        "KEPT": tmp_path / "kept.json",
+        "SQUARE": 32,
+        "TUNED": 16,
+    }
+    changes |= {
+        "SIGMAS": (25,),
+        "SHARES": (20,),
+        "BLENDS": (0.5,),
+        "STRENGTHS": (0.8,),
+        "PATCHES": (3,),
+    }
     changes |= {"REACHES": (2, 3), "bundled_names": lambda folder: ["monarch"]}
     changes["read_image"] = lambda path: read_image(path)[..., :40, :48]
     for name, value in changes.items():
@@ -222,8 +282,18 @@ def test_whole_run_writes_the_record_and_the_cards(small, monkeypatch, capsys):
     assert set(record["upscale"]) == {"test", "set5"}
     methods = {"nearest", "bicubic", "pixel", "feature", "blend_0.5"}
     assert set(record["upscale"]["set5"]["x8"]) == methods
-    assert set(record["denoise"]["test"]["sigma25"]) == {"noisy", "non_local_means", "pixel", "combined"}
-    assert set(record["inpaint"]["set5"]["holes20"]) == {"mean_colour", "biharmonic", "pixel", "combined"}
+    assert set(record["denoise"]["test"]["sigma25"]) == {
+        "noisy",
+        "non_local_means",
+        "pixel",
+        "combined",
+    }
+    assert set(record["inpaint"]["set5"]["holes20"]) == {
+        "mean_colour",
+        "biharmonic",
+        "pixel",
+        "combined",
+    }
     assert len(record["inpaint"]["set5"]["holes20"]["pixel"]["pictures"]) == 5
     assert record["tuning"]["sigma25"]["h"] == 0.8
     assert str(small) not in benchmark.RECORD.read_text()
@@ -234,7 +304,9 @@ def test_whole_run_writes_the_record_and_the_cards(small, monkeypatch, capsys):
 
 
 def test_one_network_leaves_the_record_alone(small, monkeypatch, capsys):
-    assert run(monkeypatch, "--folder", small / "networks", "--only", "inpaint_pixel") == 0
+    assert (
+        run(monkeypatch, "--folder", small / "networks", "--only", "inpaint_pixel") == 0
+    )
     printed = capsys.readouterr().out
     assert "inpaint  test  holes20  pixel" in printed
     assert "upscale" not in printed

@@ -1,4 +1,6 @@
-"""Training of super-resolution, denoising and inpainting: what is taken away, what is compared, resume, and the commands."""
+"""Training of super-resolution, denoising and inpainting: what is taken away, what is
+compared, resume, and the commands.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from helpers import Operations, picture, refused
 from PIL import Image
-from training_runs import assert_same_end, kill, restorer, rows, state, tensors, wait_for_rows
+from training_runs import (
+    assert_same_end,
+    kill,
+    restorer,
+    rows,
+    state,
+    tensors,
+    wait_for_rows,
+)
 
 from pltutorial.datasets import Pictures
 from pltutorial.degradations import add_noise, downscale, random_holes
@@ -45,7 +55,7 @@ def never_vgg(monkeypatch):
     monkeypatch.setattr("pltutorial.losses.LossNetwork", made)
 
 
-# --- what is taken away -----------------------------------------------------------------------------------
+# --- what is taken away ---------------------------------------------------------------
 
 
 class TestDegrade:
@@ -53,7 +63,9 @@ class TestDegrade:
         images = picture(32, 32, count=2)
         for factor in (2, 4, 8):
             for kernel in ("bicubic", "gaussian"):
-                (given,) = restorer("upscale", factor=factor, kernel=kernel).degrade(images, 5)
+                (given,) = restorer("upscale", factor=factor, kernel=kernel).degrade(
+                    images, 5
+                )
                 assert torch.equal(given, downscale(images, factor, kernel))
 
     def test_under_autocast_too(self):
@@ -65,13 +77,19 @@ class TestDegrade:
 
     @pytest.mark.parametrize("kind", ["denoise", "inpaint"])
     def test_the_number_of_the_crop_decides(self, kind):
-        """However crops are shared among batches and processes; another seed or number is another draw."""
+        """However crops are shared among batches and processes; another seed or
+        number is another draw.
+        """
         task, images = restorer(kind), picture(32, 32, count=4)
         last = task.degrade(images, 10)[-1]
         parts = [task.degrade(images[i : i + 2], 10 + i)[-1] for i in (0, 2)]
         assert torch.equal(torch.cat(parts), last)
         assert torch.equal(task.degrade(images, 10)[-1], last)
-        drawn = [last, task.degrade(images, 14)[-1], restorer(kind, seed=1).degrade(images, 10)[-1]]
+        drawn = [
+            last,
+            task.degrade(images, 14)[-1],
+            restorer(kind, seed=1).degrade(images, 10)[-1],
+        ]
         noise = torch.cat([one if kind == "inpaint" else one - images for one in drawn])
         assert len({tuple(one.flatten().tolist()) for one in noise}) == 12
 
@@ -96,13 +114,17 @@ class TestDegrade:
         assert masks.mean((1, 2, 3)).max() <= 0.2
 
 
-# --- what is compared -------------------------------------------------------------------------------------
+# --- what is compared -----------------------------------------------------------------
 
 
 class TestTerms:
     @each
-    def test_are_those_of_the_loss_for_each_picture_with_its_own_target(self, kind, phi):
-        """And the style term compares each output with its own target, not with a mean of the batch."""
+    def test_are_those_of_the_loss_for_each_picture_with_its_own_target(
+        self, kind, phi
+    ):
+        """And the style term compares each output with its own target, not with a
+        mean of the batch.
+        """
         task = restorer(kind, phi, **ALL_TERMS)
         images = picture(32, 32, count=3)
         given = task.degrade(images, 7)
@@ -117,8 +139,13 @@ class TestTerms:
                 total_variation=1e-5,
                 network=phi,
             )
-            single = [loss(output[i : i + 1], images[i : i + 1], images[i : i + 1]) for i in range(3)]
-            mixed = gram_matrix(phi(images, ("relu2_2",))["relu2_2"]).mean(0, keepdim=True)
+            single = [
+                loss(output[i : i + 1], images[i : i + 1], images[i : i + 1])
+                for i in range(3)
+            ]
+            mixed = gram_matrix(phi(images, ("relu2_2",))["relu2_2"]).mean(
+                0, keepdim=True
+            )
             own = gram_matrix(phi(output, ("relu2_2",))["relu2_2"])
         assert set(terms) == set(single[0])
         for name in terms:
@@ -127,7 +154,9 @@ class TestTerms:
         wrong = 0.5 * float((own - mixed).square().sum((1, 2)).mean())
         assert abs(float(terms["style/relu2_2"]) - wrong) > 0.05 * wrong
 
-    def test_target_and_output_pass_the_loss_network_once_and_no_deeper_than_needed(self, phi):
+    def test_target_and_output_pass_the_loss_network_once_and_no_deeper_than_needed(
+        self, phi
+    ):
         task = restorer("upscale", phi, **ALL_TERMS)
         images = picture(32, 32, count=2)
         with torch.no_grad():
@@ -136,13 +165,18 @@ class TestTerms:
                 task.network(*task.degrade(images, 0))
             with Operations() as seen:
                 task.loss(task.network, images, 0)
-        assert seen.names.count("convolution") - alone.names.count("convolution") == 2 * 4  # to relu2_2
+        # to relu2_2
+        assert (
+            seen.names.count("convolution") - alone.names.count("convolution") == 2 * 4
+        )
 
     def test_no_gradient_is_kept_of_the_target(self, phi):
         task = restorer("denoise", phi, **ALL_TERMS)
         images = picture(32, 32).requires_grad_()
         task.loss(task.network, images, 0).total.backward()
-        assert all(parameter.grad is not None for parameter in task.network.parameters())
+        assert all(
+            parameter.grad is not None for parameter in task.network.parameters()
+        )
         assert all(parameter.grad is None for parameter in phi.parameters())
 
     @each
@@ -165,14 +199,17 @@ class TestTerms:
             found.append(seen)
 
         monkeypatch.setattr(loop._Run, "_one_step", watched)
-        train(restorer(kind, phi, steps=3, log_every=5, gradient_clip=1.0, **ALL_TERMS), pictures=pictures)
+        train(
+            restorer(kind, phi, steps=3, log_every=5, gradient_clip=1.0, **ALL_TERMS),
+            pictures=pictures,
+        )
         assert len(found) == 3
         for seen in found:
             assert seen.to_host == []
             assert "convolution_backward" in seen.names
 
 
-# --- training ---------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------
 
 
 class TestLearning:
@@ -180,15 +217,33 @@ class TestLearning:
         ("kind", "changes", "most"),
         [
             ("upscale", {"learning_rate": 3e-3}, 0.96),
-            ("upscale", {"learning_rate": 3e-3, "network": "super_resolution", "kernel": "gaussian"}, 0.75),
+            (
+                "upscale",
+                {
+                    "learning_rate": 3e-3,
+                    "network": "super_resolution",
+                    "kernel": "gaussian",
+                },
+                0.75,
+            ),
             ("denoise", {"learning_rate": 3e-3}, 0.9),
             ("inpaint", {"learning_rate": 1e-2}, 0.85),
         ],
         ids=["upscale", "upscale-paper", "denoise", "inpaint"],
     )
     def test_each_task_learns_in_a_few_steps(self, kind, changes, most, pictures):
-        """The loss on crops that training has not seen, with noise and holes of their own."""
-        task = restorer(kind, steps=40, width=8, batch_size=4, ema=0.0, checkpoint_every=0, **changes)
+        """The loss on crops that training has not seen, with noise and
+        holes of their own.
+        """
+        task = restorer(
+            kind,
+            steps=40,
+            width=8,
+            batch_size=4,
+            ema=0.0,
+            checkpoint_every=0,
+            **changes,
+        )
         stream = Pictures(pictures, 32, seed=1)
         crops = torch.stack([stream[number][0] for number in range(8)])
         with torch.no_grad():
@@ -199,15 +254,28 @@ class TestLearning:
         assert after < most * before
 
     def test_features_are_learned_too(self, phi, pictures):
-        changes = {"pixel_weight": 0.0, "feature_weight": 1.0, "feature_layers": ("relu1_2",), "ema": 0.0}
-        task = restorer("denoise", phi, steps=20, learning_rate=1e-2, log_every=1, **changes)
+        changes = {
+            "pixel_weight": 0.0,
+            "feature_weight": 1.0,
+            "feature_layers": ("relu1_2",),
+            "ema": 0.0,
+        }
+        task = restorer(
+            "denoise", phi, steps=20, learning_rate=1e-2, log_every=1, **changes
+        )
         totals = [record.total for record in train(task, pictures=pictures).history]
         assert sum(totals[-5:]) < 0.9 * sum(totals[:5])
 
-    def test_samples_show_what_is_given_the_output_and_the_picture(self, pictures, tmp_path):
+    def test_samples_show_what_is_given_the_output_and_the_picture(
+        self, pictures, tmp_path
+    ):
         for kind in KINDS:
             (tmp_path / kind).mkdir()
-            train(restorer(kind, steps=2, sample_every=2), pictures=pictures, folder=tmp_path / kind)
+            train(
+                restorer(kind, steps=2, sample_every=2),
+                pictures=pictures,
+                folder=tmp_path / kind,
+            )
             sample = Image.open(tmp_path / kind / "samples" / "step_000002.jpg")
             assert sample.size == (3 * 192, 3 * 192)
         task = restorer("inpaint")
@@ -226,13 +294,18 @@ class TestLearning:
             graphs.append(graph)
             return graph.forward
 
-        monkeypatch.setattr(torch, "compile", lambda function: compiled(function, backend=traced))
+        monkeypatch.setattr(
+            torch, "compile", lambda function: compiled(function, backend=traced)
+        )
         monkeypatch.setattr("pltutorial.device.shutil.which", lambda name: "c++")
         torch._dynamo.reset()
         try:
             for kind in KINDS:
                 plain, fast = (
-                    train(restorer(kind, steps=3, log_every=1, compile=compile), pictures=pictures)
+                    train(
+                        restorer(kind, steps=3, log_every=1, compile=compile),
+                        pictures=pictures,
+                    )
                     for compile in (False, True)
                 )
                 assert len(graphs) == 1, kind
@@ -244,10 +317,19 @@ class TestLearning:
 
     def test_card(self, phi, pictures, tmp_path):
         task = restorer("denoise", phi, steps=6, log_every=1, **ALL_TERMS)
-        card = lambda result: restoration_card(result, task, task.settings, "noise; CC0")  # noqa: E731
+        card = lambda result: restoration_card(  # noqa: E731
+            result, task, task.settings, "noise; CC0"
+        )
         train(task, pictures=pictures, folder=tmp_path, card=card)
         card = load_network(tmp_path / "network.safetensors").card
-        assert card["terms"] == ["step", "pixel", "content", "style", "total_variation", "total"]
+        assert card["terms"] == [
+            "step",
+            "pixel",
+            "content",
+            "style",
+            "total_variation",
+            "total",
+        ]
         assert [point[0] for point in card["curve"]] == [1, 2, 3, 4, 5, 6]
         for _, *terms, total in card["curve"]:
             assert len(terms) == 4
@@ -262,22 +344,36 @@ class TestLearning:
         assert card["licence"] == "the weights: MIT"
         pixels = restorer("upscale")
         result = train(pixels, pictures=pictures, steps=2)
-        assert restoration_card(result, pixels, pixels.settings)["terms"] == ["step", "pixel", "total"]
+        assert restoration_card(result, pixels, pixels.settings)["terms"] == [
+            "step",
+            "pixel",
+            "total",
+        ]
 
 
 class TestResume:
     @pytest.mark.parametrize(
         ("kind", "changes"),
-        [("denoise", {}), ("inpaint", {"schedule": "cosine", "gradient_clip": 0.5, "warmup": 3})],
+        [
+            ("denoise", {}),
+            ("inpaint", {"schedule": "cosine", "gradient_clip": 0.5, "warmup": 3}),
+        ],
         ids=["denoise", "inpaint"],
     )
-    def test_killed_it_ends_as_if_it_never_was(self, kind, changes, server, pictures, tmp_path):
-        """SIGKILL at a random moment, twice, then to the end: noise and holes go on where they were."""
+    def test_killed_it_ends_as_if_it_never_was(
+        self, kind, changes, server, pictures, tmp_path
+    ):
+        """SIGKILL at a random moment, twice, then to the end: noise and holes go
+        on where they were.
+        """
         changes = {"task": kind, "steps": 90, "batch_size": 4, **changes}
         whole, killed = tmp_path / "whole", tmp_path / "killed"
         for folder in (whole, killed):
             folder.mkdir()
-        assert server.finish(server.start(whole, pictures, **changes))[:2] == ("done", 90)
+        assert server.finish(server.start(whole, pictures, **changes))[:2] == (
+            "done",
+            90,
+        )
         chance, reached = random.Random(1), []
         for end in (4, 12):  # lines of the log, of thirty
             process = server.start(killed, pictures, **changes)
@@ -287,7 +383,10 @@ class TestResume:
             assert process.exitcode == -signal.SIGKILL
             reached.append(len(rows(killed)))
         assert max(reached) < 30, "no kill came before the end"
-        assert server.finish(server.start(killed, pictures, **changes))[:2] == ("done", 90)
+        assert server.finish(server.start(killed, pictures, **changes))[:2] == (
+            "done",
+            90,
+        )
         assert_same_end(killed, whole)
 
     @pytest.mark.parametrize(
@@ -302,7 +401,9 @@ class TestResume:
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_refused_with_settings_that_decide_what_is_learned(self, kind, changes, name, pictures, tmp_path):
+    def test_refused_with_settings_that_decide_what_is_learned(
+        self, kind, changes, name, pictures, tmp_path
+    ):
         train(restorer(kind, steps=2), pictures=pictures, folder=tmp_path)
         with refused("checkpoint.pt", name, "another folder"):
             train(restorer(kind, **changes), pictures=pictures, folder=tmp_path)
@@ -315,17 +416,36 @@ class TestResume:
 
 class TestProcesses:
     @pytest.mark.parametrize("kind", ["denoise", "inpaint"])
-    def test_two_with_half_the_batch_each_are_one(self, kind, server, pictures, tmp_path):
-        """The same crops get the same noise and the same holes, whichever process has them."""
-        changes = {"task": kind, "batch_size": 4, "log_every": 1, "steps": 8, "gradient_clip": 0.05}
+    def test_two_with_half_the_batch_each_are_one(
+        self, kind, server, pictures, tmp_path
+    ):
+        """The same crops get the same noise and the same holes,
+        whichever process has them.
+        """
+        changes = {
+            "task": kind,
+            "batch_size": 4,
+            "log_every": 1,
+            "steps": 8,
+            "gradient_clip": 0.05,
+        }
         one, two, other = (tmp_path / name for name in ("one", "two", "other"))
         for folder in (one, two, other):
             folder.mkdir()
         assert server.finish(server.start(one, pictures, **changes))[0] == "done"
-        ends = [server.finish(process)[:2] for process in server.several([two, two], pictures, **changes)]
+        ends = [
+            server.finish(process)[:2]
+            for process in server.several([two, two], pictures, **changes)
+        ]
         assert ends == [("done", 8)] * 2
-        assert server.finish(server.start(other, pictures, **changes | {"seed": 1}))[0] == "done"
-        losses = [[float(row["total"]) for row in rows(folder)] for folder in (one, two, other)]
+        assert (
+            server.finish(server.start(other, pictures, **changes | {"seed": 1}))[0]
+            == "done"
+        )
+        losses = [
+            [float(row["total"]) for row in rows(folder)]
+            for folder in (one, two, other)
+        ]
         assert losses[1] == pytest.approx(losses[0], rel=1e-4)
         assert losses[2] != pytest.approx(losses[0], rel=1e-2)
         averages = [tensors(state(folder)["average"]) for folder in (one, two)]
@@ -346,24 +466,34 @@ class TestStart:
         for name, value in load_network(start, "cpu").state_dict().items():
             assert torch.equal(task.network.state_dict()[name], value), name
         result = train(task, pictures=pictures, steps=2)
-        assert not torch.equal(result.network.first.weight, load_network(start, "cpu").first.weight)
+        assert not torch.equal(
+            result.network.first.weight, load_network(start, "cpu").first.weight
+        )
 
     def test_eight_times_from_four_takes_all_but_the_last_layer(self, tmp_path):
         start = self.given(tmp_path, SubPixelNet(4, 4, 1))
-        fresh, task = restorer("upscale", factor=8), restorer("upscale", factor=8, start=start)
+        fresh, task = (
+            restorer("upscale", factor=8),
+            restorer("upscale", factor=8, start=start),
+        )
         given = load_network(start, "cpu").state_dict()
         for name, value in task.network.state_dict().items():
             expected = fresh.network.state_dict() if name.startswith("last.") else given
             assert torch.equal(value, expected[name]), name
         image = picture(12, 12)
         with torch.no_grad():  # it still starts at about bicubic
-            apart = task.network(image) - F.interpolate(image, scale_factor=8, mode="bicubic")
+            apart = task.network(image) - F.interpolate(
+                image, scale_factor=8, mode="bicubic"
+            )
         assert apart.abs().mean() < 0.1
 
     def test_the_paper_s_network_takes_its_upsamplings_along(self, tmp_path):
         start = self.given(tmp_path, SuperResolutionNet(4, 4, 1))
         how = {"network": "super_resolution", "factor": 8}
-        fresh, task = restorer("upscale", **how), restorer("upscale", **how, start=start)
+        fresh, task = (
+            restorer("upscale", **how),
+            restorer("upscale", **how, start=start),
+        )
         given = load_network(start, "cpu").state_dict()
         for name, value in task.network.state_dict().items():
             expected = fresh.network.state_dict() if name.startswith("up.2.") else given
@@ -373,12 +503,15 @@ class TestStart:
         train(restorer("denoise", steps=4), pictures=pictures, folder=tmp_path)
         start = str(tmp_path / "network.safetensors")
         task = restorer("denoise", phi, start=start, feature_weight=1.0)
-        assert torch.equal(task.network.first.weight, load_network(start, "cpu").first.weight)
+        assert torch.equal(
+            task.network.first.weight, load_network(start, "cpu").first.weight
+        )
 
     def test_what_does_not_fit_is_refused(self, tmp_path):
         for network, words in (
             (SubPixelNet(4, 5, 1), ("width=5", "width=4")),
-            (SubPixelNet(4, 4, 2), ("blocks=2", "blocks=1")),  # more blocks, of which the first would fit
+            # more blocks, of which the first would fit
+            (SubPixelNet(4, 4, 2), ("blocks=2", "blocks=1")),
             (SuperResolutionNet(4, 4, 1), ("kind=super_resolution", "kind=sub_pixel")),
             (DenoisingNet(4, 1), ("kind=denoising", "kind=sub_pixel")),
         ):
@@ -388,7 +521,7 @@ class TestStart:
             restorer("upscale", start=str(tmp_path / "missing.safetensors"))
 
 
-# --- the commands -----------------------------------------------------------------------------------------
+# --- the commands ---------------------------------------------------------------------
 
 
 class TestGridAndAdversary:
@@ -400,7 +533,9 @@ class TestGridAndAdversary:
         seen = []
         result = train(task, folder=tmp_path, callback=lambda r: seen.append(r.terms))
         for terms in seen:
-            assert {"pixel", "grid", "adversarial", "discriminator", "paused"} <= set(terms)
+            assert {"pixel", "grid", "adversarial", "discriminator", "paused"} <= set(
+                terms
+            )
         before = restorer("upscale", **settings).adversary.state_dict()
         after = task.adversary.state_dict()
         assert any(not torch.equal(before[name], after[name]) for name in before)

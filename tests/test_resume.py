@@ -1,4 +1,6 @@
-"""A training that was killed, stopped or changed: it ends as if it never was, or says what is wrong."""
+"""A training that was killed, stopped or changed: it ends as if it never was, or
+says what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,15 @@ from pltutorial.training.checkpoint import write_checkpoint
 
 class TestResume:
     @pytest.mark.parametrize("seed", [0, 1])
-    def test_killed_at_random_steps_it_ends_as_if_it_never_was(self, seed, server, pictures, whole, tmp_path):
-        """SIGKILL at a random moment of a random step, several times, then to the end."""
+    def test_killed_at_random_steps_it_ends_as_if_it_never_was(
+        self, seed, server, pictures, whole, tmp_path
+    ):
+        """SIGKILL at a random moment of a random step, several
+        times, then to the end.
+        """
         chance, reached = random.Random(seed), []
-        for end in sorted(chance.sample(range(1, 9), 3)):  # after so many lines of the log, of ten
+        # after so many lines of the log, of ten
+        for end in sorted(chance.sample(range(1, 9), 3)):
             process = server.start(tmp_path, pictures, steps=30)
             wait_for_rows(process, tmp_path, end)
             process.join(chance.random() * 0.03)
@@ -31,7 +38,10 @@ class TestResume:
             assert process.exitcode == -signal.SIGKILL
             reached.append(len(rows(tmp_path)))
         assert max(reached) < 10, "no kill came before the end"
-        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == (
+            "done",
+            30,
+        )
         assert_same_end(tmp_path, whole)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -47,17 +57,26 @@ class TestResume:
         step = state(tmp_path)["step"]
         assert 9 <= logged <= step < 30
         assert load_network(tmp_path / "network.safetensors").config["width"] == 2
-        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == ("done", 30)
+        assert server.finish(server.start(tmp_path, pictures, steps=30))[:2] == (
+            "done",
+            30,
+        )
         assert_same_end(tmp_path, whole)
 
     def test_minutes_end_it_with_a_checkpoint_and_a_network(
         self, task, pictures, whole, tmp_path
     ):
-        """And the same command goes on as if it had never stopped, between lines too."""
+        """And the same command goes on as if it had never stopped,
+        between lines too.
+        """
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop._Run, "_time_is_up", lambda run: run.step == 13)
             result = train(task(steps=30), pictures=pictures, folder=tmp_path)
-        assert (result.stopped, result.steps, result.history[-1].step) == ("minutes", 13, 12)
+        assert (result.stopped, result.steps, result.history[-1].step) == (
+            "minutes",
+            13,
+            12,
+        )
         assert state(tmp_path)["step"] == 13
         assert result.file == tmp_path / "network.safetensors"
         assert load_network(result.file).config["width"] == 2
@@ -71,10 +90,14 @@ class TestResume:
         def stop(record):
             raise KeyboardInterrupt
 
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        handlers = [
+            signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+        ]
         result = train(task(), pictures=pictures, folder=tmp_path / "a", callback=stop)
         assert result.stopped == "interrupted"
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        assert [
+            signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+        ] == handlers
         assert state(tmp_path / "a")["step"] == 3
         result = train(task(), pictures=pictures, folder=tmp_path / "a")
         other = train(task(), pictures=pictures, folder=tmp_path / "b")
@@ -84,28 +107,46 @@ class TestResume:
     def test_done_it_stays_done_and_more_steps_go_on(self, task, pictures, tmp_path):
         calls = []
         train(task(steps=6), pictures=pictures, folder=tmp_path)
-        again = train(task(steps=6), pictures=pictures, folder=tmp_path, callback=calls.append)
+        again = train(
+            task(steps=6), pictures=pictures, folder=tmp_path, callback=calls.append
+        )
         assert calls == []
         assert [r.step for r in again.history] == [3, 6]
-        more = train(task(steps=8), pictures=pictures, folder=tmp_path, callback=calls.append)
+        more = train(
+            task(steps=8), pictures=pictures, folder=tmp_path, callback=calls.append
+        )
         assert [r.step for r in calls] == [8]
         assert [r["step"] for r in rows(tmp_path)] == ["3", "6", "8"]
         assert more.seconds >= again.seconds > 0
 
-    def test_without_a_checkpoint_an_old_log_is_begun_anew(self, task, pictures, tmp_path):
+    def test_without_a_checkpoint_an_old_log_is_begun_anew(
+        self, task, pictures, tmp_path
+    ):
         (tmp_path / "log.csv").write_text("step,total\n3,1\n")
         train(task(steps=3), pictures=pictures, folder=tmp_path)
         assert len(rows(tmp_path)) == 1
         assert "content/relu2_2" in rows(tmp_path)[0]
 
-    def test_several_styles_and_clipping_and_schedule_resume_exactly(self, task, pictures, tmp_path):
-        more = {"styles": ("great_wave", "poppies"), "gradient_clip": 1.0, "schedule": "cosine", "warmup": 3}
+    def test_several_styles_and_clipping_and_schedule_resume_exactly(
+        self, task, pictures, tmp_path
+    ):
+        more = {
+            "styles": ("great_wave", "poppies"),
+            "gradient_clip": 1.0,
+            "schedule": "cosine",
+            "warmup": 3,
+        }
         train(task(**more), pictures=pictures, folder=tmp_path / "a")
 
         def stop(record):
             raise KeyboardInterrupt
 
-        train(task(**more, log_every=3), pictures=pictures, folder=tmp_path / "b", callback=stop)
+        train(
+            task(**more, log_every=3),
+            pictures=pictures,
+            folder=tmp_path / "b",
+            callback=stop,
+        )
         train(task(**more), pictures=pictures, folder=tmp_path / "b")
         assert_same_end(tmp_path / "a", tmp_path / "b")
 
@@ -132,7 +173,9 @@ class TestRefusedToResume:
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_with_settings_that_decide_what_is_learned(self, begun, task, pictures, changes, name):
+    def test_with_settings_that_decide_what_is_learned(
+        self, begun, task, pictures, changes, name
+    ):
         with refused("checkpoint.pt", name, "another folder"):
             train(task(**changes), pictures=pictures, folder=begun)
 
@@ -148,8 +191,17 @@ class TestRefusedToResume:
 
     def test_other_rates_are_let_through(self, task, pictures, tmp_path):
         train(task(steps=4), pictures=pictures, folder=tmp_path)
-        changes = {"learning_rate": 1e-4, "schedule": "cosine", "warmup": 2, "ema": 0.5, "workers": 0}
-        assert train(task(steps=6, **changes), pictures=pictures, folder=tmp_path).stopped == "done"
+        changes = {
+            "learning_rate": 1e-4,
+            "schedule": "cosine",
+            "warmup": 2,
+            "ema": 0.5,
+            "workers": 0,
+        }
+        assert (
+            train(task(steps=6, **changes), pictures=pictures, folder=tmp_path).stopped
+            == "done"
+        )
 
     def test_a_setting_younger_than_the_checkpoint_had_its_default(
         self, task, pictures, tmp_path

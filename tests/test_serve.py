@@ -1,4 +1,6 @@
-"""The static server: its headers and types, nothing from outside its folder, and one sentence for each bad address."""
+"""The static server: its headers and types, nothing from outside its folder, and one
+sentence for each bad address.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def site(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def port(site):
     with serving.start(site, 0) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=listening.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         yield listening.server_port
         listening.shutdown()
@@ -67,7 +71,9 @@ def port(site):
 def ask(
     port: int, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Status, headers and body of a raw request: nothing tidies up the path on the way."""
+    """Status, headers and body of a raw request: nothing tidies up
+    the path on the way.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in headers.items():
@@ -131,25 +137,41 @@ def test_links_inside_are_followed(port):
 
 def test_text_and_programs_are_packed_for_those_who_unpack(port):
     status, headers, body = ask(port, "/live/ort/ort.wasm", Accept_Encoding="gzip, br")
-    assert (status, headers["Content-Encoding"], headers["Content-Type"]) == (200, "gzip", "application/wasm")
+    assert (status, headers["Content-Encoding"], headers["Content-Type"]) == (
+        200,
+        "gzip",
+        "application/wasm",
+    )
     assert int(headers["Content-Length"]) == len(body) < 200
     assert gzip.decompress(body) == FILES["live/ort/ort.wasm"]
     status, again, body = ask(
-        port, "/live/ort/ort.wasm", Accept_Encoding="gzip", If_Modified_Since=headers["Last-Modified"]
+        port,
+        "/live/ort/ort.wasm",
+        Accept_Encoding="gzip",
+        If_Modified_Since=headers["Last-Modified"],
     )
     assert (status, body) == (304, b"")
     assert again["Cross-Origin-Embedder-Policy"] == "require-corp"
     status, headers, body = ask(port, "/", "HEAD", Accept_Encoding="gzip")
     assert (status, headers["Content-Encoding"], body) == (200, "gzip", b"")
-    assert "Content-Encoding" not in ask(port, "/live/models/a.onnx", Accept_Encoding="gzip")[1]
+    assert (
+        "Content-Encoding"
+        not in ask(port, "/live/models/a.onnx", Accept_Encoding="gzip")[1]
+    )
 
 
 def test_changed_file_is_sent_anew(site, port):
     page = site / "changing.html"
     page.write_bytes(b"one")
-    assert gzip.decompress(ask(port, "/changing.html", Accept_Encoding="gzip")[2]) == b"one"
+    assert (
+        gzip.decompress(ask(port, "/changing.html", Accept_Encoding="gzip")[2])
+        == b"one"
+    )
     page.write_bytes(b"another")
-    assert gzip.decompress(ask(port, "/changing.html", Accept_Encoding="gzip")[2]) == b"another"
+    assert (
+        gzip.decompress(ask(port, "/changing.html", Accept_Encoding="gzip")[2])
+        == b"another"
+    )
 
 
 def test_server_is_for_this_machine_alone_unless_asked(site):
@@ -187,7 +209,8 @@ def test_without_a_folder_it_is_the_built_site(site, tmp_path, monkeypatch):
 def test_command_says_where_and_ends_quietly(site, port):
     code = "from pltutorial.cli import main; main()"
     arguments = [sys.executable, "-c", code, "serve", str(site), "--port", "0"]
-    # what a shell starts in the background ignores Ctrl-C, and so would these tests' children
+    # what a shell starts in the background ignores Ctrl-C, and so would
+    # these tests' children
     heed = (
         {}
         if sys.platform == "win32"
@@ -205,9 +228,14 @@ def test_command_says_where_and_ends_quietly(site, port):
             process.kill()
     assert (process.returncode, out.strip(), err) == (0, "", "")
     assert address.startswith("http://127.0.0.1:")
-    taken = subprocess.run([*arguments[:-1], str(port)], capture_output=True, text=True, timeout=60)
+    taken = subprocess.run(
+        [*arguments[:-1], str(port)], capture_output=True, text=True, timeout=60
+    )
     assert (taken.returncode, taken.stdout) == (2, "")
-    assert taken.stderr == f"error: port {port} is in use; give another, such as --port {port + 1}\n"
+    assert (
+        taken.stderr
+        == f"error: port {port} is in use; give another, such as --port {port + 1}\n"
+    )
 
 
 def test_serving_loads_nothing_heavy():
@@ -215,4 +243,9 @@ def test_serving_loads_nothing_heavy():
         "import sys; from pltutorial.cli import app, serve\n"
         "print(sorted({'torch', 'numpy', 'PIL', 'onnx'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True
+        ).stdout.strip()
+        == "[]"
+    )

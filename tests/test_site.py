@@ -1,4 +1,6 @@
-"""The built site: self-contained, whole, and readable on a screen, on a phone, in the dark and by keyboard."""
+"""The built site: self-contained, whole, and readable on a screen, on a phone, in the
+dark and by keyboard.
+"""
 
 from __future__ import annotations
 
@@ -16,34 +18,32 @@ from address import slug  # noqa: E402
 
 sys.path.pop(0)
 
-__all__ = [
-    "CHAPTERS",
-    "PAGES",
-    "ROOT",
-    "address",
-    "browser",
-    "site",
-    "visit",
-]  # fixtures, and what others import
+# fixtures, and what others import
+__all__ = ["CHAPTERS", "PAGES", "ROOT", "address", "browser", "site", "visit"]
 REPOSITORY = slug()
 SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
 pages = pytest.mark.parametrize("page", PAGES)
 chapters = pytest.mark.parametrize("page", CHAPTERS)
 
 
-# --- without a browser ------------------------------------------------------------------------------------
+# --- without a browser ----------------------------------------------------------------
 
 
 @pages
 def test_nothing_comes_from_elsewhere(site, page):
     elements = Elements(site / f"{page}.html")
-    sources = [attributes.get("src") for attributes in elements.named("script", "img", "iframe", "source")]
+    sources = [
+        attributes.get("src")
+        for attributes in elements.named("script", "img", "iframe", "source")
+    ]
     sources += [
         link.get("href")
         for link in elements.named("link")
         if not {"canonical", "license"} & set((link.get("rel") or "").split())
     ]
-    remote = [source for source in sources if source and re.match(r"(https?:)?//", source)]
+    remote = [
+        source for source in sources if source and re.match(r"(https?:)?//", source)
+    ]
     assert remote == []
 
 
@@ -82,7 +82,9 @@ def _anchors(page: Path) -> set[str]:
 
 @chapters
 def test_launch_links_name_the_chapter(site, page):
-    links = [link.get("href") or "" for link in Elements(site / f"{page}.html").named("a")]
+    links = [
+        link.get("href") or "" for link in Elements(site / f"{page}.html").named("a")
+    ]
     wanted = (
         f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/{page}.ipynb",
         f"https://mybinder.org/v2/gh/{REPOSITORY}/main?urlpath=lab/tree/{page}.ipynb",
@@ -93,24 +95,31 @@ def test_launch_links_name_the_chapter(site, page):
 
 
 def test_mathematics_is_local(site):
-    scripts = [script.get("src") or "" for script in Elements(site / "book/glossary.html").named("script")]
+    scripts = [
+        script.get("src") or ""
+        for script in Elements(site / "book/glossary.html").named("script")
+    ]
     mathjax = [source for source in scripts if "mathjax" in source.lower()]
     assert len(mathjax) == 1
     assert (site / "book" / mathjax[0].split("?")[0]).resolve().stat().st_size > 500_000
 
 
-# --- in a browser -----------------------------------------------------------------------------------------
+# --- in a browser ---------------------------------------------------------------------
 
 
 @pages
 @pytest.mark.parametrize("screen", SCREENS)
 def test_page_is_sound(visit, page, screen):
-    """No request leaves, no script fails, nothing scrolls sideways, and every picture is really shown."""
+    """No request leaves, no script fails, nothing scrolls sideways, and every
+    picture is really shown.
+    """
     width, height, scheme = SCREENS[screen]
     opened = visit(page, width, height, scheme)
     assert opened.evaluate("document.documentElement.dataset.theme") == scheme
     scrolled = opened.evaluate("document.documentElement.scrollWidth")
-    assert scrolled <= width, f"{page} is {scrolled} pixels wide on a screen of {width}: {_widest(opened)}"
+    assert scrolled <= width, (
+        f"{page} is {scrolled} pixels wide on a screen of {width}: {_widest(opened)}"
+    )
     # Scrolled into view first: a picture that loads lazily is not there before.
     empty = opened.evaluate(
         """async () => {
@@ -170,7 +179,9 @@ def test_sliders_move_by_keyboard(visit, page):
 
 
 def _state(slider) -> list[str]:
-    """Picture, description and spoken value, once the one frame that is displayed is the slider's own."""
+    """Picture, description and spoken value, once the one frame that is displayed
+    is the slider's own.
+    """
     return slider.evaluate(
         """async (box) => {
           const range = box.querySelector("input");
@@ -211,7 +222,10 @@ def test_search_finds_gram(visit):
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=Gram**")
     page.locator("#search-results ul.search li a").first.wait_for(timeout=20_000)
-    found = " ".join(link.get_attribute("href") for link in page.locator("#search-results ul.search a").all())
+    found = " ".join(
+        link.get_attribute("href")
+        for link in page.locator("#search-results ul.search a").all()
+    )
     assert "notebooks/03_style_reconstruction.html" in found
     assert "book/api.html" in found
 
@@ -221,7 +235,9 @@ def test_search_for_nonsense_finds_nothing(visit):
     page.keyboard.press("Control+k")
     page.keyboard.type("Grxqzm")
     page.keyboard.press("Enter")
-    page.locator("#search-results p.search-summary", has_text="did not match").wait_for(timeout=20_000)
+    page.locator("#search-results p.search-summary", has_text="did not match").wait_for(
+        timeout=20_000
+    )
     assert page.locator("#search-results ul.search li").count() == 0
 
 

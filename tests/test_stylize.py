@@ -1,4 +1,6 @@
-"""The commands stylize and styles: pictures, folders, GIFs, videos, pipes, and what they refuse."""
+"""The commands stylize and styles: pictures, folders, GIFs, videos, pipes,
+and what they refuse.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,15 @@ HALF = 0.5 / 255 + 1e-6
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("styles")
-    three = FastTransformNet(width=4, blocks=1, styles=("great_wave", "poppies", "starry_night"))
+    three = FastTransformNet(
+        width=4, blocks=1, styles=("great_wave", "poppies", "starry_night")
+    )
     save_network(folder / "three_styles.safetensors", shaken(three, 1), CARD)
-    save_network(folder / "great_wave.safetensors", shaken(FastTransformNet(width=4, blocks=1), 2), CARD)
+    save_network(
+        folder / "great_wave.safetensors",
+        shaken(FastTransformNet(width=4, blocks=1), 2),
+        CARD,
+    )
     return folder
 
 
@@ -39,7 +47,7 @@ def command(command, monkeypatch, networks):
     return command
 
 
-# --- one picture ------------------------------------------------------------------------------------------
+# --- one picture ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -47,16 +55,38 @@ def command(command, monkeypatch, networks):
     [
         (("--style", "great_wave"), "great_wave", {}),
         (("--style", "poppies"), "poppies", {}),
-        (("--styles", "great_wave:0.7, poppies:0.3"), {"great_wave": 0.7, "poppies": 0.3}, {}),
+        (
+            ("--styles", "great_wave:0.7, poppies:0.3"),
+            {"great_wave": 0.7, "poppies": 0.3},
+            {},
+        ),
         (("--styles", "great_wave,poppies"), {"great_wave": 1, "poppies": 1}, {}),
-        (("--style", "great_wave", "--strength", "0.4"), "great_wave", {"strength": 0.4}),
-        (("--style", "poppies", "--preserve-color", "luminance"), "poppies", {"preserve_color": "luminance"}),
-        (("--style", "poppies", "--preserve-color", "histogram"), "poppies", {"preserve_color": "histogram"}),
+        (
+            ("--style", "great_wave", "--strength", "0.4"),
+            "great_wave",
+            {"strength": 0.4},
+        ),
+        (
+            ("--style", "poppies", "--preserve-color", "luminance"),
+            "poppies",
+            {"preserve_color": "luminance"},
+        ),
+        (
+            ("--style", "poppies", "--preserve-color", "histogram"),
+            "poppies",
+            {"preserve_color": "histogram"},
+        ),
         (("--style", "poppies", "--size", "36"), "poppies", {"size": 36}),
-        (("--style", "great_wave", "--precision", "float32"), "great_wave", {"precision": "float32"}),
+        (
+            ("--style", "great_wave", "--precision", "float32"),
+            "great_wave",
+            {"precision": "float32"},
+        ),
     ],
 )
-def test_a_picture_becomes_what_the_function_computes(command, photo, tmp_path, options, style, how):
+def test_a_picture_becomes_what_the_function_computes(
+    command, photo, tmp_path, options, style, how
+):
     output = tmp_path / "out.png"
     code, printed, errors = command("stylize", photo, "-o", output, *options)
     assert (code, errors) == (0, "")
@@ -70,7 +100,15 @@ def test_a_picture_becomes_what_the_function_computes(command, photo, tmp_path, 
 def test_a_bundled_picture_by_its_name_and_json(command, tmp_path):
     output = tmp_path / "out.jpg"
     code, printed, errors = command(
-        "stylize", "pagoda", "-o", output, "--style", "great_wave", "--size", "64", "--json"
+        "stylize",
+        "pagoda",
+        "-o",
+        output,
+        "--style",
+        "great_wave",
+        "--size",
+        "64",
+        "--json",
     )
     assert (code, errors) == (0, "")
     facts = json.loads(printed)
@@ -90,7 +128,13 @@ def test_a_bundled_picture_by_its_name_and_json(command, tmp_path):
 
 def test_json_names_the_weights_of_a_blend(command, photo, tmp_path):
     _, printed, _ = command(
-        "stylize", photo, "-o", tmp_path / "o.png", "--styles", "poppies:3,great_wave:1", "--json"
+        "stylize",
+        photo,
+        "-o",
+        tmp_path / "o.png",
+        "--styles",
+        "poppies:3,great_wave:1",
+        "--json",
     )
     assert json.loads(printed)["style"] == {"poppies": 3.0, "great_wave": 1.0}
 
@@ -99,7 +143,9 @@ def test_a_network_of_ones_own(command, photo, tmp_path):
     alone = shaken(FastTransformNet(width=4, blocks=1), 7)
     one = save_network(tmp_path / "mine.safetensors", alone, CARD)
     two = save_network(
-        tmp_path / "two.safetensors", shaken(FastTransformNet(4, 1, styles=("north", "south")), 8), CARD
+        tmp_path / "two.safetensors",
+        shaken(FastTransformNet(4, 1, styles=("north", "south")), 8),
+        CARD,
     )
     output = tmp_path / "out.png"
     code, printed, _ = command("stylize", photo, "-o", output, "--model", one, "--json")
@@ -107,20 +153,37 @@ def test_a_network_of_ones_own(command, photo, tmp_path):
     assert json.loads(printed)["style"] == "mine"
     expected = stylize(read_image(photo), network=zoo.load_style(one)).cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
-    assert command("stylize", photo, "-o", output, "--model", two, "--style", "south")[0] == 0
+    assert (
+        command("stylize", photo, "-o", output, "--model", two, "--style", "south")[0]
+        == 0
+    )
     expected = stylize(read_image(photo), "south", network=zoo.load_style(two)).cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
     output.unlink()
-    assert_refused(command("stylize", photo, "-o", output, "--model", two), "north, south")
-    assert_refused(command("stylize", photo, "-o", output, "--model", two, "--style", "est"), "'est'")
     assert_refused(
-        command("stylize", photo, "-o", output, "--model", one, "--style", "south"), "leave --style out"
+        command("stylize", photo, "-o", output, "--model", two), "north, south"
     )
-    assert_refused(command("stylize", photo, "-o", output, "--model", photo), "is a picture and no network")
-    assert_refused(command("stylize", photo, "-o", output, "--model", tmp_path / "no.safetensors"), "no.safe")
+    assert_refused(
+        command("stylize", photo, "-o", output, "--model", two, "--style", "est"),
+        "'est'",
+    )
+    assert_refused(
+        command("stylize", photo, "-o", output, "--model", one, "--style", "south"),
+        "leave --style out",
+    )
+    assert_refused(
+        command("stylize", photo, "-o", output, "--model", photo),
+        "is a picture and no network",
+    )
+    assert_refused(
+        command("stylize", photo, "-o", output, "--model", tmp_path / "no.safetensors"),
+        "no.safe",
+    )
     half = tmp_path / "half.safetensors"
     half.write_bytes(one.read_bytes()[:900])
-    assert_refused(command("stylize", photo, "-o", output, "--model", half), "half.safetensors")
+    assert_refused(
+        command("stylize", photo, "-o", output, "--model", half), "half.safetensors"
+    )
     assert not output.exists()
 
 
@@ -141,7 +204,10 @@ def test_a_network_of_ones_own(command, photo, tmp_path):
         (("--style", "poppies", "--preserve-color", "lum"), ("'lum'", "'luminance'")),
         (("--style", "poppies", "--size", "0"), ("--size 0",)),
         (("--style", "poppies", "--size", "8"), ("16",)),
-        (("--style", "poppies", "--temporal-smoothing", "1"), ("temporal_smoothing=1.0",)),
+        (
+            ("--style", "poppies", "--temporal-smoothing", "1"),
+            ("temporal_smoothing=1.0",),
+        ),
         (("--style", "poppies", "--format", "png"), ("--format", ".png")),
         (("--style", "poppies", "--device", "gpu9"), ("'gpu9'",)),
         (("--style", "poppies", "--precision", "half"), ("'half'", "float32")),
@@ -186,11 +252,15 @@ def test_inputs_and_outputs_that_are_refused(command, photo, tmp_path, monkeypat
 def test_a_picture_too_large_for_the_memory(command, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("pltutorial.memory.free", lambda device: 100_000)
     assert_refused(
-        command("stylize", photo, "-o", tmp_path / "o.png", "--style", "poppies"), "48x40", "size="
+        command("stylize", photo, "-o", tmp_path / "o.png", "--style", "poppies"),
+        "48x40",
+        "size=",
     )
 
 
-def test_an_output_that_exists_is_replaced_only_when_the_work_is_done(command, photo, tmp_path, monkeypatch):
+def test_an_output_that_exists_is_replaced_only_when_the_work_is_done(
+    command, photo, tmp_path, monkeypatch
+):
     output = write_image(tmp_path / "out.png", picture())
     before = output.read_bytes()
 
@@ -203,7 +273,7 @@ def test_an_output_that_exists_is_replaced_only_when_the_work_is_done(command, p
     monkeypatch.undo()
 
 
-# --- folders ----------------------------------------------------------------------------------------------
+# --- folders --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -221,24 +291,42 @@ def album(tmp_path):
 
 def test_a_folder_becomes_a_folder(command, album, tmp_path):
     target = tmp_path / "made"
-    code, printed, errors = command("stylize", album, "-o", target, "--style", "great_wave", "--no-progress")
+    code, printed, errors = command(
+        "stylize", album, "-o", target, "--style", "great_wave", "--no-progress"
+    )
     assert (code, errors) == (0, "")
-    assert sorted(path.name for path in target.iterdir()) == ["a.png", "b.jpg", "c.gif", "d.mp4"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "a.png",
+        "b.jpg",
+        "c.gif",
+        "d.mp4",
+    ]
     assert len(printed.splitlines()) == 4
     expected = stylize(read_image(album / "a.png"), "great_wave").cpu()
-    torch.testing.assert_close(read_image(target / "a.png"), expected, atol=HALF, rtol=0)
+    torch.testing.assert_close(
+        read_image(target / "a.png"), expected, atol=HALF, rtol=0
+    )
     assert len(frames_of(target / "c.gif")[0]) == 4
     assert len(seen(target / "d.mp4")[0]) == 8
 
 
-def test_broken_pictures_in_a_folder_are_named_and_the_rest_is_done(command, album, tmp_path):
+def test_broken_pictures_in_a_folder_are_named_and_the_rest_is_done(
+    command, album, tmp_path
+):
     (album / "aa.png").write_text("no picture")
     (album / "b.jpg").write_bytes((album / "b.jpg").read_bytes()[:700])
     (album / "c.gif").write_bytes((album / "c.gif").read_bytes()[:1500])
     (album / "d.mp4").write_bytes((album / "d.mp4").read_bytes()[:1500])
     target = tmp_path / "made"
     code, printed, errors = command(
-        "stylize", album, "-o", target, "--style", "great_wave", "--no-progress", "--json"
+        "stylize",
+        album,
+        "-o",
+        target,
+        "--style",
+        "great_wave",
+        "--no-progress",
+        "--json",
     )
     assert code == 1
     assert [path.name for path in target.iterdir()] == ["a.png"]
@@ -250,7 +338,12 @@ def test_broken_pictures_in_a_folder_are_named_and_the_rest_is_done(command, alb
     facts = json.loads(printed)
     assert [Path(one["output"]).name for one in facts["pictures"]] == ["a.png"]
     assert facts["pictures"][0]["size"] == [40, 32]
-    assert [Path(one["input"]).name for one in facts["failed"]] == ["aa.png", "b.jpg", "c.gif", "d.mp4"]
+    assert [Path(one["input"]).name for one in facts["failed"]] == [
+        "aa.png",
+        "b.jpg",
+        "c.gif",
+        "d.mp4",
+    ]
     assert facts["style"] == "great_wave"
 
 
@@ -258,28 +351,48 @@ def test_a_folder_in_another_format(command, album, tmp_path):
     target = tmp_path / "made"
     options = ("--style", "poppies", "--format", "webp", "--no-progress")
     assert command("stylize", album, "-o", target, *options)[0] == 0
-    assert sorted(path.name for path in target.iterdir()) == ["a.webp", "b.webp", "c.gif", "d.mp4"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "a.webp",
+        "b.webp",
+        "c.gif",
+        "d.mp4",
+    ]
     with Image.open(target / "a.webp") as opened:
         assert opened.format == "WEBP"
     write_image(album / "a.jpg", picture())
-    assert_refused(command("stylize", album, "-o", target, *options), "'a.jpg' and 'a.png'", "a.webp")
+    assert_refused(
+        command("stylize", album, "-o", target, *options),
+        "'a.jpg' and 'a.png'",
+        "a.webp",
+    )
 
 
 def test_folders_that_are_refused(command, album, photo, tmp_path):
     style = ("--style", "great_wave")
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert_refused(command("stylize", empty, "-o", tmp_path / "made", *style), "no picture in the folder")
+    assert_refused(
+        command("stylize", empty, "-o", tmp_path / "made", *style),
+        "no picture in the folder",
+    )
     assert_refused(command("stylize", album, "-o", album, *style), "also an input")
     assert_refused(command("stylize", album, "-o", photo, *style), "is a file")
-    assert_refused(command("stylize", album, "-o", tmp_path / "no" / "made", *style), "does not exist")
+    assert_refused(
+        command("stylize", album, "-o", tmp_path / "no" / "made", *style),
+        "does not exist",
+    )
     assert_refused(command("stylize", album, "-o", "-", *style), "cannot be piped")
-    assert_refused(command("stylize", album, "-o", tmp_path / "made", "--style", "popies"), "'poppies'")
+    assert_refused(
+        command("stylize", album, "-o", tmp_path / "made", "--style", "popies"),
+        "'poppies'",
+    )
     assert_refused(command("stylize", photo, "-o", empty, *style), "ending")
     assert not (tmp_path / "made").exists()
 
 
-def test_an_interrupted_folder_keeps_what_is_done(command, album, tmp_path, monkeypatch):
+def test_an_interrupted_folder_keeps_what_is_done(
+    command, album, tmp_path, monkeypatch
+):
     real, seen_so_far = stylize, []
 
     def stop(*given, **rest):
@@ -289,23 +402,29 @@ def test_an_interrupted_folder_keeps_what_is_done(command, album, tmp_path, monk
         return real(*given, **rest)
 
     monkeypatch.setattr("pltutorial.tasks.style.stylize", stop)
-    code, _, errors = command("stylize", album, "-o", tmp_path / "made", "--style", "great_wave")
+    code, _, errors = command(
+        "stylize", album, "-o", tmp_path / "made", "--style", "great_wave"
+    )
     assert code != 0
     assert "Traceback" not in errors
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["a.png"]
 
 
-# --- moving pictures --------------------------------------------------------------------------------------
+# --- moving pictures ------------------------------------------------------------------
 
 
 def test_a_gif_and_a_video_keep_time_and_sound(command, tmp_path):
     moving, movie = gif(tmp_path / "in.gif", loop=2), film(tmp_path / "in.mp4")
     style = ("--style", "great_wave", "--no-progress", "--json")
-    code, printed, errors = command("stylize", moving, "-o", tmp_path / "out.gif", *style)
+    code, printed, errors = command(
+        "stylize", moving, "-o", tmp_path / "out.gif", *style
+    )
     assert (code, errors) == (0, "")
     assert (json.loads(printed)["frames"], json.loads(printed)["size"]) == (4, [44, 30])
     assert frames_of(tmp_path / "out.gif")[1] == frames_of(moving)[1]
-    code, printed, errors = command("stylize", movie, "-o", tmp_path / "out.mp4", *style, "--size", "48")
+    code, printed, errors = command(
+        "stylize", movie, "-o", tmp_path / "out.mp4", *style, "--size", "48"
+    )
     assert (code, errors) == (0, "")
     assert (json.loads(printed)["frames"], json.loads(printed)["size"]) == (8, [48, 36])
     assert seen(tmp_path / "out.mp4")[1] == seen(movie)[1]
@@ -318,7 +437,13 @@ def test_temporal_smoothing_is_handed_on(command, tmp_path):
     movie = film(tmp_path / "in.mkv", frames, sound=False)
     made = []
     for amount in ("0", "0.8"):
-        options = ("--style", "great_wave", "--temporal-smoothing", amount, "--no-progress")
+        options = (
+            "--style",
+            "great_wave",
+            "--temporal-smoothing",
+            amount,
+            "--no-progress",
+        )
         assert command("stylize", movie, "-o", tmp_path / "out.mkv", *options)[0] == 0
         images = seen(tmp_path / "out.mkv")[0]
         made.append(float((images[5] - images[4]).abs().mean()))
@@ -335,7 +460,7 @@ def test_a_video_without_pyav_says_how_to_get_it(command, tmp_path, monkeypatch)
     )
 
 
-# --- pipes ------------------------------------------------------------------------------------------------
+# --- pipes ----------------------------------------------------------------------------
 
 
 def test_pipes(networks, photo):
@@ -355,7 +480,10 @@ def test_pipes(networks, photo):
 
 def test_pipes_that_are_refused(networks, photo):
     model = ("--model", networks / "great_wave.safetensors")
-    for given, words in ((b"", "is empty"), (b"no picture", "'standard input' is not a picture")):
+    for given, words in (
+        (b"", "is empty"),
+        (b"no picture", "'standard input' is not a picture"),
+    ):
         done = process("stylize", "-", "-o", "-", *model, given=given)
         assert (done.returncode, done.stdout) == (2, b"")
         assert_sentence(done.stderr.decode().strip(), words)
@@ -376,21 +504,33 @@ def test_a_picture_from_a_pipe_into_a_file(command, photo, tmp_path, monkeypatch
     assert command("stylize", "-", "-o", output, "--style", "great_wave")[0] == 0
     expected = stylize(read_image(photo), "great_wave").cpu()
     torch.testing.assert_close(read_image(output), expected, atol=HALF, rtol=0)
-    assert_refused(command("stylize", photo, "-o", "-", "--style", "great_wave", "--format", "pgn"), "'png'")
+    assert_refused(
+        command(
+            "stylize", photo, "-o", "-", "--style", "great_wave", "--format", "pgn"
+        ),
+        "'png'",
+    )
 
 
-@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals to try")
+@pytest.mark.skipif(
+    not hasattr(os, "openpty"), reason="this system has no pseudo-terminals to try"
+)
 def test_a_terminal_is_no_pipe(networks, photo):
     model = ("--model", str(networks / "great_wave.safetensors"))
     ours, theirs = os.openpty()
     try:
         words = [sys.executable, "-m", "pltutorial.cli", "stylize"]
         done = subprocess.run(
-            [*words, photo, "-o", "-", *model], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE
+            [*words, photo, "-o", "-", *model],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
         )
         assert done.returncode == 2
         assert_sentence(done.stderr.decode().strip(), "standard output is a terminal")
-        done = subprocess.run([*words, "-", "-o", "-", *model], stdin=theirs, capture_output=True)
+        done = subprocess.run(
+            [*words, "-", "-o", "-", *model], stdin=theirs, capture_output=True
+        )
         assert done.returncode == 2
         assert_sentence(done.stderr.decode().strip(), "standard input is a terminal")
     finally:
@@ -398,7 +538,7 @@ def test_a_terminal_is_no_pipe(networks, photo):
         os.close(theirs)
 
 
-# --- styles -----------------------------------------------------------------------------------------------
+# --- styles ---------------------------------------------------------------------------
 
 
 def test_styles_lists_networks_and_prints_cards(command, networks):
@@ -420,11 +560,17 @@ def test_no_network_installed(command, tmp_path, monkeypatch, photo):
     monkeypatch.setattr(zoo, "FOLDER", tmp_path / "none")
     assert_refused(command("styles"), "pltutorial train")
     assert json.loads(command("styles", "--json")[1]) == {}
-    assert_refused(command("stylize", photo, "-o", tmp_path / "o.png"), "none is installed")
+    assert_refused(
+        command("stylize", photo, "-o", tmp_path / "o.png"), "none is installed"
+    )
 
 
 def test_help_and_styles_load_nothing_heavy(networks):
-    for arguments in (["stylize", "--help"], ["styles", "--help"], ["styles", "--json"]):
+    for arguments in (
+        ["stylize", "--help"],
+        ["styles", "--help"],
+        ["styles", "--json"],
+    ):
         code = (
             f"import sys; sys.argv = ['pltutorial', *{arguments}]\n"
             "from pltutorial import cli, zoo\n"
@@ -432,5 +578,7 @@ def test_help_and_styles_load_nothing_heavy(networks):
             "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
             "print(sorted({'torch', 'numpy', 'PIL', 'av', 'tqdm'} & set(sys.modules)))"
         )
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        )
         assert done.stdout.splitlines()[-1] == "[]", arguments

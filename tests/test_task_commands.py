@@ -1,4 +1,6 @@
-"""The commands of the tasks, all through the same tests: files, pipes, masks, sheets, --json, and what they refuse."""
+"""The commands of the tasks, all through the same tests: files, pipes, masks, sheets,
+--json, and what they refuse.
+"""
 
 from __future__ import annotations
 
@@ -298,7 +300,9 @@ def test_no_network_installed(command, photo, tmp_path, monkeypatch):
     assert not (tmp_path / "o.png").exists()
 
 
-def test_each_command_takes_its_own_networks_alone(command, photo, tmp_path, own_networks):
+def test_each_command_takes_its_own_networks_alone(
+    command, photo, tmp_path, own_networks
+):
     out = tmp_path / "out.png"
     for task, train in TRAINED_BY.items():
         given = () if task == "sample" else (photo,)
@@ -335,7 +339,9 @@ def test_train_takes_the_settings_of_the_task(name, command, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "spec", [spec for spec in tasks.all().values() if spec.command], ids=lambda s: s.name
+    "spec",
+    [spec for spec in tasks.all().values() if spec.command],
+    ids=lambda s: s.name,
 )
 def test_a_task_s_command_has_its_options_and_those_of_all(spec, command):
     shown = command(spec.command.name, "--help")[1]
@@ -457,7 +463,9 @@ def test_help_and_models_load_nothing_heavy(arguments):
 # --- upscale -----------------------------------------------------------------------
 
 
-def test_a_network_that_enlarges_by_another_factor(command, photo, tmp_path, own_networks):
+def test_a_network_that_enlarges_by_another_factor(
+    command, photo, tmp_path, own_networks
+):
     output, own = tmp_path / "out.png", own_networks["upscale"]
     arguments = ("upscale", photo, "-o", output, "--model", own)
     code, printed, _ = command(*arguments, "--json")

@@ -1,4 +1,6 @@
-"""What one task's command does and no other: masks, rounds, codes, sheets and colours."""
+"""What one task's command does and no other: masks, rounds, codes,
+sheets and colours.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ def test_rounds_are_those_of_reencode(command, photo, tmp_path, encoder):
         code, printed, _ = command("invert", photo, "-o", output, *options)
         assert code == 0
         assert json.loads(printed)["rounds"] == rounds
-        steps = reencode(read_image(photo), rounds, encoder=encoder, precision="float32")
+        steps = reencode(
+            read_image(photo), rounds, encoder=encoder, precision="float32"
+        )
         made[rounds] = steps[-1]
         written(output, made[rounds])
     assert float((made[1] - made[3]).abs().mean()) > 0.01

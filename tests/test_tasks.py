@@ -1,4 +1,5 @@
-"""Every task of the register: from its settings to a network in a file, the command, the card and the export.
+"""Every task of the register: from its settings to a network in a file, the command,
+the card and the export.
 
 A task that is added is tested here without a line more.
 """
@@ -42,11 +43,16 @@ def made(tmp_path_factory, request):
     def of(spec: tasks.TaskSpec):
         if spec.name not in kept:
             training, settings = spec.training(small(spec)), small(spec)
-            kept[spec.name] = training, train(
+            kept[spec.name] = (
                 training,
-                settings,
-                folder=tmp_path_factory.mktemp(spec.name),
-                card=lambda result: spec.card(result, training, settings, "noise; CC0"),
+                train(
+                    training,
+                    settings,
+                    folder=tmp_path_factory.mktemp(spec.name),
+                    card=lambda result: spec.card(
+                        result, training, settings, "noise; CC0"
+                    ),
+                ),
             )
         return kept[spec.name]
 
@@ -75,7 +81,9 @@ def test_says_what_it_is(spec):
     for kind in spec.networks:
         assert register.of_kind(kind) is spec
         assert register.limits_of(kind) == spec.limits
-    owners = [one.name for one in ALL.values() if set(one.networks) & set(spec.networks)]
+    owners = [
+        one.name for one in ALL.values() if set(one.networks) & set(spec.networks)
+    ]
     assert owners == [spec.name]
     command = spec.command
     if command is not None:
@@ -104,9 +112,9 @@ def test_a_network_is_trained_kept_and_read(spec, made):
 
 @each
 def test_its_command_uses_its_network_and_refuses_others(spec, made):
-    (user,) = [one for one in ALL.values() if one.command and one.used_by == spec.used_by] or [
-        None
-    ]
+    (user,) = [
+        one for one in ALL.values() if one.command and one.used_by == spec.used_by
+    ] or [None]
     if user is None:
         pytest.skip("its command is written by hand")
     command, file = user.command, made(spec)[1].file

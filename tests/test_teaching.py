@@ -1,4 +1,6 @@
-"""What a lecturer gets: notes for every chapter, a site without solutions, slides that need no network."""
+"""What a lecturer gets: notes for every chapter, a site without solutions, slides
+that need no network.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +61,17 @@ def test_without_solutions_keeps_everything_else(path):
     kept = front.without_solutions(cells)
     outside = "".join(cell["source"] for cell in kept)
     assert "{solution" not in outside
-    assert outside.count("{exercise}") == sum(cell.source.count("{exercise}") for cell in cells) >= 6
+    assert (
+        outside.count("{exercise}")
+        == sum(cell.source.count("{exercise}") for cell in cells)
+        >= 6
+    )
     solved = [cell.source for cell in made.outside_solutions(cells)]
-    hidden = [cell.source for cell in cells if cell.cell_type == "code" and cell.source not in solved]
+    hidden = [
+        cell.source
+        for cell in cells
+        if cell.cell_type == "code" and cell.source not in solved
+    ]
     assert hidden, "no solution was taken away"
     assert [code for code in hidden if code in outside] == []
 
@@ -80,19 +90,35 @@ def test_slides_show_every_figure_and_no_solution(path):
     named = [
         cell.metadata["mystnb"]["figure"]["caption"]
         for cell in made.outside_solutions(notebook.cells)
-        if cell.metadata.get("mystnb", {}).get("figure") and "live" not in cell.metadata.get("tags", [])
+        if cell.metadata.get("mystnb", {}).get("figure")
+        and "live" not in cell.metadata.get("tags", [])
     ]
-    spoken = [cell.source for cell in deck.cells if cell.metadata["slideshow"]["slide_type"] == "notes"]
+    spoken = [
+        cell.source
+        for cell in deck.cells
+        if cell.metadata["slideshow"]["slide_type"] == "notes"
+    ]
     assert [caption for caption in named if made.plain(caption) not in spoken] == []
 
 
 def test_markdown_of_the_book_becomes_plain():
-    text = "(eq-a)=\n{term}`Gram matrix <gram>` of {cite:t}`gatys2016`, [here](x.ipynb), see {numref}`fig-a`: $$x$$ (eq)"
-    assert made.plain(text).split("\n")[-1] == "Gram matrix of Gatys 2016, here, see the figure: $$x$$"
+    text = (
+        "(eq-a)=\n"
+        "{term}`Gram matrix <gram>` of {cite:t}`gatys2016`, [here](x.ipynb), see "
+        "{numref}`fig-a`: $$x$$ (eq)"
+    )
+    assert (
+        made.plain(text).split("\n")[-1]
+        == "Gram matrix of Gatys 2016, here, see the figure: $$x$$"
+    )
 
 
 def test_headline_is_short():
-    parts = [("text", "One. Two. Three. Four."), ("formula", "$$\na\n$$"), ("formula", "$$\nb\n$$")]
+    parts = [
+        ("text", "One. Two. Three. Four."),
+        ("formula", "$$\na\n$$"),
+        ("formula", "$$\nb\n$$"),
+    ]
     assert made.headline(parts) == "One. Two. Three.\n\n$$\na\n$$"
     parts = [("text", "\n".join(f"- item {n}" for n in range(9)))]
     assert made.headline(parts).count("- item") == made.ITEMS
@@ -105,28 +131,47 @@ def deck(tmp_path_factory) -> Path:
     except made.BuildError as problem:
         pytest.fail(f"reveal.js is missing: {problem}")
     path = tmp_path_factory.mktemp("slides") / "slides.html"
-    path.write_text(made.page(made.slides(nbformat.read(CHAPTERS[0], as_version=4)), "one"), encoding="utf-8")
+    path.write_text(
+        made.page(made.slides(nbformat.read(CHAPTERS[0], as_version=4)), "one"),
+        encoding="utf-8",
+    )
     return path
 
 
 def test_slides_load_nothing(deck):
-    text = re.sub(r"<script>.*?</script>", "", deck.read_text(encoding="utf-8"), flags=re.S)
-    assert re.findall(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?!data:)[^"]*"', text) == []
+    text = re.sub(
+        r"<script>.*?</script>", "", deck.read_text(encoding="utf-8"), flags=re.S
+    )
+    assert (
+        re.findall(
+            r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?!data:)[^"]*"', text
+        )
+        == []
+    )
 
 
 def test_slides_turn_and_fit(deck, browser):
     context = browser.new_context(viewport={"width": made.WIDTH, "height": made.HEIGHT})
     page, wrong = context.new_page(), []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda asked: asked.url.startswith(("file:", "data:")) or wrong.append(asked.url))
+    page.on(
+        "request",
+        lambda asked: (
+            asked.url.startswith(("file:", "data:")) or wrong.append(asked.url)
+        ),
+    )
     page.goto(deck.as_uri())
-    page.wait_for_function("window.Reveal && Reveal.isReady() && MathJax.startup && MathJax.startup.promise")
+    page.wait_for_function(
+        "window.Reveal && Reveal.isReady() && MathJax.startup && "
+        "MathJax.startup.promise"
+    )
     count = page.evaluate("Reveal.getTotalSlides()")
     assert count > 15
     tall = []
     for _ in range(count):
         height, title = page.evaluate(
-            "(slide => [slide.scrollHeight, slide.textContent.trim().slice(0, 40)])(Reveal.getCurrentSlide())"
+            "(slide => [slide.scrollHeight, slide.textContent.trim().slice(0, "
+            "40)])(Reveal.getCurrentSlide())"
         )
         if height > made.HEIGHT:
             tall.append((height, title))

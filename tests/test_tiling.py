@@ -1,4 +1,6 @@
-"""Tiles: together they are the whole, no seam shows, and none is larger than it should be."""
+"""Tiles: together they are the whole, no seam shows, and none is larger
+than it should be.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,18 @@ from random_networks import livened
 from pltutorial import apply, denoise, inpaint, upscale
 from pltutorial.apply import in_tiles
 from pltutorial.degradations import random_holes
-from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet, SuperResolutionNet
+from pltutorial.networks.residual import (
+    DenoisingNet,
+    InpaintingNet,
+    SubPixelNet,
+    SuperResolutionNet,
+)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (7, 8), (33, 64), (40, 41)])
 @pytest.mark.parametrize(
-    ("tile", "reach", "fold"), [(1, 0, 1), (8, 3, 1), (16, 5, 4), (9, 2, 2), (100, 9, 4)]
+    ("tile", "reach", "fold"),
+    [(1, 0, 1), (8, 3, 1), (16, 5, 4), (9, 2, 2), (100, 9, 4)],
 )
 def test_tiles_together_are_the_whole(size, tile, reach, fold):
     image = picture(*size, count=2)
@@ -36,21 +44,32 @@ def test_tiles_together_are_the_whole(size, tile, reach, fold):
 def test_tiles_are_of_about_one_size():
     widths = []
     in_tiles(
-        lambda part: widths.append(part.shape[-1]) or part, (torch.zeros(1, 1, 1, 101),), reach=0, tile=100
+        lambda part: widths.append(part.shape[-1]) or part,
+        (torch.zeros(1, 1, 1, 101),),
+        reach=0,
+        tile=100,
     )
     assert widths == [51, 50]
 
 
 def test_tiles_begin_where_squares_begin():
-    """Each 4x4 square is seen in one piece: its mean is the same in tiles as in the whole."""
+    """Each 4x4 square is seen in one piece: its mean is the same in
+    tiles as in the whole.
+    """
     image = picture(30, 45)
 
     def squares(part: torch.Tensor) -> torch.Tensor:
         height, width = part.shape[-2:]
         part = F.pad(part, (0, -width % 4, 0, -height % 4))
-        return F.avg_pool2d(part, 4).repeat_interleave(4, -1).repeat_interleave(4, -2)[..., :height, :width]
+        return (
+            F.avg_pool2d(part, 4)
+            .repeat_interleave(4, -1)
+            .repeat_interleave(4, -2)[..., :height, :width]
+        )
 
-    torch.testing.assert_close(in_tiles(squares, (image,), reach=3, tile=10, fold=4), squares(image))
+    torch.testing.assert_close(
+        in_tiles(squares, (image,), reach=3, tile=10, fold=4), squares(image)
+    )
 
 
 def test_all_images_are_cut_at_the_same_places():
@@ -68,7 +87,9 @@ def test_tiles_without_reach_show_seams():
 
     whole = blur(image)
     torch.testing.assert_close(in_tiles(blur, (image,), reach=2, tile=16), whole)
-    assert float((in_tiles(blur, (image,), reach=1, tile=16) - whole).abs().max()) > 0.01
+    assert (
+        float((in_tiles(blur, (image,), reach=1, tile=16) - whole).abs().max()) > 0.01
+    )
 
 
 @pytest.mark.parametrize("tile", [0, -3])
@@ -77,7 +98,7 @@ def test_tiles_of_nothing(tile):
         in_tiles(lambda part: part, (picture(),), reach=1, tile=tile)
 
 
-# --- the networks -----------------------------------------------------------------------------------------
+# --- the networks ---------------------------------------------------------------------
 
 NETWORKS = {
     "sub_pixel x4": (SubPixelNet(4, 12, 3), 20),
@@ -91,7 +112,9 @@ NETWORKS = {
 HALF = 0.5 / 255
 
 
-def run(network, image: torch.Tensor, mask: torch.Tensor, tile: int, precision: str) -> torch.Tensor:
+def run(
+    network, image: torch.Tensor, mask: torch.Tensor, tile: int, precision: str
+) -> torch.Tensor:
     how = {"network": network, "tile": tile, "precision": precision}
     if network.kind == "inpainting":
         return inpaint(image, mask, **how)
@@ -108,15 +131,21 @@ def test_no_seam_shows(name, monkeypatch):
     whole = run(network, image, mask, 1000, "float32")
     with torch.inference_mode():
         given = (image, mask) if network.kind == "inpainting" else (image,)
-        torch.testing.assert_close(whole, network(*given).clamp(0, 1), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            whole, network(*given).clamp(0, 1), atol=1e-5, rtol=0
+        )
     assert float(whole.std()) > 0.05
     tiled = run(network, image, mask, tile, "float32")
     assert float((tiled - whole).abs().max()) < 1e-4
-    rough = run(network, image, mask, tile, "bfloat16") - run(network, image, mask, 1000, "bfloat16")
+    rough = run(network, image, mask, tile, "bfloat16") - run(
+        network, image, mask, 1000, "bfloat16"
+    )
     assert float(rough.abs().max()) <= 1 / 255
     monkeypatch.setattr(type(network), "reach", network.fold)
     seams = float((run(network, image, mask, tile, "float32") - whole).abs().max())
-    assert seams > 2 * HALF, "these weights do not look far enough for this test to see a seam"
+    assert seams > 2 * HALF, (
+        "these weights do not look far enough for this test to see a seam"
+    )
 
 
 def test_the_mean_of_a_picture_with_holes_is_that_of_the_whole():
@@ -127,15 +156,27 @@ def test_the_mean_of_a_picture_with_holes_is_that_of_the_whole():
     torch.testing.assert_close(network.known_mean(image, mask), known)
     with torch.inference_mode():
         torch.testing.assert_close(network(image, mask, known), network(image, mask))
-        assert float((network(image, mask, known + 0.2) - network(image, mask)).abs().max()) > 0.05
+        assert (
+            float(
+                (network(image, mask, known + 0.2) - network(image, mask)).abs().max()
+            )
+            > 0.05
+        )
 
 
 def test_a_network_sees_no_more_than_a_tile_at_once(monkeypatch):
-    """Its features, which take the memory, are bounded by the tile whatever the size of the picture."""
+    """Its features, which take the memory, are bounded by the tile whatever the
+    size of the picture.
+    """
     monkeypatch.setattr(apply, "TILE", 64)
     shapes = []
-    for network, sides in ((SubPixelNet(4, 1, 1), (160, 70)), (DenoisingNet(1, 1), (300, 200))):
-        network.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    for network, sides in (
+        (SubPixelNet(4, 1, 1), (160, 70)),
+        (DenoisingNet(1, 1), (300, 200)),
+    ):
+        network.register_forward_pre_hook(
+            lambda _, given: shapes.append(tuple(given[0].shape))
+        )
         run(network, torch.rand(1, 3, *sides), None, None, "float32")
         most = apply.TILE * network.fold + 2 * network.reach + 3 * network.fold
         assert len(shapes) > 2

@@ -1,4 +1,6 @@
-"""`pltutorial train NAME`: the function's defaults, YAML, what it prints, and one sentence for bad input."""
+"""`pltutorial train NAME`: the function's defaults, YAML, what it prints, and one
+sentence for bad input.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +52,19 @@ def options(settings: dict, **changes) -> list[str]:
 
 
 class TestStyle:
-    def test_trains_says_where_the_network_is_and_goes_on(self, train_style, pictures, task, tmp_path):
+    def test_trains_says_where_the_network_is_and_goes_on(
+        self, train_style, pictures, task, tmp_path
+    ):
         folder = tmp_path / "run"
         given = ["-o", folder, "--data", pictures, "--data-note", "noise; CC0"]
         code, out, err = train_style(*given, *options(SETTINGS, steps=6))
         assert (code, err) == (0, "")
         first, second = out.splitlines()
         assert first.startswith(f"{folder / 'network.safetensors'}: 6 steps in ")
-        assert second == f"use it: pltutorial stylize PHOTO --model {folder / 'network.safetensors'} -o OUT"
+        assert second == (
+            "use it: pltutorial stylize PHOTO --model "
+            f"{folder / 'network.safetensors'} -o OUT"
+        )
         assert "noise; CC0" in load_network(folder / "network.safetensors").card["data"]
         code, out, err = train_style(*given, *options(SETTINGS, steps=12))
         assert code == 0
@@ -65,17 +72,22 @@ class TestStyle:
         train(task(), pictures=pictures, folder=tmp_path / "function")
         assert rows(folder) == rows(tmp_path / "function")
 
-    def test_defaults_are_those_of_the_function(self, train_style, monkeypatch, tmp_path):
+    def test_defaults_are_those_of_the_function(
+        self, train_style, monkeypatch, tmp_path
+    ):
         with stopped_at("pltutorial.cli.tasks._train", monkeypatch) as seen:
             train_style("-o", tmp_path)
         ((_, given, *_), _) = seen.pop()
         assert given == StyleTrainingSettings()
 
-    def test_a_configuration_sets_defaults_that_options_replace(self, train_style, monkeypatch, tmp_path):
+    def test_a_configuration_sets_defaults_that_options_replace(
+        self, train_style, monkeypatch, tmp_path
+    ):
         path = tmp_path / "run.yaml"
         path.write_text(
-            "styles: [great_wave, poppies]\nsteps: 70\nlearning-rate: 1e-2\nstyle_weight: 2\nzoom: 1,2\n"
-            f"progress: false\nwidth: 24\nstart: null\noutput: {tmp_path / 'run'}\n"
+            "styles: [great_wave, poppies]\nsteps: 70\nlearning-rate: 1e-2\n"
+            "style_weight: 2\nzoom: 1,2\nprogress: false\nwidth: 24\nstart: null\n"
+            f"output: {tmp_path / 'run'}\n"
         )
 
         with stopped_at("pltutorial.cli.tasks._train", monkeypatch) as seen:
@@ -105,7 +117,9 @@ class TestStyle:
             ("steps: 0\n", ["steps=0"]),
         ],
     )
-    def test_a_bad_configuration_is_one_sentence(self, text, words, train_style, tmp_path):
+    def test_a_bad_configuration_is_one_sentence(
+        self, text, words, train_style, tmp_path
+    ):
         path = tmp_path / "run.yaml"
         path.write_text(text)
         code, out, err = train_style("--config", path, "-o", tmp_path / "run")
@@ -124,8 +138,12 @@ class TestStyle:
         code, _, err = train_style("-o", tmp_path, "--styles", "grate_wave")
         assert (code, "great_wave" in err, err.count("\n")) == (2, True, 1)
 
-    def test_an_error_of_several_processes_is_said_once(self, train_style, monkeypatch, tmp_path):
-        """As torchrun starts them: a folder of reports for each process in one folder of the attempt."""
+    def test_an_error_of_several_processes_is_said_once(
+        self, train_style, monkeypatch, tmp_path
+    ):
+        """As torchrun starts them: a folder of reports for each process in one
+        folder of the attempt.
+        """
         said = []
         for rank in range(2):
             report = tmp_path / "attempt_0" / str(rank) / "error.json"
@@ -137,7 +155,9 @@ class TestStyle:
                 said.append(err.count("\n"))
         assert said == [1, 1, 0, 0]
 
-    def test_interrupted_it_says_how_to_go_on(self, train_style, pictures, monkeypatch, tmp_path):
+    def test_interrupted_it_says_how_to_go_on(
+        self, train_style, pictures, monkeypatch, tmp_path
+    ):
         after_step = loop._Run._after_step
 
         def interrupt(self, bar, *, stopping):
@@ -146,7 +166,8 @@ class TestStyle:
             after_step(self, bar, stopping=stopping)
 
         monkeypatch.setattr(loop._Run, "_after_step", interrupt)
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+        # a background job ignores it
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         given = ["-o", tmp_path / "run", "--data", pictures, *options(SETTINGS)]
         code, out, err = train_style(*given)
         signal.signal(signal.SIGINT, before)
@@ -214,13 +235,25 @@ class TestTasks:
             ("upscale", "factor: 2.5\n", ["factor", "a whole number"]),
             ("upscale", "size: 30\n", ["crops of 30 pixels", "a multiple"]),
             ("upscale", "kernel: gausian\n", ["'gausian'", "nearest is 'gaussian'"]),
-            ("upscale", "network: subpixel\n", ["'subpixel'", "nearest is 'sub_pixel'"]),
-            ("upscale", "start: none.safetensors\n", ["none.safetensors", "does not exist"]),
+            (
+                "upscale",
+                "network: subpixel\n",
+                ["'subpixel'", "nearest is 'sub_pixel'"],
+            ),
+            (
+                "upscale",
+                "start: none.safetensors\n",
+                ["none.safetensors", "does not exist"],
+            ),
             ("upscale", "pixel_weight: 0\n", ["all weights are 0"]),
             ("upscale", "pixel_weight: -1\n", ["pixel_weight=-1", "at least 0"]),
             ("upscale", "pixel_kind: l3\n", ["'l3'", "nearest is"]),
             ("upscale", "feature_weight: 1\nfeature_layers: []\n", ["feature_layers"]),
-            ("upscale", "feature_weight: 1\nfeature_layers: relu9_9\n", ["'relu9_9'", "nearest"]),
+            (
+                "upscale",
+                "feature_weight: 1\nfeature_layers: relu9_9\n",
+                ["'relu9_9'", "nearest"],
+            ),
             ("upscale", "sigma: [5, 55]\n", ["'sigma'", "nearest"]),
             ("denoise", "sigma: [55, 5]\n", ["sigma=", "growing"]),
             ("denoise", "sigma: 25\n", ["sigma=", "two"]),
@@ -234,21 +267,37 @@ class TestTasks:
             ("invert", "size: 60\n", ["60 pixels", "relu4_3", "a multiple of 8"]),
             ("invert", "width: 0\n", ["width=0", "at least 1"]),
             ("invert", "blocks: -1\n", ["blocks=-1"]),
-            ("invert", "start: none.safetensors\n", ["none.safetensors", "does not exist"]),
+            (
+                "invert",
+                "start: none.safetensors\n",
+                ["none.safetensors", "does not exist"],
+            ),
             ("invert", "image_weight: 0\n", ["all weights are 0"]),
             ("invert", "image_weight: -1\n", ["image_weight=-1", "at least 0"]),
             ("invert", "feature_weight: .nan\n", ["feature_weight=nan", "finite"]),
-            ("invert", "feature_weight: 1\nfeature_layers: relu9_9\n", ["'relu9_9'", "nearest"]),
+            (
+                "invert",
+                "feature_weight: 1\nfeature_layers: relu9_9\n",
+                ["'relu9_9'", "nearest"],
+            ),
             ("invert", "feature_weight: 1\nfeature_layers: []\n", ["feature_layers"]),
             ("autoencode", "code_channels: 0\n", ["channels=0", "at least 1"]),
-            ("autoencode", "norm: batch\nbatch_size: 1\n", ["a batch of 1", "at least 2"]),
+            (
+                "autoencode",
+                "norm: batch\nbatch_size: 1\n",
+                ["a batch of 1", "at least 2"],
+            ),
             ("autoencode", "norm: instance\n", ["'instance'", "none"]),
             ("autoencode", "give_up: -1\n", ["give_up=-1", "0 or more"]),
             ("vae", "size: 40\n", ["40 pixels", "a multiple of 16"]),
             ("vae", "latent: 0\n", ["latent=0", "at least 1"]),
             ("vae", "encoder: relu3_9\n", ["'relu3_9'", "nearest"]),
             ("vae", "kl_weight: -1\n", ["kl_weight=-1", "at least 0"]),
-            ("vae", "comparator: discriminatr\n", ["'discriminatr'", "nearest is 'discriminator'"]),
+            (
+                "vae",
+                "comparator: discriminatr\n",
+                ["'discriminatr'", "nearest is 'discriminator'"],
+            ),
             (
                 "vae",
                 "comparator: discriminator\nfeature_weight: 1\n",
@@ -260,8 +309,16 @@ class TestTasks:
                 ["no hidden layer 'relu2_2'", "conv1"],
             ),
             ("colorize", "norm: batch\n", ["norm='batch'", "norm='none'"]),
-            ("colorize", "discriminator_rate: 0\n", ["discriminator_rate=0", "positive"]),
-            ("colorize", "discriminator_width: 0\n", ["discriminator_width=0", "at least 1"]),
+            (
+                "colorize",
+                "discriminator_rate: 0\n",
+                ["discriminator_rate=0", "positive"],
+            ),
+            (
+                "colorize",
+                "discriminator_width: 0\n",
+                ["discriminator_width=0", "at least 1"],
+            ),
             ("colorize", "pause_below: .inf\n", ["pause_below=inf", "0 or more"]),
             ("colorize", "latent: 3\n", ["'latent'", "nearest"]),
         ],
@@ -278,7 +335,9 @@ class TestTasks:
         assert_refused(command("train", kind, *given), *words)
         assert not (tmp_path / "run").exists()
 
-    def test_crops_too_small_for_the_paper_s_network_or_a_layer(self, command, pictures, tmp_path):
+    def test_crops_too_small_for_the_paper_s_network_or_a_layer(
+        self, command, pictures, tmp_path
+    ):
         given = ["-o", tmp_path / "run", "--data", pictures, *options(RESTORATION)]
         small = ["--network", "super_resolution", "--factor", "8"]
         code, _, err = command("train", "upscale", *given, *small)
@@ -289,10 +348,27 @@ class TestTasks:
         assert (code, err.count("\n")) == (2, 1)
         assert_sentence(err.removeprefix("error: ").strip(), "relu5_1", "at least 16")
 
-    def test_a_discriminator_that_has_won_ends_the_command(self, command, pictures, tmp_path):
-        won = {"adversarial_weight": 0.1, "pause_below": 9e9, "give_up": 6, "checkpoint_every": 2}
-        given = ["-o", tmp_path / "run", "--data", pictures, *options(SMALL["colorize"], **won)]
+    def test_a_discriminator_that_has_won_ends_the_command(
+        self, command, pictures, tmp_path
+    ):
+        won = {
+            "adversarial_weight": 0.1,
+            "pause_below": 9e9,
+            "give_up": 6,
+            "checkpoint_every": 2,
+        }
+        given = [
+            "-o",
+            tmp_path / "run",
+            "--data",
+            pictures,
+            *options(SMALL["colorize"], **won),
+        ]
         code, out, err = command("train", "colorize", *given)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert_sentence(err.removeprefix("error: ").strip(), "has won", "the last checkpoint is kept in")
+        assert_sentence(
+            err.removeprefix("error: ").strip(),
+            "has won",
+            "the last checkpoint is kept in",
+        )
         assert state(tmp_path / "run")["step"] == 4

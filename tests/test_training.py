@@ -1,4 +1,6 @@
-"""The trainer: exact resume after any death, what it logs and keeps, its arithmetic, and one sentence for bad input."""
+"""The trainer: exact resume after any death, what it logs and keeps, its arithmetic,
+and one sentence for bad input.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +26,35 @@ from pltutorial import write_image
 from pltutorial.bounds import setting
 from pltutorial.datasets import Pictures
 from pltutorial.losses import LossTerms
-from pltutorial.networks import FastTransformNet, TransformNet, load_network, save_network
+from pltutorial.networks import (
+    FastTransformNet,
+    TransformNet,
+    load_network,
+    save_network,
+)
 from pltutorial.settings import TrainingSettings
 from pltutorial.tasks.style import StyleTask, style_card
 from pltutorial.training import loop, train
 from pltutorial.zoo import CARD, card_text
 
-# --- the arithmetic ---------------------------------------------------------------------------------------
+# --- the arithmetic -------------------------------------------------------------------
 
 
 class Snapshots:
-    """A callback that keeps the weights, and the norm of the gradient, after each line of the log."""
+    """A callback that keeps the weights, and the norm of the gradient, after
+    each line of the log.
+    """
 
     def __init__(self, network: nn.Module):
         self.network, self.weights, self.norms = network, [], []
 
     def __call__(self, record) -> None:
         self.weights.append(copy.deepcopy(dict(self.network.named_parameters())))
-        self.norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in self.network.parameters())))
+        self.norms.append(
+            math.sqrt(
+                sum(float(p.grad.square().sum()) for p in self.network.parameters())
+            )
+        )
 
 
 def assert_weights(kept: dict, expected: dict) -> None:
@@ -53,7 +66,9 @@ def assert_weights(kept: dict, expected: dict) -> None:
 
 class TestArithmetic:
     def test_it_learns(self, task, pictures):
-        result = train(task(steps=24, learning_rate=2e-2, log_every=6), pictures=pictures)
+        result = train(
+            task(steps=24, learning_rate=2e-2, log_every=6), pictures=pictures
+        )
         totals = [record.total for record in result.history]
         assert totals[-1] < 0.7 * totals[0]
         assert not result.network.training
@@ -61,7 +76,9 @@ class TestArithmetic:
             assert record.total == pytest.approx(sum(record.terms.values()), rel=1e-5)
 
     def test_any_network_with_any_loss_can_be_trained(self, pictures, tmp_path):
-        """And on a device of the machine: a convolution that learns to leave pictures as they are."""
+        """And on a device of the machine: a convolution that learns to leave
+        pictures as they are.
+        """
 
         class Copying:
             def __init__(self):
@@ -74,7 +91,12 @@ class TestArithmetic:
                 return network(torch.zeros(1, 3, 8, 8, device=network.weight.device))
 
         settings = TrainingSettings(
-            steps=60, size=16, batch_size=2, learning_rate=0.03, progress=False, precision="float32"
+            steps=60,
+            size=16,
+            batch_size=2,
+            learning_rate=0.03,
+            progress=False,
+            precision="float32",
         )
         result = train(Copying(), settings, pictures=pictures, folder=tmp_path)
         assert result.history[-1].total < 0.2 * result.history[0].total
@@ -106,23 +128,37 @@ class TestArithmetic:
                 return LossTerms(pixel=(network(images) - images).square().mean())
 
         how = {"steps": 2, "size": 16, "batch_size": 2, "sample_every": 0}
-        result = train(Copying(), pictures=pictures, folder=tmp_path, progress=False, **how)
+        result = train(
+            Copying(), pictures=pictures, folder=tmp_path, progress=False, **how
+        )
         kept = load_file(result.file)
         assert kept["norm.num_batches_tracked"] == 2
         assert_weights(kept, result.network.state_dict())
         Twice().load_state_dict(kept)
 
     @pytest.mark.parametrize(
-        ("schedule", "warmup"), [("constant", 0), ("constant", 5), ("cosine", 0), ("cosine", 4)]
+        ("schedule", "warmup"),
+        [("constant", 0), ("constant", 5), ("cosine", 0), ("cosine", 4)],
     )
     def test_learning_rate(self, schedule, warmup, task, pictures, tmp_path):
         train(
-            task(schedule=schedule, warmup=warmup, log_every=1, steps=8, learning_rate=2e-3),
+            task(
+                schedule=schedule,
+                warmup=warmup,
+                log_every=1,
+                steps=8,
+                learning_rate=2e-3,
+            ),
             pictures=pictures,
             folder=tmp_path,
         )
-        for number, row in enumerate(rows(tmp_path)):  # number steps have been taken before
-            rate = 2e-3 * (0.5 + 0.5 * math.cos(math.pi * number / 8) if schedule == "cosine" else 1)
+        # number steps have been taken before
+        for number, row in enumerate(rows(tmp_path)):
+            rate = 2e-3 * (
+                0.5 + 0.5 * math.cos(math.pi * number / 8)
+                if schedule == "cosine"
+                else 1
+            )
             if warmup:
                 rate *= min(1, (number + 1) / warmup)
             assert float(row["learning_rate"]) == pytest.approx(rate, rel=1e-3)
@@ -138,10 +174,13 @@ class TestArithmetic:
             optimizer.zero_grad()
             two.loss(two.network, images, 2 * step).total.backward()
             optimizer.step()
-        # A bias before a normalisation has no gradient but rounding, which Adam turns into whole steps; so have single
-        # weights, and threads round differently. Another rate or another crop would move nearly all weights.
+        # A bias before a normalisation has no gradient but rounding, which Adam turns
+        # into whole steps; so have single weights, and threads round differently.
+        # Another rate or another crop would move nearly all weights.
         pairs = zip(one.network.parameters(), two.network.parameters(), strict=True)
-        apart = torch.cat([(mine - hand).abs().flatten() for mine, hand in pairs if mine.ndim != 1])
+        apart = torch.cat(
+            [(mine - hand).abs().flatten() for mine, hand in pairs if mine.ndim != 1]
+        )
         assert (apart > 2e-4).float().mean() < 0.02
 
     def test_running_average(self, task, pictures):
@@ -154,7 +193,9 @@ class TestArithmetic:
             for weights in kept.weights[1:]:
                 hand = 0.8 * hand + 0.2 * weights[name]
             assert torch.allclose(value, hand, atol=1e-6), name
-            assert value.shape != (2, 12, 3, 3) or not torch.equal(value, kept.weights[-1][name])
+            assert value.shape != (2, 12, 3, 3) or not torch.equal(
+                value, kept.weights[-1][name]
+            )
 
     def test_gradient_clipping(self, task, pictures):
         norms = {}
@@ -174,9 +215,11 @@ class TestArithmetic:
             train(made, pictures=pictures, callback=kept[betas])
         one, two = (found.weights for found in kept.values())
         name = max(one[0], key=lambda name: one[0][name].numel())
-        torch.testing.assert_close(one[0][name], two[0][name])  # the first step is its gradient's sign
+        # the first step is its gradient's sign
+        torch.testing.assert_close(one[0][name], two[0][name])
         apart = (one[1][name] - two[1][name]).detach().abs().mean()
-        assert apart > 1e-4  # the second goes on from it in one, and starts anew in the other
+        # the second goes on from it in one, and starts anew in the other
+        assert apart > 1e-4
 
     def test_crops_take_the_styles_in_turn(self, task, pictures):
         made, seen = task(styles=("great_wave", "poppies", "starry_night"), steps=3), []
@@ -196,13 +239,17 @@ class TestArithmetic:
             expected = single.terms(image, image, torch.tensor([0]))
             for name in expected:
                 weight = factor if name.startswith("style/") else 1
-                assert float(terms[name]) == pytest.approx(weight * float(expected[name]), rel=1e-4)
+                assert float(terms[name]) == pytest.approx(
+                    weight * float(expected[name]), rel=1e-4
+                )
 
 
 class TestCost:
     @pytest.mark.parametrize("styles", [("great_wave",), ("great_wave", "poppies")])
     def test_no_step_waits_for_the_device(self, styles, task, pictures, monkeypatch):
-        """Between lines of the log no value is asked for, in the forward and the backward pass, clipping and averaging."""
+        """Between lines of the log no value is asked for, in the forward and the
+        backward pass, clipping and averaging.
+        """
         one_step, found = loop._Run._one_step, []
 
         def watched(self, images):
@@ -211,7 +258,10 @@ class TestCost:
             found.append(seen)
 
         monkeypatch.setattr(loop._Run, "_one_step", watched)
-        train(task(styles=styles, gradient_clip=1.0, log_every=10, steps=4), pictures=pictures)
+        train(
+            task(styles=styles, gradient_clip=1.0, log_every=10, steps=4),
+            pictures=pictures,
+        )
         assert len(found) == 4
         for seen in found[1:]:  # the first call of a loss looks at its pictures
             assert seen.to_host == []
@@ -228,36 +278,53 @@ class TestCost:
                 made.network(images)
             with Operations() as seen:
                 made.loss(made.network, images, 0)
-        assert seen.names.count("convolution") - alone.names.count("convolution") == 7 + 2
+        assert (
+            seen.names.count("convolution") - alone.names.count("convolution") == 7 + 2
+        )
 
     def test_without_a_compiler_it_says_so_and_runs(self, pictures, phi, monkeypatch):
         from pltutorial import device
 
         monkeypatch.setattr(device.shutil, "which", lambda name: None)
         with pytest.warns(UserWarning, match="C\\+\\+ compiler"):
-            result = train(StyleTask(tiny(compile=True, steps=2), network=phi), pictures=pictures)
+            result = train(
+                StyleTask(tiny(compile=True, steps=2), network=phi), pictures=pictures
+            )
         plain = train(StyleTask(tiny(steps=2), network=phi), pictures=pictures)
         assert result.history[-1].total == plain.history[-1].total
 
 
-# --- what it writes ---------------------------------------------------------------------------------------
+# --- what it writes -------------------------------------------------------------------
 
 
 class TestFiles:
-    def test_without_a_folder_nothing_is_written(self, task, pictures, tmp_path, monkeypatch):
+    def test_without_a_folder_nothing_is_written(
+        self, task, pictures, tmp_path, monkeypatch
+    ):
         monkeypatch.chdir(tmp_path)
         train(task(steps=3, sample_every=1), pictures=pictures)
         assert list(tmp_path.iterdir()) == []
 
-    def test_log_is_the_mean_of_the_steps_since_the_line_before(self, task, pictures, tmp_path):
-        each = train(task(log_every=1, steps=6), pictures=pictures, folder=tmp_path / "a")
-        third = train(task(log_every=4, steps=6), pictures=pictures, folder=tmp_path / "b")
-        means = [sum(r.total for r in part) / len(part) for part in (each.history[:4], each.history[4:])]
+    def test_log_is_the_mean_of_the_steps_since_the_line_before(
+        self, task, pictures, tmp_path
+    ):
+        each = train(
+            task(log_every=1, steps=6), pictures=pictures, folder=tmp_path / "a"
+        )
+        third = train(
+            task(log_every=4, steps=6), pictures=pictures, folder=tmp_path / "b"
+        )
+        means = [
+            sum(r.total for r in part) / len(part)
+            for part in (each.history[:4], each.history[4:])
+        ]
         assert [r.step for r in third.history] == [4, 6]
         assert [r.total for r in third.history] == pytest.approx(means, rel=1e-5)
         for row, record in zip(rows(tmp_path / "b"), third.history, strict=True):
             assert float(row["total"]) == pytest.approx(record.total, rel=1e-7)
-            assert float(row["style/relu2_2"]) == pytest.approx(record.terms["style/relu2_2"], rel=1e-7)
+            assert float(row["style/relu2_2"]) == pytest.approx(
+                record.terms["style/relu2_2"], rel=1e-7
+            )
 
     def test_samples(self, task, pictures, tmp_path):
         records = []
@@ -269,12 +336,15 @@ class TestFiles:
         )
         found = sorted((tmp_path / "samples").iterdir())
         assert [path.name for path in found] == ["step_000004.jpg", "step_000006.jpg"]
-        assert Image.open(found[0]).size == (3 * 192, 3 * 192)  # photographs, and two styles of them
+        # photographs, and two styles of them
+        assert Image.open(found[0]).size == (3 * 192, 3 * 192)
         assert records[0].image is None
         assert records[1].image.shape == (1, 3, 576, 576)
 
     def test_tensorboard_holds_what_the_log_holds(self, task, pictures, tmp_path):
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        from tensorboard.backend.event_processing.event_accumulator import (
+            EventAccumulator,
+        )
 
         more = {"tensorboard": True, "checkpoint_every": 6, "sample_every": 6}
         train(task(steps=9, **more), pictures=pictures, folder=tmp_path)
@@ -286,8 +356,12 @@ class TestFiles:
         lines = rows(tmp_path)
         for name in ("total", "content/relu2_2", "learning_rate"):
             points = {event.step: event.value for event in events.Scalars(name)}
-            assert list(points) == [int(line["step"]) for line in lines] == [3, 6, 9, 12]
-            assert list(points.values()) == pytest.approx([float(line[name]) for line in lines], rel=1e-3)
+            assert (
+                list(points) == [int(line["step"]) for line in lines] == [3, 6, 9, 12]
+            )
+            assert list(points.values()) == pytest.approx(
+                [float(line[name]) for line in lines], rel=1e-3
+            )
         assert {event.step for event in events.Images("samples")} == {6, 12}
 
     def test_card(self, task, pictures, tmp_path):
@@ -321,7 +395,10 @@ class TestFiles:
         (folder / "bad.png").write_bytes((folder / "0.png").read_bytes()[:200])
         write_image(folder / "small.jpg", picture(20, 20))
         result = train(task(steps=3, max_broken=0.5), pictures=folder)
-        assert sorted(name.split(" ")[0] for name in result.broken) == ["bad.png", "small.jpg"]
+        assert sorted(name.split(" ")[0] for name in result.broken) == [
+            "bad.png",
+            "small.jpg",
+        ]
         with refused("could not be used", "bad.png", "max_broken"):
             train(task(steps=30, max_broken=0.01), pictures=folder)
 
@@ -334,9 +411,13 @@ class TestStart:
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(torch.randn_like(parameter))
-        return load_network(save_network(tmp_path / "given.safetensors", network), "cpu")
+        return load_network(
+            save_network(tmp_path / "given.safetensors", network), "cpu"
+        )
 
-    def test_a_style_of_several_becomes_a_network_of_its_own(self, given, task, pictures, tmp_path):
+    def test_a_style_of_several_becomes_a_network_of_its_own(
+        self, given, task, pictures, tmp_path
+    ):
         made = task(styles=("poppies",), start=str(tmp_path / "given.safetensors"))
         own = made.network.state_dict()
         for name, value in given.state_dict().items():
@@ -346,12 +427,17 @@ class TestStart:
         assert all(p.requires_grad for p in made.network.parameters())
         assert not torch.equal(result.network.last.conv.weight, given.last.conv.weight)
 
-    def test_several_from_several_by_name_and_new_ones_from_the_mean(self, given, task, tmp_path):
+    def test_several_from_several_by_name_and_new_ones_from_the_mean(
+        self, given, task, tmp_path
+    ):
         styles = ("starry_night", "great_wave")
         made = task(styles=styles, start=str(tmp_path / "given.safetensors"))
         for name, value in given.state_dict().items():
             if value.ndim == 2:
-                assert torch.equal(made.network.state_dict()[name], torch.stack([value.mean(0), value[0]]))
+                assert torch.equal(
+                    made.network.state_dict()[name],
+                    torch.stack([value.mean(0), value[0]]),
+                )
 
     def test_what_cannot_be_started_from(self, task, tmp_path):
         path = save_network(tmp_path / "wide.safetensors", TransformNet(3, 1))
@@ -364,7 +450,7 @@ class TestStart:
             task(start=str(tmp_path / "missing.safetensors"))
 
 
-# --- bad input --------------------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------
 
 
 class TestRefused:
@@ -402,21 +488,32 @@ class TestRefused:
         with refused("Permission denied", "another folder"):
             train(task(), pictures=pictures, folder=tmp_path)
 
-    def test_a_full_disk_at_a_checkpoint_loses_nothing(self, task, pictures, monkeypatch, tmp_path):
+    def test_a_full_disk_at_a_checkpoint_loses_nothing(
+        self, task, pictures, monkeypatch, tmp_path
+    ):
         def full(descriptor):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            fill = lambda record: record.step == 6 and patch.setattr("pltutorial.files.os.fsync", full)  # noqa: E731
-            with refused("checkpoint.pt", "No space left", "nothing that was there is lost"):
+            fill = lambda record: (  # noqa: E731
+                record.step == 6 and patch.setattr("pltutorial.files.os.fsync", full)
+            )
+            with refused(
+                "checkpoint.pt", "No space left", "nothing that was there is lost"
+            ):
                 train(task(), pictures=pictures, folder=tmp_path / "a", callback=fill)
         assert state(tmp_path / "a")["step"] == 4
-        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["checkpoint.pt", "log.csv"]
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+            "checkpoint.pt",
+            "log.csv",
+        ]
         for name in ("a", "b"):
             train(task(), pictures=pictures, folder=tmp_path / name)
         assert_same_end(tmp_path / "a", tmp_path / "b")
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+    @pytest.mark.skipif(
+        not Path("/dev/full").exists(), reason="this system has no /dev/full"
+    )
     def test_a_full_disk_at_the_log_loses_nothing(self, task, pictures, tmp_path):
         def fill(record):
             if record.step == 6:
@@ -431,11 +528,19 @@ class TestRefused:
             train(task(), pictures=pictures, folder=tmp_path / name)
         assert_same_end(tmp_path / "a", tmp_path / "b")
 
-    def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(self, task, pictures, tmp_path):
+    def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
+        self, task, pictures, tmp_path
+    ):
         train(task(steps=4), pictures=pictures, folder=tmp_path)
         kept = (tmp_path / "checkpoint.pt").read_bytes()
-        with refused("the loss became nan by step 6", "lower learning_rate", "checkpoint is kept"):
-            train(task(learning_rate=1e38, checkpoint_every=0), pictures=pictures, folder=tmp_path)
+        with refused(
+            "the loss became nan by step 6", "lower learning_rate", "checkpoint is kept"
+        ):
+            train(
+                task(learning_rate=1e38, checkpoint_every=0),
+                pictures=pictures,
+                folder=tmp_path,
+            )
         assert (tmp_path / "checkpoint.pt").read_bytes() == kept
         assert train(task(), pictures=pictures, folder=tmp_path).stopped == "done"
 
@@ -451,7 +556,13 @@ class TestRefused:
                 return LossTerms(root=(output - output.detach()).square().sum().sqrt())
 
         settings = TrainingSettings(
-            steps=4, size=16, batch_size=1, device="cpu", log_every=4, checkpoint_every=1, progress=False
+            steps=4,
+            size=16,
+            batch_size=1,
+            device="cpu",
+            log_every=4,
+            checkpoint_every=1,
+            progress=False,
         )
         with refused("no longer finite at step 1", "gradient_clip"):
             train(Rooted(), settings, pictures=pictures, folder=tmp_path)
@@ -480,10 +591,22 @@ class TestRefused:
             ({"styles": ()}, "no style"),
             ({"zoom": (1.0,)}, "zoom="),
             ({"minutes": -1.0}, "minutes=-1.0 was given; give 0 or more"),
-            ({"warmup": math.inf}, "warmup=inf was given; give 0 or more, a finite number"),
-            ({"style_weight": math.inf}, "style_weight=inf was given; weights are finite and at least 0"),
-            ({"max_broken": math.nan}, "max_broken=nan was given; give a number from 0 to below 1"),
-            ({"learning_rate": -1.0}, "learning_rate=-1.0 was given; give a positive number"),
+            (
+                {"warmup": math.inf},
+                "warmup=inf was given; give 0 or more, a finite number",
+            ),
+            (
+                {"style_weight": math.inf},
+                "style_weight=inf was given; weights are finite and at least 0",
+            ),
+            (
+                {"max_broken": math.nan},
+                "max_broken=nan was given; give a number from 0 to below 1",
+            ),
+            (
+                {"learning_rate": -1.0},
+                "learning_rate=-1.0 was given; give a positive number",
+            ),
         ):
             with refused(words):
                 tiny(**changes)
@@ -496,7 +619,9 @@ class TestRefused:
             ("learning_rate", "Positive."),
             ("schedule", "constant, as in the paper, or cosine"),
         ):
-            (found,) = [f.metadata["help"] for f in fields(TrainingSettings) if f.name == name]
+            (found,) = [
+                f.metadata["help"] for f in fields(TrainingSettings) if f.name == name
+            ]
             assert words in found
         of_a_choice = setting(1, "How many.", choices=(1, 3)).metadata
         assert of_a_choice["help"] == "How many; 1, 3."

@@ -1,4 +1,6 @@
-"""Every check of an exercise: what it refuses, what it stops, what it puts back, and what it says about it."""
+"""Every check of an exercise: what it refuses, what it stops, what it puts back, and
+what it says about it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from IPython.display import display
 from book.chapters import CHAPTERS
 from pltutorial.teaching import exercises
 from pltutorial.teaching.exercises import verdicts
-from pltutorial.teaching.exercises.verdicts import answer_of, as_torch, exercise, judge, near
+from pltutorial.teaching.exercises.verdicts import (
+    answer_of,
+    as_torch,
+    exercise,
+    judge,
+    near,
+)
 
 
 @exercise(chapter=3, label="ex-doubled", second="two times three is six.", seconds=1)
@@ -89,7 +97,11 @@ def test_what_is_no_function_is_refused(answers, sentence, said):
 
 
 def test_what_is_no_value_is_refused(said):
-    for answers, sentence in (((), "give it your answer"), ((None,), "None"), ((doubled,), "a function")):
+    for answers, sentence in (
+        ((), "give it your answer"),
+        ((None,), "None"),
+        ((doubled,), "a function"),
+    ):
         assert check_half(*answers) is False
         assert sentence in said()
     assert check_half("half") is False
@@ -176,7 +188,9 @@ def _spins_and_cleans_up(x):
 def test_endless_loop_ends(check, answer, said):
     assert check(answer) is False
     text = said()
-    assert text.startswith("Not yet: your function was still running after 1 s and was stopped")
+    assert text.startswith(
+        "Not yet: your function was still running after 1 s and was stopped"
+    )
     assert "restart the kernel" not in text
 
 
@@ -192,7 +206,11 @@ def test_waiting_outside_python_is_left_behind_and_said(said, monkeypatch):
     assert check_doubled(sleeps) is False
     assert "restart the kernel" in said()
     for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.current_thread() and "Thread-" in thread.name:
+        if (
+            thread.daemon
+            and thread is not threading.current_thread()
+            and "Thread-" in thread.name
+        ):
             thread.join(9)  # the exception waits for the end of the sleep
     assert not waiting.is_set()
 
@@ -211,7 +229,10 @@ def test_output_is_swallowed_and_counted(said):
         return 2 * x
 
     assert check_doubled(talks)
-    assert said() == "Correct: it is twice as large.\n(Your function also printed 3 lines, not shown here.)\n"
+    assert said() == (
+        "Correct: it is twice as large.\n"
+        "(Your function also printed 3 lines, not shown here.)\n"
+    )
 
 
 def test_displays_are_swallowed_too(said):
@@ -273,7 +294,9 @@ def _mutates(x):
         (_mutates, "the tensors it was given"),
     ],
 )
-def test_global_settings_are_put_back_and_said(change, what, said, tmp_path, monkeypatch):
+def test_global_settings_are_put_back_and_said(
+    change, what, said, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
 
     def answer(x):
@@ -282,16 +305,27 @@ def test_global_settings_are_put_back_and_said(change, what, said, tmp_path, mon
         return right
 
     def everything():
-        states = torch.get_rng_state().tolist(), str(numpy.random.get_state()), random.getstate()  # noqa: NPY002
-        settings = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
+        states = (
+            torch.get_rng_state().tolist(),
+            str(numpy.random.get_state()),  # noqa: NPY002
+            random.getstate(),
+        )
+        settings = (
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+        )
         return *states, *settings, os.getcwd(), list(warnings.filters)  # noqa: PTH109
 
     before = everything()
-    assert check_doubled(answer)  # the inputs that the check compares with are not those it handed out
+    # the inputs that the check compares with are not those it handed out
+    assert check_doubled(answer)
     assert everything() == before
     assert f"(Your function also changed {what}; put back.)" in said()
     seen = []
-    thread = threading.Thread(target=lambda: seen.append((torch.get_num_threads(), torch.is_grad_enabled())))
+    thread = threading.Thread(
+        target=lambda: seen.append((torch.get_num_threads(), torch.is_grad_enabled()))
+    )
     thread.start()
     thread.join()
     assert seen == [(torch.get_num_threads(), True)]
@@ -324,7 +358,9 @@ def test_the_readers_settings_do_not_disturb_the_check(said):
         with torch.inference_mode():
             assert check_doubled(lambda x: 2 * x)
             assert check_doubled(
-                lambda x: torch.autograd.grad((y := x.requires_grad_(True)).square().sum(), y)[0]
+                lambda x: torch.autograd.grad(
+                    (y := x.requires_grad_(True)).square().sum(), y
+                )[0]
             )
             assert torch.is_inference_mode_enabled()
         assert torch.get_default_dtype() == torch.float64
@@ -347,7 +383,10 @@ def test_second_hint_from_the_second_failed_try_until_it_is_right(said):
     assert "Second hint" not in said()
 
 
-@given(st.sampled_from(["float16", "bfloat16", "float32", "float64"]), st.integers(0, 2**31))
+@given(
+    st.sampled_from(["float16", "bfloat16", "float32", "float64"]),
+    st.integers(0, 2**31),
+)
 def test_near_takes_every_float_type_and_not_a_wrong_number(kind, seed):
     right = torch.randn((3, 4), generator=torch.Generator().manual_seed(seed))
     value = right.to(getattr(torch, kind))
@@ -379,7 +418,14 @@ def test_every_check_of_the_book_is_an_exercise_with_a_second_hint():
 @pytest.mark.parametrize("name", exercises.__all__)
 def test_every_check_of_the_book_takes_bad_answers(name, said):
     check = getattr(exercises, name)
-    answers = [(), (None,), ("text",), (object(),), (lambda *anything: 1 / 0,), (lambda *anything: "text",)]
+    answers = [
+        (),
+        (None,),
+        ("text",),
+        (object(),),
+        (lambda *anything: 1 / 0,),
+        (lambda *anything: "text",),
+    ]
     for bad in answers:
         assert check(*bad) is False
         text = said()
@@ -391,7 +437,8 @@ def test_every_check_of_the_book_takes_bad_answers(name, said):
 CALLED = [
     name
     for name in exercises.__all__
-    if "Callable" in str(next(iter(getattr(exercises, name).__annotations__.values()), ""))
+    if "Callable"
+    in str(next(iter(getattr(exercises, name).__annotations__.values()), ""))
 ]
 
 

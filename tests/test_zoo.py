@@ -1,4 +1,6 @@
-"""The zoo: cards read without torch, networks found by style, and what stylize does with them."""
+"""The zoo: cards read without torch, networks found by style, and what
+stylize does with them.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,15 @@ def folder(tmp_path, monkeypatch):
     """A zoo of two networks: three styles in one, and one of these alone."""
     folder = tmp_path / "styles"
     folder.mkdir()
-    three = FastTransformNet(width=4, blocks=1, styles=("great_wave", "poppies", "starry_night"))
+    three = FastTransformNet(
+        width=4, blocks=1, styles=("great_wave", "poppies", "starry_night")
+    )
     save_network(folder / "three_styles.safetensors", shaken(three, 1), CARD)
-    save_network(folder / "great_wave.safetensors", shaken(FastTransformNet(width=4, blocks=1), 2), CARD)
+    save_network(
+        folder / "great_wave.safetensors",
+        shaken(FastTransformNet(width=4, blocks=1), 2),
+        CARD,
+    )
     monkeypatch.setattr(zoo, "FOLDER", folder)
     return folder
 
@@ -69,23 +77,30 @@ def close(given: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(given, expected.cpu(), atol=1e-5, rtol=0)
 
 
-# --- cards ------------------------------------------------------------------------------------------------
+# --- cards ----------------------------------------------------------------------------
 
 
 def test_cards_are_read_without_torch(folder):
     code = (
-        f"import sys; from pltutorial import zoo; found = zoo.available({str(folder)!r})\n"
+        "import sys; from pltutorial import zoo; found = "
+        f"zoo.available({str(folder)!r})\n"
         "import json; print(json.dumps([found, zoo.styles(sys.argv[1])]))\n"
-        "print('torch' in sys.modules, 'numpy' in sys.modules, 'safetensors' in sys.modules)"
+        "print('torch' in sys.modules, 'numpy' in sys.modules, "
+        "'safetensors' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder], check=True, capture_output=True, text=True
+    )
     found, loaded = done.stdout.splitlines()
     cards, styles = json.loads(found)
     assert loaded == "False False False"
     assert list(cards) == ["great_wave", "three_styles"]
     assert {key: cards["three_styles"][key] for key in CARD} == CARD
     assert cards["great_wave"]["styles"] == ["great_wave"]
-    assert cards["great_wave"]["bytes"] == (folder / "great_wave.safetensors").stat().st_size
+    assert (
+        cards["great_wave"]["bytes"]
+        == (folder / "great_wave.safetensors").stat().st_size
+    )
     assert styles == {
         "great_wave": ["great_wave", "three_styles"],
         "poppies": ["three_styles"],
@@ -108,7 +123,9 @@ def test_a_card_is_a_few_lines_for_people():
     assert curve[-1] == "  20: 0.15, 0.1, 0.25"
 
 
-@pytest.mark.parametrize("content", [b"", b"no network", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"{}"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no network", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"{}"]
+)
 def test_a_damaged_file_in_the_zoo_is_named(folder, content):
     (folder / "broken.safetensors").write_bytes(content)
     with refused("broken.safetensors", "damaged"):
@@ -124,7 +141,7 @@ def test_an_empty_zoo_says_how_to_get_a_network(tmp_path, monkeypatch):
         stylize(picture(32, 32))
 
 
-# --- finding a network ------------------------------------------------------------------------------------
+# --- finding a network ----------------------------------------------------------------
 
 
 def test_one_style_takes_the_network_of_that_style_alone(folder):
@@ -136,7 +153,9 @@ def test_one_style_takes_the_network_of_that_style_alone(folder):
 
 
 def test_a_path_is_loaded_as_it_is(folder, tmp_path):
-    path = save_network(tmp_path / "mine.safetensors", shaken(TransformNet(width=4, blocks=1), 3), CARD)
+    path = save_network(
+        tmp_path / "mine.safetensors", shaken(TransformNet(width=4, blocks=1), 3), CARD
+    )
     for given in (path, str(path)):
         network = zoo.load_style(given)
         assert network.config["kind"] == "transform"
@@ -186,7 +205,7 @@ def test_files_that_are_no_network_of_ours(folder, tmp_path, monkeypatch):
         zoo.load_style(tmp_path / "liar.safetensors")
 
 
-# --- stylize ----------------------------------------------------------------------------------------------
+# --- stylize --------------------------------------------------------------------------
 
 
 def test_stylize_is_one_pass_through_the_network(folder):
@@ -195,7 +214,10 @@ def test_stylize_is_one_pass_through_the_network(folder):
     how = {"precision": "float32"}
     close(stylize(image, "great_wave", **how), apply(alone, image, **how))
     close(stylize(image, network=alone, **how), apply(alone, image, **how))
-    close(stylize(image, "poppies", **how), apply(three, image, three.blend("poppies"), **how))
+    close(
+        stylize(image, "poppies", **how),
+        apply(three, image, three.blend("poppies"), **how),
+    )
     weights = {"great_wave": 3, "poppies": 1}
     expected = apply(three, image, three.blend(weights), **how)
     close(stylize(image, weights, **how), expected)
@@ -208,7 +230,9 @@ def test_strength_goes_from_the_picture_to_the_style(folder):
     image = picture(32, 48)
     whole = stylize(image, "great_wave")
     torch.testing.assert_close(stylize(image, "great_wave", strength=0.0), image)
-    torch.testing.assert_close(stylize(image, "great_wave", strength=0.25), 0.75 * image + 0.25 * whole)
+    torch.testing.assert_close(
+        stylize(image, "great_wave", strength=0.25), 0.75 * image + 0.25 * whole
+    )
     for strength in (-0.1, 1.1, float("nan")):
         with refused(f"strength={strength}"):
             stylize(image, "great_wave", strength=strength)
@@ -219,7 +243,8 @@ def test_colours_can_be_kept(folder):
     plain = stylize(image, "great_wave")
     kept = stylize(image, "great_wave", preserve_color="luminance")
     close(kept, with_colors_of(plain, image))
-    assert float((luminance(kept) - luminance(plain)).abs().mean()) < 0.02  # where colours are clipped
+    # where colours are clipped
+    assert float((luminance(kept) - luminance(plain)).abs().mean()) < 0.02
     matched = stylize(image, "great_wave", preserve_color="histogram")
     close(matched[1:], match_color(plain[1:], image[1:]))
     assert float((matched - image).mean((2, 3)).abs().max()) < 0.02
@@ -263,7 +288,8 @@ def test_a_picture_too_large_for_the_memory_is_refused_first(folder, monkeypatch
         stylize(picture(100, 200), network=network)
     size = int(str(caught.value).rpartition("size=")[2])
     assert 70 < size < 100
-    assert stylize(picture(100, 200), network=network, size=size).shape[-1] == size  # the advice is good
+    # the advice is good
+    assert stylize(picture(100, 200), network=network, size=size).shape[-1] == size
 
 
 def test_running_out_of_memory_is_one_sentence(folder, monkeypatch):
@@ -275,7 +301,7 @@ def test_running_out_of_memory_is_one_sentence(folder, monkeypatch):
         stylize(picture(32, 48), "great_wave")
 
 
-# --- what ships -------------------------------------------------------------------------------------------
+# --- what ships -----------------------------------------------------------------------
 
 
 def test_everything_shipped_is_whole_and_has_a_full_card():
@@ -283,7 +309,9 @@ def test_everything_shipped_is_whole_and_has_a_full_card():
 
     image = picture(48, 64)
     for name, card in zoo.available().items():
-        assert not [key for key in zoo.CARD if card.get(key) in (None, "", [], {})], name
+        assert not [key for key in zoo.CARD if card.get(key) in (None, "", [], {})], (
+            name
+        )
         assert set(card["styles"]) <= set(bundled_names("style")), name
         assert all(len(point) == 4 for point in card["curve"]), name
         network = zoo.load_style(name)
@@ -295,7 +323,7 @@ def test_everything_shipped_is_whole_and_has_a_full_card():
     assert sum(card["bytes"] for card in zoo.available().values()) <= 5_000_000
 
 
-# --- learned likeness: names, and what ships ----------------------------------------------------------------
+# --- learned likeness: names, and what ships ------------------------------------------
 
 
 def test_names_that_do_not_ship(random_zoo, monkeypatch):
@@ -315,7 +343,9 @@ def test_names_that_do_not_ship(random_zoo, monkeypatch):
         zoo.load_vae(model=networks / "invert_relu4_3_image.safetensors")
 
 
-NAMES = {f"invert_{layer}_{loss}" for layer in zoo.INVERTED for loss in zoo.INVERTER_LOSSES}
+NAMES = {
+    f"invert_{layer}_{loss}" for layer in zoo.INVERTED for loss in zoo.INVERTER_LOSSES
+}
 NAMES |= {f"vae_{loss}" for loss in zoo.VAE_LOSSES} | {"vae_gan_discriminator"}
 
 
@@ -324,13 +354,16 @@ def test_everything_shipped_has_a_full_card_and_is_small():
     assert set(cards) == NAMES
     for name, card in cards.items():
         known = {key for key in zoo.CARD if card.get(key) not in (None, "", [], {})}
-        alone = (
-            {"held_out"} if card["task"] == "discriminator" else set()
-        )  # it makes no picture to be measured
+        # it makes no picture to be measured
+        alone = {"held_out"} if card["task"] == "discriminator" else set()
         assert set(zoo.CARD) - known <= alone, name
         assert all(len(point) == len(card["terms"]) for point in card["curve"]), name
         assert card["task"] == (
-            "discriminator" if "disc" in name else "sample" if "vae" in name else "invert"
+            "discriminator"
+            if "disc" in name
+            else "sample"
+            if "vae" in name
+            else "invert"
         )
         assert "MIT" in card["licence"]
     assert sum(card["bytes"] for card in cards.values()) <= 6_000_000
@@ -341,9 +374,15 @@ def test_everything_shipped_draws():
     for name in zoo.available(zoo.LIKENESS):
         network = load_network(zoo.LIKENESS / f"{name}.safetensors")
         if network.kind == "inversion":
-            wanted, output = (resize(x.cpu(), 24) for x in (image, invert(image, network)))
-            grey = wanted.mean((2, 3), keepdim=True)  # colour and layout survive, whatever else is invented
-            assert float((output - wanted).square().mean()) < float((grey - wanted).square().mean()) / 2, name
+            wanted, output = (
+                resize(x.cpu(), 24) for x in (image, invert(image, network))
+            )
+            # colour and layout survive, whatever else is invented
+            grey = wanted.mean((2, 3), keepdim=True)
+            assert (
+                float((output - wanted).square().mean())
+                < float((grey - wanted).square().mean()) / 2
+            ), name
         elif network.kind == "vae":
             drawn = network.sample(16).cpu()
             assert float(drawn.mean()) > 0.5, name  # emoji lie on white

@@ -1,4 +1,6 @@
-"""Tiny training runs in processes of their own, forked from a server that has imported everything once."""
+"""Tiny training runs in processes of their own, forked from a server that has
+imported everything once.
+"""
 
 from __future__ import annotations
 
@@ -42,12 +44,16 @@ def tiny(**changes):
 
 
 _STYLE_ONLY = ("styles", "style_size", "content_layers", "style_layers")
-RESTORATION = {name: value for name, value in SETTINGS.items() if name not in _STYLE_ONLY}
+RESTORATION = {
+    name: value for name, value in SETTINGS.items() if name not in _STYLE_ONLY
+}
 RESTORATION |= {"width": 4, "zoom": (1.0, 1.2)}
 
 
 def restorer(kind: str, phi=None, /, **changes):
-    """A task of restoration, ``"upscale"``, ``"denoise"`` or ``"inpaint"``, as small."""
+    """A task of restoration, ``"upscale"``, ``"denoise"`` or
+    ``"inpaint"``, as small.
+    """
     import pltutorial
 
     task, kept = {
@@ -59,7 +65,12 @@ def restorer(kind: str, phi=None, /, **changes):
 
 
 LIKENESS = {name: value for name, value in RESTORATION.items() if name != "blocks"}
-LIKENESS |= {"zoom": (1.0, 1.2), "discriminator_width": 4, "feature_layers": ("relu1_2",), "ema": 0.9}
+LIKENESS |= {
+    "zoom": (1.0, 1.2),
+    "discriminator_width": 4,
+    "feature_layers": ("relu1_2",),
+    "ema": 0.9,
+}
 FULL = {"feature_weight": 0.5, "adversarial_weight": 0.1, "image_weight": 2.0}
 _SMALLER = {
     "invert": {"layer": "relu2_1", "blocks": 1},
@@ -70,7 +81,9 @@ _SMALLER = {
 
 
 def likened(kind: str, phi=None, /, **changes):
-    """A task with a learned likeness, ``"invert"``, ``"autoencode"``, ``"vae"`` or ``"colorize"``, as small."""
+    """A task with a learned likeness, ``"invert"``, ``"autoencode"``, ``"vae"`` or
+    ``"colorize"``, as small.
+    """
     import pltutorial
 
     task, kept = {
@@ -83,10 +96,13 @@ def likened(kind: str, phi=None, /, **changes):
 
 
 def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -> None:
-    """The body of a process: trains a style, or the ``task`` of the changes, and says how it ended in ``outcome``."""
+    """The body of a process: trains a style, or the ``task`` of the changes, and says
+    how it ended in ``outcome``.
+    """
     os.environ.update(environment)
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in the background would ignore
+    # which tests in the background would ignore
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from pltutorial.errors import InputError
     from pltutorial.training import StyleTask, train
 
@@ -95,12 +111,19 @@ def run(outcome, environment: dict, folder: str, pictures: str, changes: dict) -
         make = likened if kind in _SMALLER else restorer
         task = StyleTask(tiny(**changes)) if kind is None else make(kind, **changes)
         result = train(task, pictures=pictures, folder=folder)
-        outcome.put((result.stopped, result.history[-1].step if result.history else 0, result.broken))
+        outcome.put(
+            (
+                result.stopped,
+                result.history[-1].step if result.history else 0,
+                result.broken,
+            )
+        )
     except InputError as problem:
         outcome.put(("error", str(problem), []))
 
 
-# torch._dynamo is imported by the first step of an optimizer, and takes longer than the step
+# torch._dynamo is imported by the first step of an optimizer, and takes
+# longer than the step
 _IMPORTS = [
     "pltutorial.training",
     "pltutorial.restoration_training",
@@ -114,7 +137,9 @@ _IMPORTS = [
 
 
 class Server:
-    """Starts runs; one thread each, so that processes can be forked and numbers are the same everywhere."""
+    """Starts runs; one thread each, so that processes can be forked and numbers are
+    the same everywhere.
+    """
 
     def __init__(self) -> None:
         from multiprocessing import forkserver
@@ -128,7 +153,9 @@ class Server:
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before
 
-    def start(self, folder: Path, pictures: Path, environment: dict | None = None, **changes):
+    def start(
+        self, folder: Path, pictures: Path, environment: dict | None = None, **changes
+    ):
         """A process at work, with its queue in ``.outcome``."""
         outcome = self.context.Queue()
         arguments = (outcome, environment or {}, str(folder), str(pictures), changes)
@@ -138,23 +165,36 @@ class Server:
         return process
 
     def several(self, folders: list[Path], pictures: Path, **changes) -> list:
-        """Processes that train together, as torchrun would start them; one folder for each."""
-        common = {"WORLD_SIZE": len(folders), "LOCAL_WORLD_SIZE": len(folders), "MASTER_ADDR": "127.0.0.1"}
+        """Processes that train together, as torchrun would start them;
+        one folder for each.
+        """
+        common = {
+            "WORLD_SIZE": len(folders),
+            "LOCAL_WORLD_SIZE": len(folders),
+            "MASTER_ADDR": "127.0.0.1",
+        }
         common |= {"MASTER_PORT": free_port(), "OMP_NUM_THREADS": 1}
         started = []
         for rank, folder in enumerate(folders):
-            environment = {k: str(v) for k, v in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()}
+            environment = {
+                k: str(v)
+                for k, v in {**common, "RANK": rank, "LOCAL_RANK": rank}.items()
+            }
             started.append(self.start(folder, pictures, environment, **changes))
         return started
 
     def finish(self, process) -> tuple:
-        """How a process ended: (why, last step of the log or sentence, broken pictures)."""
+        """How a process ended: (why, last step of the log or
+        sentence, broken pictures).
+        """
         while True:
             try:
                 outcome = process.outcome.get(timeout=0.2)
                 break
             except queue.Empty:
-                assert process.is_alive(), f"the process ended with {process.exitcode} and said nothing"
+                assert process.is_alive(), (
+                    f"the process ended with {process.exitcode} and said nothing"
+                )
         process.join(60)
         return outcome
 
@@ -171,7 +211,10 @@ def rows(folder: Path) -> list[dict]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {k: v for k, v in row.items() if k != "seconds"}
+            for row in csv.DictReader(file)
+        ]
 
 
 def wait_for_rows(process, folder: Path, count: int) -> None:
@@ -207,11 +250,15 @@ def tensors(value, name: str = "") -> dict[str, torch.Tensor]:
         if isinstance(value, list | tuple)
         else ()
     )
-    return {k: v for key, part in items for k, v in tensors(part, f"{name}/{key}").items()}
+    return {
+        k: v for key, part in items for k, v in tensors(part, f"{name}/{key}").items()
+    }
 
 
 def assert_same_end(folder: Path, other: Path) -> None:
-    """Weights, running average, optimizer, log and network file of two runs are identical to the last bit."""
+    """Weights, running average, optimizer, log and network file of two runs are
+    identical to the last bit.
+    """
     one, two = tensors(state(folder)), tensors(state(other))
     assert one.keys() == two.keys()
     assert any(name.startswith("/average/") for name in one)

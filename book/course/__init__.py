@@ -1,1 +1,3 @@
-"""The course made of the book: notebooks for students, graded assignments, and their grading."""
+"""The course made of the book: notebooks for students, graded assignments,
+and their grading.
+"""

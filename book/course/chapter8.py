@@ -1,4 +1,6 @@
-"""Graded siblings of the exercises of chapter 8: codes with holes, drawings of codes, and the generator's step."""
+"""Graded siblings of the exercises of chapter 8: codes with holes, drawings of codes,
+and the generator's step.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +29,32 @@ class Plain:
 
 
 def graded(draw: random.Random) -> list[Graded]:
-    """The exercises of one course, with counts, weights, chances and a case of its own."""
+    """The exercises of one course, with counts, weights, chances and
+    a case of its own.
+    """
     return [_keep(draw), _drawings(draw), _generator_step(draw), _evidence(draw)]
 
 
 def _keep(draw: random.Random) -> Graded:
-    count, by, along = draw.choice([2, 3, 4]), draw.choice(["value", "size"]), draw.choice([1, 2])
+    count, by, along = (
+        draw.choice([2, 3, 4]),
+        draw.choice(["value", "size"]),
+        draw.choice([1, 2]),
+    )
     words = {
         1: f"at each position the {count} strongest channels",
         2: f"in each channel the {count} strongest positions",
     }
-    strongest = {"value": "largest", "size": "farthest from 0, negative ones as well as positive ones"}
+    strongest = {
+        "value": "largest",
+        "size": "farthest from 0, negative ones as well as positive ones",
+    }
 
     def code(
-        k: int = count, how: str = by, dim: int = along, returned: str = "code * kept.view_as(code)"
+        k: int = count,
+        how: str = by,
+        dim: int = along,
+        returned: str = "code * kept.view_as(code)",
     ) -> str:
         strength = {"value": "code.flatten(2)", "size": "code.flatten(2).abs()"}[how]
         return f'''import torch
@@ -49,7 +63,8 @@ def _keep(draw: random.Random) -> Graded:
 def keep(code):
     """The code (N, C, H, W) with all numbers set to 0 but {words[along]}."""
     strength = {strength}
-    kept = torch.zeros_like(strength).scatter({dim}, strength.topk({k}, dim={dim}).indices, 1)
+    kept = torch.zeros_like(strength).scatter({dim}, strength.topk({k}, \
+dim={dim}).indices, 1)
     return {returned}
 '''
 
@@ -57,9 +72,10 @@ def keep(code):
         name="ch8-keep",
         title="What is left of a code",
         points=3,
-        statement=f"""Write `keep(code)` for codes (N, C, H, W): everything is set to 0 but, *for each picture \
-of its own*,
-{words[along]}. Strong are the numbers that are {strongest[by]}. No two numbers are equally strong; C is at least 5,
+        statement=f"""Write `keep(code)` for codes (N, C, H, W): everything is set to \
+0 but, *for each picture of its own*,
+{words[along]}. Strong are the numbers that are {strongest[by]}. No two numbers are \
+equally strong; C is at least 5,
 and there are at least 6 positions. The code that comes in stays as it is.""",
         starter=f'''import torch
 
@@ -74,8 +90,10 @@ def keep(code):
 code = torch.arange(1.0, 41.0).view(1, 5, 2, 4)
 kept = keep(code)
 assert kept.shape == code.shape, "the code keeps its shape"
-assert int((kept != 0).sum()) == {count * (8 if along == 1 else 5)}, "count the numbers that are left: {words[along]}"
-assert bool((kept[kept != 0] == code[kept != 0]).all()), "what is left keeps its value and its place"
+assert int((kept != 0).sum()) == {count * (8 if along == 1 else 5)}, "count the \
+numbers that are left: {words[along]}"
+assert bool((kept[kept != 0] == code[kept != 0]).all()), "what is left keeps its value \
+and its place"
 """,
         hidden=f"""import torch
 
@@ -84,21 +102,23 @@ for trial in range(5):
     code = torch.randn(n, c, h, w) - 0.3
     given, wanted = code.clone(), torch.zeros_like(code)
     strength = {"code.abs()" if by == "size" else "code"}
-    for picture, channel, y, x in torch.cartesian_prod(*map(torch.arange, code.shape)).tolist():
+    for picture, channel, y, x in torch.cartesian_prod(*map(torch.arange, \
+code.shape)).tolist():
         rivals = strength[picture, {":, y, x" if along == 1 else "channel"}]
         if int((rivals > strength[picture, channel, y, x]).sum()) < {count}:
             wanted[picture, channel, y, x] = code[picture, channel, y, x]
     found = keep(given)
     assert torch.equal(given, code), "the code that came in was changed"
-    assert torch.allclose(found, wanted), "wrong on a random code: along which dimension, how many, and what is \
-strong?"
+    assert torch.allclose(found, wanted), "wrong on a random code: along which \
+dimension, how many, and what is strong?"
 """,
         wrong=(
             code(k=count + 1),
             code(how="size" if by == "value" else "value"),
             code(dim=3 - along),
             code(returned="kept.view_as(code)"),
-            code(returned="code * kept.amax(0).view_as(code[:1])"),  # what any picture keeps, all keep
+            # what any picture keeps, all keep
+            code(returned="code * kept.amax(0).view_as(code[:1])"),
         ),
     )
 
@@ -139,15 +159,16 @@ def drawings(pictures, codes, chances):
         name="ch8-drawings",
         title="Codes that are nearly the same",
         points=5,
-        statement=f"""An inverter reads codes through a channel that shakes: two codes cannot be told apart if \
-no number of one
-differs from that of the other by more than {step}. Picture $i$ is shown with the chance $p_i$. Write
-`drawings(pictures, codes, chances)`: for each of the N codes the drawing with the least expected *{kind}* \
-error, if nothing is
+        statement=f"""An inverter reads codes through a channel that shakes: two codes \
+cannot be told apart if no number of one
+differs from that of the other by more than {step}. Picture $i$ is shown with the \
+chance $p_i$. Write
+`drawings(pictures, codes, chances)`: for each of the N codes the drawing with the \
+least expected *{kind}* error, if nothing is
 known but that the picture's code cannot be told from it.
 
-`pictures` is (N, 3, H, W), `codes` (N, C, h, w), `chances` (N,), all above 0 with sum 1. Codes come in groups: \
-within one all
+`pictures` is (N, 3, H, W), `codes` (N, C, h, w), `chances` (N,), all above 0 with sum \
+1. Codes come in groups: within one all
 are indistinguishable, and between two all can be told apart.""",
         starter=f'''import torch
 
@@ -159,12 +180,15 @@ def drawings(pictures, codes, chances):
         solution=code(),
         visible=f"""import torch
 
-pictures = torch.stack([torch.zeros(3, 1, 1), torch.full((3, 1, 1), 0.4), torch.ones(3, 1, 1)])
-codes = torch.tensor([0.0, {0.4 * step}, {0.8 * step}]).view(3, 1, 1, 1)  # none can be told from another
+pictures = torch.stack([torch.zeros(3, 1, 1), torch.full((3, 1, 1), 0.4), \
+torch.ones(3, 1, 1)])
+codes = torch.tensor([0.0, {0.4 * step}, {0.8 * step}]).view(3, 1, 1, 1)  # none can \
+be told from another
 found = drawings(pictures, codes, torch.tensor([0.3, 0.4, 0.3]))
 assert found.shape == pictures.shape, "one drawing for each code"
-assert torch.allclose(found, torch.full_like(found, {0.46 if kind == "squared" else 0.4}), atol=1e-5), "one \
-group of three: what is best for the {kind} error?"
+assert torch.allclose(found, torch.full_like(found, \
+{0.46 if kind == "squared" else 0.4}), atol=1e-5), "one group of three: what is best \
+for the {kind} error?"
 """,
         hidden=f"""import torch
 
@@ -185,10 +209,12 @@ for trial in range(4):
         moved = 0.05 * torch.randn(100, 3, 2, 3) * (torch.rand(100, 3, 2, 3) < 0.1)
         moved[0] = 0
         error = (found[one] + moved)[:, None] - pictures[group]
-        cost = error.{"square" if kind == "squared" else "abs"}().flatten(2).sum(2) @ chances[group]
-        assert float(cost[0] - cost.min()) < 1e-5, "another drawing is cheaper on average"
-        assert torch.allclose(found[one], found[group][0], atol=1e-6), "codes that cannot be told apart share a \
-drawing"
+        cost = error.{"square" if kind == "squared" else "abs"}().flatten(2).sum(2) @ \
+chances[group]
+        assert float(cost[0] - cost.min()) < 1e-5, "another drawing is cheaper on \
+average"
+        assert torch.allclose(found[one], found[group][0], atol=1e-6), "codes that \
+cannot be told apart share a drawing"
 """,
         wrong=(
             code(how="absolute" if kind == "squared" else "squared"),
@@ -203,11 +229,16 @@ drawing"
 def _generator_step(draw: random.Random) -> Graded:
     adversarial, image = draw.choice([0.1, 0.2, 0.5]), draw.choice([2.0, 5.0, 8.0])
 
-    def code(term: str = "F.softplus(-logits)", clear: bool = True, cut: str = "") -> str:
+    def code(
+        term: str = "F.softplus(-logits)", clear: bool = True, cut: str = ""
+    ) -> str:
         clearing = "    optimizer.zero_grad()\n" if clear else ""
         logits = "    logits = discriminator(made, code)\n"
         if cut == "graph":
-            logits = "    with torch.no_grad():\n        logits = discriminator(made, code)\n"
+            logits = (
+                "    with torch.no_grad():\n"
+                "        logits = discriminator(made, code)\n"
+            )
         elif cut == "detach":
             logits = "    logits = discriminator(made.detach(), code)\n"
         return f'''import torch
@@ -215,10 +246,11 @@ import torch.nn.functional as F
 
 
 def generator_step(generator, discriminator, optimizer, code, photos):
-    """One step on {adversarial} * mean -log D(made, code) + {image} * mean squared error; the loss before it, \
-a number."""
+    """One step on {adversarial} * mean -log D(made, code) + {image} * mean squared \
+error; the loss before it, a number."""
     made = generator(code)
-{logits}    loss = {adversarial} * {term}.mean() + {image} * (made - photos).square().mean()
+{logits}    loss = {adversarial} * {term}.mean() + {image} * (made - \
+photos).square().mean()
 {clearing}    loss.backward()
     optimizer.step()
     return loss.item()
@@ -229,14 +261,14 @@ a number."""
         name="ch8-generator-step",
         title="Debugging: one step of the forger",
         points=5,
-        statement=f"""The generator's turn: one step of its optimizer on {adversarial} times the mean of \
-$-\\log D$ of its
-drawings plus {image} times their mean squared error, from the discriminator's logits. With the function below \
-the drawings
-stay as blurred as without a discriminator, the steps are too long, and as soon as somebody mends the first \
-mistake the
-discriminator finds the drawings *easier* than before. Find all three mistakes and mend them. The \
-discriminator's weights stay
+        statement=f"""The generator's turn: one step of its optimizer on {adversarial} \
+times the mean of $-\\log D$ of its
+drawings plus {image} times their mean squared error, from the discriminator's logits. \
+With the function below the drawings
+stay as blurred as without a discriminator, the steps are too long, and as soon as \
+somebody mends the first mistake the
+discriminator finds the drawings *easier* than before. Find all three mistakes and \
+mend them. The discriminator's weights stay
 as they are.""",
         starter=starter,
         solution=code(),
@@ -258,10 +290,12 @@ generator, judge = nn.Conv2d(3, 3, 1), Judge()
 code, photos = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
 with torch.no_grad():
     made = generator(code)
-    wanted = {adversarial} * F.softplus(-judge(made, code)).mean() + {image} * (made - photos).square().mean()
+    wanted = {adversarial} * F.softplus(-judge(made, code)).mean() + {image} * (made - \
+photos).square().mean()
 optimizer = Plain(generator.parameters(), 0.01)
 loss = generator_step(generator, judge, optimizer, code, photos)
-assert abs(loss - float(wanted)) < 1e-4, "the number returned is not the loss before the step"
+assert abs(loss - float(wanted)) < 1e-4, "the number returned is not the loss before \
+the step"
 """,
         hidden=f"""import copy
 
@@ -280,7 +314,8 @@ class Told(nn.Module):
 
 {_PLAIN}
 for trial in range(3):
-    generator = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.Tanh(), nn.Conv2d(6, 3, 1))
+    generator = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.Tanh(), nn.Conv2d(6, \
+3, 1))
     judge = Told()
     with torch.no_grad():
         for weight in [*generator.parameters(), *judge.parameters()]:
@@ -288,18 +323,21 @@ for trial in range(3):
     code, photos = torch.randn(3, 4, 6, 6), torch.rand(3, 3, 6, 6)
     twin, seen = copy.deepcopy(generator), copy.deepcopy(judge.state_dict())
     made = twin(code)
-    right = {adversarial} * F.softplus(-judge(made, code)).mean() + {image} * (made - photos).square().mean()
+    right = {adversarial} * F.softplus(-judge(made, code)).mean() + {image} * (made - \
+photos).square().mean()
     slopes = torch.autograd.grad(right, list(twin.parameters()))
     for weight in generator.parameters():
         weight.grad = torch.randn(weight.shape)  # left by somebody else
     optimizer = Plain(generator.parameters(), 0.1)
     loss = generator_step(generator, judge, optimizer, code, photos)
-    assert abs(float(loss) - float(right.detach())) < 1e-3, "the number returned is not the loss before the step"
+    assert abs(float(loss) - float(right.detach())) < 1e-3, "the number returned is \
+not the loss before the step"
     for now, then, slope in zip(generator.parameters(), twin.parameters(), slopes):
         moved = (now - then).detach()
-        assert torch.allclose(moved, -0.1 * slope, atol=1e-4, rtol=1e-2), "the step is not that of this loss alone"
-    assert all(torch.equal(value, seen[name]) for name, value in judge.state_dict().items()), "the \
-discriminator moved"
+        assert torch.allclose(moved, -0.1 * slope, atol=1e-4, rtol=1e-2), "the step is \
+not that of this loss alone"
+    assert all(torch.equal(value, seen[name]) for name, value in \
+judge.state_dict().items()), "the discriminator moved"
 """,
         wrong=(
             starter,
@@ -325,32 +363,36 @@ def _evidence(draw: random.Random) -> Graded:
         name="ch8-privacy",
         title="Is a code anonymous?",
         points=6,
-        statement=f"""A company keeps no photographs, only their codes of VGG-16 at {layer}, and calls them \
-anonymous. You are to
-judge whether {secret} can still be learned from them. In at most 200 words: which of the drawings of chapter 8 \
-(optimised, image,
-DeePSiM) is evidence for what, why is none of them evidence that something is *not* in the code, and what would \
-you do to settle
+        statement=f"""A company keeps no photographs, only their codes of VGG-16 at \
+{layer}, and calls them anonymous. You are to
+judge whether {secret} can still be learned from them. In at most 200 words: which of \
+the drawings of chapter 8 (optimised, image,
+DeePSiM) is evidence for what, why is none of them evidence that something is *not* in \
+the code, and what would you do to settle
 the question?""",
-        rubric="""2 points: a drawing in which it cannot be read proves nothing: a trained inverter gives a \
-lower bound only, it could not read details that the optimisation found.
-1 point: DeePSiM's sharp drawing is no evidence either, since the discriminator makes it invent (firm wrong \
-digits, eyes that are nobody's).
-1 point: the optimised picture, or what all three have in common, shows what is in the code.
-1 point: proposes to train a reader of the code for exactly this question, on pictures with known answers, and \
-to test on unseen ones.
-1 point: names what counts as settled: right answers against chance, or against a reader of the photographs.""",
-        answer=f"""The image network blurs where it does not know, so what it draws clearly was probably in the \
-code. DeePSiM
-draws sharply what it does not know: its digits and eyes are partly its own, so they are evidence of nothing. \
-The optimised
-picture has the code almost exactly; detail that it finds, as the veins of the wing, is in the code even if \
-both networks draw
-mush. But no drawing shows that something is missing. The networks are small and were trained for minutes, on \
-other pictures,
-for other losses: each gives a lower bound. To settle it I would train a network whose input is the code of \
-{layer} and whose
-answer is {secret}, on many pictures where it is known, and count right answers on unseen ones, against \
-guessing and against the
-same network fed with photographs. If it is well above chance, the codes are not anonymous.""",
+        rubric="""2 points: a drawing in which it cannot be read proves nothing: a \
+trained inverter gives a lower bound only, it could not read details that the \
+optimisation found.
+1 point: DeePSiM's sharp drawing is no evidence either, since the discriminator makes \
+it invent (firm wrong digits, eyes that are nobody's).
+1 point: the optimised picture, or what all three have in common, shows what is in the \
+code.
+1 point: proposes to train a reader of the code for exactly this question, on pictures \
+with known answers, and to test on unseen ones.
+1 point: names what counts as settled: right answers against chance, or against a \
+reader of the photographs.""",
+        answer=f"""The image network blurs where it does not know, so what it draws \
+clearly was probably in the code. DeePSiM
+draws sharply what it does not know: its digits and eyes are partly its own, so they \
+are evidence of nothing. The optimised
+picture has the code almost exactly; detail that it finds, as the veins of the wing, \
+is in the code even if both networks draw
+mush. But no drawing shows that something is missing. The networks are small and were \
+trained for minutes, on other pictures,
+for other losses: each gives a lower bound. To settle it I would train a network whose \
+input is the code of {layer} and whose
+answer is {secret}, on many pictures where it is known, and count right answers on \
+unseen ones, against guessing and against the
+same network fed with photographs. If it is well above chance, the codes are not \
+anonymous.""",
     )

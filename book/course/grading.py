@@ -1,7 +1,9 @@
-"""Grades a folder of submissions: student/assignment/*.ipynb, whatever state they are in.
+"""Grades a folder of submissions: student/assignment/*.ipynb, whatever
+state they are in.
 
-Each submission is run by itself (runner.py) on the tests of the instructor's notebook; its result is one file, so
-that a run that was cut off goes on where it was, and no grade is lost or counted twice.
+Each submission is run by itself (runner.py) on the tests of the instructor's notebook;
+its result is one file, so that a run that was cut off goes on where it was, and no
+grade is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from .reports import export, export_leftovers, file_name, say, sums, write_whole
 from .submissions import LONGEST, Submission, mark_of, read_cells
 
 SUBMISSION_SECONDS = 600  # all cells of one submission together
-_HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S)
+_HIDDEN = re.compile(
+    r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S
+)
 _SOLUTION = re.compile(r"^### BEGIN SOLUTION\n(.*?)^### END SOLUTION", re.M | re.S)
 _RULES = 6  # raised whenever the same submission could get another grade
 
@@ -59,15 +63,24 @@ def tasks_of(source: NotebookNode) -> list[Task]:
         elif cell.cell_type == "markdown":
             answer = _SOLUTION.search(cell.source)[1]
             rubric = answer.partition("**Rubric**")[2].strip() or answer
-            found[marks.grade_id] = {"title": heading, "points": marks.points, "rubric": rubric}
+            found[marks.grade_id] = {
+                "title": heading,
+                "points": marks.points,
+                "rubric": rubric,
+            }
         elif marks.solution:
-            found[marks.grade_id] = {"title": heading, "starter": _SOLUTION.sub("", cell.source).strip()}
+            found[marks.grade_id] = {
+                "title": heading,
+                "starter": _SOLUTION.sub("", cell.source).strip(),
+            }
         else:
             tests = {
                 "visible": _HIDDEN.sub("", cell.source).strip(),
                 "hidden": _HIDDEN.search(cell.source)[1],
             }
-            found[marks.grade_id.removesuffix("-tests")].update(points=marks.points, **tests)
+            found[marks.grade_id.removesuffix("-tests")].update(
+                points=marks.points, **tests
+            )
     return [Task(name=name, **parts) for name, parts in found.items()]
 
 
@@ -80,8 +93,8 @@ def load_tasks(course: Path) -> dict[str, list[Task]]:
     paths = sorted((course / "source").glob("*/*.ipynb"))
     if not paths:
         raise CourseError(
-            f"there are no assignments in {str(course)!r}; run `make assignments SEED=...` first, with the seed of the "
-            "course"
+            f"there are no assignments in {str(course)!r}; run `make assignments "
+            "SEED=...` first, with the seed of the course"
         )
     return {path.stem: tasks_of(nbformat.read(path, as_version=4)) for path in paths}
 
@@ -103,13 +116,21 @@ def _ids(tasks: list[Task]) -> set[str]:
     return {task.name for task in tasks} | {f"{task.name}-tests" for task in tasks}
 
 
-# --- grading one ------------------------------------------------------------------------------------------
+# --- grading one ----------------------------------------------------------------------
 
 
-def grade(submission: Submission, tasks: list[Task], seconds: float = CELL_SECONDS) -> dict:
-    """Run one submission and say what each exercise earned; it never raises for what a student wrote."""
+def grade(
+    submission: Submission, tasks: list[Task], seconds: float = CELL_SECONDS
+) -> dict:
+    """Run one submission and say what each exercise earned; it never raises for
+    what a student wrote.
+    """
     started = time.perf_counter()
-    result = {"student": submission.student, "assignment": submission.assignment, "remark": submission.remark}
+    result = {
+        "student": submission.student,
+        "assignment": submission.assignment,
+        "remark": submission.remark,
+    }
     cells: list[dict] = []
     try:
         if submission.path is not None:
@@ -123,12 +144,16 @@ def grade(submission: Submission, tasks: list[Task], seconds: float = CELL_SECON
             cell["source"] = 'raise ValueError("a cell of over 1,000,000 characters")'
     code, places = _program(cells, tasks) if cells else ([], {})
     ran = runner.run(code, seconds, SUBMISSION_SECONDS) if code else []
-    result["exercises"] = [_judged(task, cells, ran, places.get(task.name, {})) for task in tasks]
+    result["exercises"] = [
+        _judged(task, cells, ran, places.get(task.name, {})) for task in tasks
+    ]
     result["seconds"] = round(time.perf_counter() - started, 2)
     return result
 
 
-def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str, dict[str, int]]]:
+def _program(
+    cells: list[dict], tasks: list[Task]
+) -> tuple[list[str], dict[str, dict[str, int]]]:
     """The code to run, in the student's order, and where each exercise's parts stand.
 
     The tests follow an answer and whatever comes before the next known cell, so that an
@@ -198,19 +223,34 @@ def _notes(cells: list[dict], tasks: list[Task]) -> list[str]:
     return found
 
 
-def _judged(task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[str, int]) -> dict:
+def _judged(
+    task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[str, int]
+) -> dict:
     """Points, verdict and message of one exercise; a written one waits for a person."""
-    judged = {"name": task.name, "title": task.title, "of": task.points, "points": 0, "by_hand": task.written}
+    judged = {
+        "name": task.name,
+        "title": task.title,
+        "of": task.points,
+        "points": 0,
+        "by_hand": task.written,
+    }
     own = [cell for cell in cells if mark_of(cell) == task.name]
     text = own[-1]["source"].strip() if own else ""
     if task.written:
         empty = not text or text == "*Your answer:*"
-        return {**judged, "answer": text, "verdict": "empty" if empty else "waits", "message": ""}
+        return {
+            **judged,
+            "answer": text,
+            "verdict": "empty" if empty else "waits",
+            "message": "",
+        }
     judged["answer"] = text
     if not cells:
         return {**judged, "verdict": "missing", "message": "nothing to run"}
     parts = {part: ran[number] for part, number in places.items()}
-    passed = all(parts[part].problem == "" for part in ("visible", "hidden") if part in parts)
+    passed = all(
+        parts[part].problem == "" for part in ("visible", "hidden") if part in parts
+    )
     if passed and "hidden" in parts:
         return {**judged, "points": task.points, "verdict": "right", "message": ""}
     order = ("answer", "visible", "hidden")
@@ -222,25 +262,33 @@ def _judged(task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[s
             "verdict": "missing",
             "message": f"its cell is missing from the notebook ({message})",
         }
-    where = {"answer": "your cell", "visible": "a test that you have", "hidden": "a test on other numbers"}[
-        first
-    ]
+    where = {
+        "answer": "your cell",
+        "visible": "a test that you have",
+        "hidden": "a test on other numbers",
+    }[first]
     kind = "stopped" if message.startswith("stopped after") else "wrong"
     if "not written yet" in message or text == task.starter:
         kind = "untouched"
     return {**judged, "verdict": kind, "message": f"{where}: {message}"}
 
 
-# --- grading all ------------------------------------------------------------------------------------------
+# --- grading all ----------------------------------------------------------------------
 
 
 def grade_all(
-    submitted: Path, course: Path, results: Path, *, jobs: int = 0, seconds: float = CELL_SECONDS
+    submitted: Path,
+    course: Path,
+    results: Path,
+    *,
+    jobs: int = 0,
+    seconds: float = CELL_SECONDS,
 ) -> list[dict]:
-    """Grade a folder of submissions into results/: grades.csv, exercises.csv, feedback/, written.html, by_hand.csv.
+    """Grade a folder of submissions into results/: grades.csv, exercises.csv,
+    feedback/, written.html, by_hand.csv.
 
-    A submission that was graded before, and has not changed since, is not run again. Points that a person entered in
-    by_hand.csv are counted in.
+    A submission that was graded before, and has not changed since, is not run again.
+    Points that a person entered in by_hand.csv are counted in.
 
     Raises:
         CourseError: nothing to grade, or no assignments to grade it by.
@@ -253,12 +301,19 @@ def grade_all(
         waiting = {}
         for submission in handed_in:
             key = _key(submission, tasks[submission.assignment], seconds)
-            path = results / "results" / submission.assignment / file_name(submission.student, ".json")
+            path = (
+                results
+                / "results"
+                / submission.assignment
+                / file_name(submission.student, ".json")
+            )
             known = _read(path)
             if known and known.get("key") == key:
                 done.append(known)
                 continue
-            future = pool.submit(_grade_safely, submission, tasks[submission.assignment], seconds)
+            future = pool.submit(
+                _grade_safely, submission, tasks[submission.assignment], seconds
+            )
             waiting[future] = (path, key)
         fresh = len(waiting)
         try:
@@ -273,26 +328,35 @@ def grade_all(
                     f"in {result['seconds']} s"
                 )
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: what is done is written
+            # Ctrl-C: what is done is written
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     done.sort(key=lambda one: (one["assignment"], one["student"]))
     export(done, tasks, results)
     export_leftovers(left, results)
     if fresh:
         each = (time.perf_counter() - started) / fresh
-        print(f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per student and assignment")
+        print(
+            f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per "
+            "student and assignment"
+        )
     else:
         print(f"{len(done)} as before, nothing new to grade")
     return done
 
 
 def _grade_safely(submission: Submission, tasks: list[Task], seconds: float) -> dict:
-    """A grade, or a remark that calls the instructor: one submission never stops the others."""
+    """A grade, or a remark that calls the instructor: one submission
+    never stops the others.
+    """
     try:
         return grade(submission, tasks, seconds)
     except Exception as problem:
         empty = Submission(submission.student, submission.assignment, None)
-        remark = f"could not be graded ({type(problem).__name__}: {problem}); look at it yourself"
+        remark = (
+            f"could not be graded ({type(problem).__name__}: "
+            f"{problem}); look at it yourself"
+        )
         return {**grade(empty, tasks), "remark": remark}
 
 
@@ -302,8 +366,14 @@ def _key(submission: Submission, tasks: list[Task], seconds: float) -> str:
         content = submission.path.read_bytes() if submission.path else b""
     except OSError:
         content = b"not readable"
-    parts = (content, repr(tasks).encode(), f"{_RULES} {seconds} {submission.remark}".encode())
-    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    parts = (
+        content,
+        repr(tasks).encode(),
+        f"{_RULES} {seconds} {submission.remark}".encode(),
+    )
+    return hashlib.sha256(
+        b"\0".join(hashlib.sha256(part).digest() for part in parts)
+    ).hexdigest()
 
 
 def _read(path: Path) -> dict | None:

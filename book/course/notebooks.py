@@ -1,7 +1,8 @@
-"""The chapters of the book as a class uses them: without solutions for students, with open ones for the instructor.
+"""The chapters of the book as a class uses them: without solutions for students, with
+open ones for the instructor.
 
-The chapters in notebooks/ are the one source, and their folded solutions stay as they are. The same chapter gives the
-same bytes.
+The chapters in notebooks/ are the one source, and their folded solutions stay as they
+are. The same chapter gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,17 +23,22 @@ _START, _END = "{solution-start}", "{solution-end}"
 _DIRECTIVE = r"(?P<fence>:{3,}|`{3,})\{%s\}"
 # Folded answers that stand in the text itself: in exercises they are answers too.
 _FOLDED = re.compile(
-    r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>solution|dropdown|admonition)\}(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
+    r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>solution|dropdown|admonition)\}(?P<title>"
+    r"[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
     re.M | re.S,
 )
 _EXERCISE = re.compile(
-    r"^(?P<fence>:{3,}|`{3,})\{exercise\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.M | re.S
+    r"^(?P<fence>:{3,}|`{3,})\{exercise\}[ "
+    r"]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$",
+    re.M | re.S,
 )
 _PYTHON = re.compile(r"^```python\n(.*?)^```[ ]*$", re.M | re.S)
 
 
 def student(notebook: NotebookNode) -> NotebookNode:
-    """The chapter without any solution: each coding exercise has a stub and its check, each other one room to write."""
+    """The chapter without any solution: each coding exercise has a stub and its check,
+    each other one room to write.
+    """
     return _converted(notebook, solved=False)
 
 
@@ -51,7 +57,9 @@ def write_all(target: Path) -> list[Path]:
 
 
 def write_kind(kind: str, folder: Path, *, keep: bool = False) -> list[Path]:
-    """Write the notebooks of one kind, with the pictures and records that they use; `keep` leaves what is there."""
+    """Write the notebooks of one kind, with the pictures and records that they use;
+    `keep` leaves what is there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(NOTEBOOKS / "records", folder / "records", dirs_exist_ok=True)
     written = []
@@ -78,12 +86,15 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 def _converted(notebook: NotebookNode, *, solved: bool) -> NotebookNode:
     cells: list[NotebookNode] = []
-    hidden: list[NotebookNode] | None = None  # the cells of the solution that is being read
+    # the cells of the solution that is being read
+    hidden: list[NotebookNode] | None = None
     statement, exercises = "", False
     for cell in notebook.cells:
         cell = cell.copy()
         markdown = cell.cell_type == "markdown"
-        exercises = exercises or (markdown and re.search(r"^## Exercises", cell.source, re.M) is not None)
+        exercises = exercises or (
+            markdown and re.search(r"^## Exercises", cell.source, re.M) is not None
+        )
         if markdown and _START in cell.source:
             hidden = []
         elif markdown and _END in cell.source:
@@ -99,7 +110,11 @@ def _converted(notebook: NotebookNode, *, solved: bool) -> NotebookNode:
                 cell.source = _plain(cell.source, solved)
                 cells.append(cell)
                 if folded and not solved:
-                    cells.append(new_markdown_cell("*Your answer:*", id=f"{cell['id'][:55]}-answer"))
+                    cells.append(
+                        new_markdown_cell(
+                            "*Your answer:*", id=f"{cell['id'][:55]}-answer"
+                        )
+                    )
                 continue
             cells.append(cell)
     made = nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
@@ -107,10 +122,15 @@ def _converted(notebook: NotebookNode, *, solved: bool) -> NotebookNode:
     return made
 
 
-def _solution(cells: list[NotebookNode], statement: str, identity: str, solved: bool) -> list[NotebookNode]:
+def _solution(
+    cells: list[NotebookNode], statement: str, identity: str, solved: bool
+) -> list[NotebookNode]:
     """What stands where a solution was: itself, opened; or a stub, or room to write."""
     if solved:
-        return [new_markdown_cell("**Solution**", id=f"{identity[:55]}-begin"), *map(_opened, cells)]
+        return [
+            new_markdown_cell("**Solution**", id=f"{identity[:55]}-begin"),
+            *map(_opened, cells),
+        ]
     code = "\n\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
     stub = stub_of(code, statement)
     if stub:
@@ -119,7 +139,9 @@ def _solution(cells: list[NotebookNode], statement: str, identity: str, solved: 
 
 
 def stub_of(solution: str, statement: str = "") -> str:
-    """What a student starts from: the statement's own code, or each function's head; then the checks. "" without checks."""
+    """What a student starts from: the statement's own code, or each function's head;
+    then the checks. "" without checks.
+    """
     tree = ast.parse(_without_magics(solution))
     checks = [call for node in tree.body if (call := _check(node)) is not None]
     if not checks:
@@ -129,7 +151,12 @@ def stub_of(solution: str, statement: str = "") -> str:
         parts = [given[1].rstrip()]
     else:
         parts = [_head(node) for node in tree.body if isinstance(node, ast.FunctionDef)]
-        used = {node.id for check in checks for node in ast.walk(check) if isinstance(node, ast.Name)}
+        used = {
+            node.id
+            for check in checks
+            for node in ast.walk(check)
+            if isinstance(node, ast.Name)
+        }
         # A check of a value, not of a function: its name is left to fill in.
         parts += [
             f"{target.id} = ...  # your answer"
@@ -142,12 +169,23 @@ def stub_of(solution: str, statement: str = "") -> str:
 
 
 def _without_magics(code: str) -> str:
-    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
+    return "\n".join(
+        "" if line.lstrip().startswith(("%", "!")) else line
+        for line in code.splitlines()
+    )
 
 
 def _check(node: ast.stmt) -> ast.Call | None:
-    """The call of check_* in a statement at the top of a cell, with or without `assert`."""
-    value = node.test if isinstance(node, ast.Assert) else node.value if isinstance(node, ast.Expr) else None
+    """The call of check_* in a statement at the top of a cell, with
+    or without `assert`.
+    """
+    value = (
+        node.test
+        if isinstance(node, ast.Assert)
+        else node.value
+        if isinstance(node, ast.Expr)
+        else None
+    )
     if (
         isinstance(value, ast.Call)
         and isinstance(value.func, ast.Name)
@@ -162,12 +200,16 @@ def _head(function: ast.FunctionDef) -> str:
     body: list[ast.stmt] = [ast.parse("raise NotImplementedError").body[0]]
     if ast.get_docstring(function):
         body.insert(0, function.body[0])
-    stub = ast.FunctionDef(**{**{name: getattr(function, name) for name in function._fields}, "body": body})
+    stub = ast.FunctionDef(
+        **{**{name: getattr(function, name) for name in function._fields}, "body": body}
+    )
     return ast.unparse(ast.fix_missing_locations(stub))
 
 
 def _plain(text: str, solved: bool) -> str:
-    """The exercise directive as an ordinary heading, its folded answers opened or taken away."""
+    """The exercise directive as an ordinary heading, its folded answers
+    opened or taken away.
+    """
 
     def folded(found: re.Match) -> str:
         answer = found["kind"] == "solution" or ":class: dropdown" in found["body"]
@@ -176,7 +218,9 @@ def _plain(text: str, solved: bool) -> str:
         return f"**Solution**\n\n{_body(found['body'])}" if solved else ""
 
     text = _FOLDED.sub(folded, text)
-    return _EXERCISE.sub(lambda found: f"### {found['title']}\n\n{_body(found['body'])}", text).rstrip()
+    return _EXERCISE.sub(
+        lambda found: f"### {found['title']}\n\n{_body(found['body'])}", text
+    ).rstrip()
 
 
 def _body(text: str) -> str:
@@ -198,15 +242,21 @@ def _opened(cell: NotebookNode) -> NotebookNode:
 
 
 def _localise(notebook: NotebookNode) -> list[str]:
-    """Make links into the repository plain text, and name the pictures that have to lie beside the notebook."""
+    """Make links into the repository plain text, and name the pictures that have to lie
+    beside the notebook.
+    """
     pictures: list[str] = []
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
             continue
-        found = re.findall(r"\]\((\.\./[^)\s]+\.(?:jpe?g|png|svg|webp|avif))\)", cell.source)
+        found = re.findall(
+            r"\]\((\.\./[^)\s]+\.(?:jpe?g|png|svg|webp|avif))\)", cell.source
+        )
         found += re.findall(r"\{(?:figure|image)\} (\.\./\S+)", cell.source)
         for picture in found:
             cell.source = cell.source.replace(picture, Path(picture).name)
         pictures += found
-        cell.source = re.sub(r"(?<!!)\[([^\]\n]+)\]\(\.\./[^)\s]+\)", r"\1", cell.source)
+        cell.source = re.sub(
+            r"(?<!!)\[([^\]\n]+)\]\(\.\./[^)\s]+\)", r"\1", cell.source
+        )
     return pictures

@@ -1,7 +1,9 @@
-"""Runs the cells of one submission in a process of its own, which can be stopped, killed and begun again.
+"""Runs the cells of one submission in a process of its own, which can be stopped,
+killed and begun again.
 
-The process is forked from one that has PyTorch loaded already (where the system can fork), so a student costs
-parts of a second. This is no sandbox: student code is code, and can do what the user who grades can do.
+The process is forked from one that has PyTorch loaded already
+(where the system can fork), so a student costs parts of a second. This is no sandbox:
+student code is code, and can do what the user who grades can do.
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-_PATIENCE = 4  # times the limit: what a cell may take on the clock when the machine is busy with other things
-_GRACE = 3.0  # seconds that a stopped cell may take to end, before the process is killed
+# times the limit: what a cell may take on the clock when the machine is
+# busy with other things
+_PATIENCE = 4
+# seconds that a stopped cell may take to end, before the process is killed
+_GRACE = 3.0
 _START = 120.0  # seconds that a process may take to load PyTorch
 _MEMORY = 6 * 2**30  # bytes that one submission may take
 _OUTPUT = 4_000  # characters kept of what one cell prints
@@ -48,7 +53,9 @@ class Ran:
 
 
 def context() -> multiprocessing.context.BaseContext:
-    """Processes that begin with PyTorch loaded, or plain new ones where the system cannot fork (Windows)."""
+    """Processes that begin with PyTorch loaded, or plain new ones where the system
+    cannot fork (Windows).
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     chosen = multiprocessing.get_context("forkserver")
@@ -57,9 +64,11 @@ def context() -> multiprocessing.context.BaseContext:
 
 
 def run(cells: list[str], seconds: float, total: float) -> list[Ran]:
-    """Run cells one after the other in one namespace; each may compute for `seconds`, all together take `total`.
+    """Run cells one after the other in one namespace; each may compute for `seconds`,
+    all together take `total`.
 
-    A cell that cannot be stopped, or takes the process down, is left out when the others are run once more.
+    A cell that cannot be stopped, or takes the process down, is left out when the
+    others are run once more.
     """
     skipped: dict[int, Ran] = {}
     ran: dict[int, Ran] = {}
@@ -72,18 +81,28 @@ def run(cells: list[str], seconds: float, total: float) -> list[Ran]:
         if time.monotonic() > end:
             break
     late = Ran(f"not run: the submission took more than {total:g} s")
-    return [skipped.get(number) or ran.get(number) or late for number in range(len(cells))]
+    return [
+        skipped.get(number) or ran.get(number) or late for number in range(len(cells))
+    ]
 
 
 def _attempt(
     cells: list[str], skipped: dict[int, Ran], seconds: float, end: float
 ) -> tuple[dict[int, Ran], tuple[int, str] | None]:
-    """One process over all cells that are not skipped; also the cell that it did not survive, and how."""
-    wanted = [(number, cell) for number, cell in enumerate(cells) if number not in skipped]
+    """One process over all cells that are not skipped; also the cell that it did
+    not survive, and how.
+    """
+    wanted = [
+        (number, cell) for number, cell in enumerate(cells) if number not in skipped
+    ]
     ran: dict[int, Ran] = {}
     ours, theirs = multiprocessing.Pipe(duplex=False)
-    with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as folder:
-        process = context().Process(target=_work, args=(wanted, seconds, theirs, folder))
+    with tempfile.TemporaryDirectory(
+        prefix="grading-", ignore_cleanup_errors=True
+    ) as folder:
+        process = context().Process(
+            target=_work, args=(wanted, seconds, theirs, folder)
+        )
         process.start()
         theirs.close()
         current, patience = -1, _START
@@ -91,12 +110,21 @@ def _attempt(
             while True:
                 if not ours.poll(max(0.0, min(patience, end - time.monotonic()))):
                     if current < 0:
-                        raise RuntimeError("the process that runs a submission did not start")
-                    return ran, (current, f"stopped after {seconds:g} s; does a loop in it never end?")
+                        raise RuntimeError(
+                            "the process that runs a submission did not start"
+                        )
+                    return ran, (
+                        current,
+                        f"stopped after {seconds:g} s; does a loop in it never end?",
+                    )
                 try:
                     message = ours.recv()
-                except Exception:  # it died, or wrote something of its own into the pipe
-                    return ran, (max(current, 0), "it ended or crashed the whole program")
+                except Exception:
+                    # it died, or wrote something of its own into the pipe
+                    return ran, (
+                        max(current, 0),
+                        "it ended or crashed the whole program",
+                    )
                 if message[0] == "done":
                     return ran, None
                 current, patience = message[1], _PATIENCE * seconds + _GRACE
@@ -117,8 +145,12 @@ def _kill(process: multiprocessing.process.BaseProcess) -> None:
     process.join()
 
 
-def _work(cells: list[tuple[int, str]], seconds: float, pipe: Connection, folder: str) -> None:
-    """In the new process: run the cells, and tell of each when it begins and how it ended."""
+def _work(
+    cells: list[tuple[int, str]], seconds: float, pipe: Connection, folder: str
+) -> None:
+    """In the new process: run the cells, and tell of each when it
+    begins and how it ended.
+    """
     _confine(folder)
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
@@ -130,9 +162,17 @@ def _work(cells: list[tuple[int, str]], seconds: float, pipe: Connection, folder
     for number, cell in cells:
         pipe.send(("start", number))
         heard, result = _Capped(), None
-        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard), _time_limit(seconds):
+        with (
+            contextlib.redirect_stdout(heard),
+            contextlib.redirect_stderr(heard),
+            _time_limit(seconds),
+        ):
             result = shell.run_cell(cell, store_history=False)
-        error = (result.error_before_exec or result.error_in_exec) if result else OutOfTime()
+        error = (
+            (result.error_before_exec or result.error_in_exec)
+            if result
+            else OutOfTime()
+        )
         pipe.send(("end", number, _line(error, seconds), heard.getvalue()))
     pipe.send(("done",))
 
@@ -170,9 +210,13 @@ def _time_limit(seconds: float):
     target = threading.get_ident()
 
     def watch() -> None:
-        # On a busy machine the clock runs while the cell waits for its turn, so its own computing counts too.
+        # On a busy machine the clock runs while the cell waits for its turn, so its own
+        # computing counts too.
         while not over.wait(0.05):
-            elapsed, computed = time.monotonic() - began[0], time.process_time() - began[1]
+            elapsed, computed = (
+                time.monotonic() - began[0],
+                time.process_time() - began[1],
+            )
             if elapsed > _PATIENCE * seconds or min(elapsed, computed) > seconds:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(target), ctypes.py_object(OutOfTime)
@@ -186,16 +230,21 @@ def _time_limit(seconds: float):
     finally:
         over.set()
         watcher.join()
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(target), None
-        )  # none is left for the next cell
+        # none is left for the next cell
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(target), None)
 
 
 def _confine(folder: str) -> None:
-    """What keeps accidents small: a folder and a process group of its own, no keyboard, limits of memory and files."""
+    """What keeps accidents small: a folder and a process group of its own, no keyboard,
+    limits of memory and files.
+    """
     os.chdir(folder)
     os.environ.update(
-        MPLBACKEND="agg", TQDM_DISABLE="1", PLTUTORIAL_PROGRESS="off", IPYTHONDIR=folder, HOME=folder
+        MPLBACKEND="agg",
+        TQDM_DISABLE="1",
+        PLTUTORIAL_PROGRESS="off",
+        IPYTHONDIR=folder,
+        HOME=folder,
     )
     sys.stdin = Path(os.devnull).open()  # noqa: SIM115
     if hasattr(os, "setsid"):

@@ -1,4 +1,6 @@
-"""A class made by script: submissions in every state that a lecturer meets, and the points that each must get."""
+"""A class made by script: submissions in every state that a lecturer meets, and the
+points that each must get.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ TAIL_LOOP = """    while True:
 
 
 def make_class(
-    release: Path, assignments: dict[str, list[Graded]], target: Path, count: int, seed: str = "class"
+    release: Path,
+    assignments: dict[str, list[Graded]],
+    target: Path,
+    count: int,
+    seed: str = "class",
 ) -> dict[tuple[str, str], int]:
     """Write count students' submissions of all assignments under the target folder.
 
@@ -38,11 +44,15 @@ def make_class(
         kind, maker = makers[number % len(makers)]
         student = f"{number + 1:02d}-{kind}"
         for assignment, exercises in assignments.items():
-            notebook = nbformat.read(release / assignment / f"{assignment}.ipynb", as_version=4)
+            notebook = nbformat.read(
+                release / assignment / f"{assignment}.ipynb", as_version=4
+            )
             folder = target / student
             folder.mkdir(parents=True, exist_ok=True)
             earned = maker(notebook, exercises, folder, assignment, draw)
-            expected[student, assignment] = sum(one.points for one in exercises if one.name in earned)
+            expected[student, assignment] = sum(
+                one.points for one in exercises if one.name in earned
+            )
     return expected
 
 
@@ -51,10 +61,16 @@ def _code(exercises: list[Graded]) -> list[Graded]:
 
 
 def _cell(notebook: NotebookNode, name: str) -> NotebookNode:
-    return next(cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == name)
+    return next(
+        cell
+        for cell in notebook.cells
+        if cell.metadata.get("nbgrader", {}).get("grade_id") == name
+    )
 
 
-def _fill(notebook: NotebookNode, exercises: list[Graded], texts: dict[str, str] | None = None) -> None:
+def _fill(
+    notebook: NotebookNode, exercises: list[Graded], texts: dict[str, str] | None = None
+) -> None:
     """Answer everything: with the texts that are given, else with the solution."""
     for one in exercises:
         answer = "I would look at the pictures first." if one.written else one.solution
@@ -62,9 +78,17 @@ def _fill(notebook: NotebookNode, exercises: list[Graded], texts: dict[str, str]
 
 
 def _hand_in(
-    notebook: NotebookNode, folder: Path, assignment: str, name: str = "", inside: str | None = None
+    notebook: NotebookNode,
+    folder: Path,
+    assignment: str,
+    name: str = "",
+    inside: str | None = None,
 ) -> Path:
-    path = folder / (assignment if inside is None else inside) / f"{name or assignment}.ipynb"
+    path = (
+        folder
+        / (assignment if inside is None else inside)
+        / f"{name or assignment}.ipynb"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
     return path
@@ -81,7 +105,11 @@ def _right(notebook, exercises, folder, assignment, draw):
 
 
 def _wrong(notebook, exercises, folder, assignment, draw):
-    _fill(notebook, exercises, {one.name: draw.choice(one.wrong) for one in _code(exercises)})
+    _fill(
+        notebook,
+        exercises,
+        {one.name: draw.choice(one.wrong) for one in _code(exercises)},
+    )
     _hand_in(notebook, folder, assignment)
     return set()
 
@@ -113,8 +141,14 @@ def _broken_first(text: Callable[[Graded], str]):
 
 def _looping(one: Graded) -> str:
     """The exercise's functions, each of which never ends and catches what it can."""
-    names = [node.name for node in ast.parse(one.solution).body if isinstance(node, ast.FunctionDef)]
-    return "\n\n".join(f"def {name}(*anything, **named):\n{TAIL_LOOP}" for name in names)
+    names = [
+        node.name
+        for node in ast.parse(one.solution).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return "\n\n".join(
+        f"def {name}(*anything, **named):\n{TAIL_LOOP}" for name in names
+    )
 
 
 def _no_tests(notebook, exercises, folder, assignment, draw):
@@ -122,7 +156,9 @@ def _no_tests(notebook, exercises, folder, assignment, draw):
     _fill(notebook, exercises)
     tests = {f"{name}-tests" for name in _names(exercises)}
     notebook.cells = [
-        c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") not in tests
+        c
+        for c in notebook.cells
+        if c.metadata.get("nbgrader", {}).get("grade_id") not in tests
     ]
     _hand_in(notebook, folder, assignment)
     return _names(exercises)
@@ -132,14 +168,22 @@ def _no_answer(notebook, exercises, folder, assignment, draw):
     """The last answer's cell deleted."""
     _fill(notebook, exercises)
     last = _code(exercises)[-1].name
-    notebook.cells = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") != last]
+    notebook.cells = [
+        c
+        for c in notebook.cells
+        if c.metadata.get("nbgrader", {}).get("grade_id") != last
+    ]
     _hand_in(notebook, folder, assignment)
     return _names(exercises) - {last}
 
 
 def _changed_tests(notebook, exercises, folder, assignment, draw):
     """Wrong answers, and tests that pass with any."""
-    _fill(notebook, exercises, {one.name: draw.choice(one.wrong) for one in _code(exercises)})
+    _fill(
+        notebook,
+        exercises,
+        {one.name: draw.choice(one.wrong) for one in _code(exercises)},
+    )
     for name in _names(exercises):
         _cell(notebook, f"{name}-tests").source = "assert True"
     _hand_in(notebook, folder, assignment)
@@ -183,7 +227,9 @@ def _two_files(notebook, exercises, folder, assignment, draw):
 def _stale(notebook, exercises, folder, assignment, draw):
     """Wrong answers, with outputs of a run in which all went well."""
     _wrong(notebook, exercises, folder, assignment, draw)
-    for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+    for number, cell in enumerate(
+        cell for cell in notebook.cells if cell.cell_type == "code"
+    ):
         cell.execution_count = number + 1
         cell.outputs = [nbformat.v4.new_output("stream", text="all tests passed\n")]
     _hand_in(notebook, folder, assignment)
@@ -192,14 +238,23 @@ def _stale(notebook, exercises, folder, assignment, draw):
 
 def _loud(notebook, exercises, folder, assignment, draw):
     """Right, and it prints a lot, seeds and turns gradients off."""
-    noise = "import torch\nprint('x' * 10**6)\ntorch.manual_seed(0)\ntorch.set_grad_enabled(True)\n"
-    _fill(notebook, exercises, {one.name: noise + one.solution for one in _code(exercises)})
+    noise = (
+        "import torch\nprint('x' * 10**6)\ntorch.manual_seed(0)\n"
+        "torch.set_grad_enabled(True)\n"
+    )
+    _fill(
+        notebook,
+        exercises,
+        {one.name: noise + one.solution for one in _code(exercises)},
+    )
     _hand_in(notebook, folder, assignment)
     return _names(exercises)
 
 
 def _windows(notebook, exercises, folder, assignment, draw):
-    """As an editor on Windows leaves it: with a mark at the beginning and other line ends."""
+    """As an editor on Windows leaves it: with a mark at the beginning
+    and other line ends.
+    """
     _fill(notebook, exercises)
     path = _hand_in(notebook, folder, assignment)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -239,7 +294,9 @@ KINDS: dict[str, Callable] = {
     "changed-tests": _changed_tests,
     "cell-deleted": _no_answer,
     "syntax": _broken_first(lambda one: one.solution + "\ndef oops(:"),
-    "loops-at-once": _broken_first(lambda one: "while True:\n    pass\n" + one.solution),
+    "loops-at-once": _broken_first(
+        lambda one: "while True:\n    pass\n" + one.solution
+    ),
     "own-cells": _own_cell,
     "cut-off": _file_of(lambda whole: whole[: len(whole) * 2 // 3]),
     "no-folder": _no_folder,

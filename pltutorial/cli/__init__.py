@@ -1,4 +1,6 @@
-"""The command ``pltutorial``: options, the commands on pictures, training, and what a class needs."""
+"""The command ``pltutorial``: options, the commands on pictures, training, and
+what a class needs.
+"""
 
 from .app import main
 

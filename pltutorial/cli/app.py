@@ -1,4 +1,6 @@
-"""The command ``pltutorial``; its settings are those of the functions, and nothing heavy loads before it runs."""
+"""The command ``pltutorial``; its settings are those of the functions, and nothing
+heavy loads before it runs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ from .tasks import add_to as add_tasks
 
 app = typer.Typer(
     name="pltutorial",
-    help="Perceptual losses for images: transfer a style, reconstruct features, make textures.",
+    help=(
+        "Perceptual losses for images: transfer a style, reconstruct "
+        "features, make textures."
+    ),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -33,7 +38,9 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command; what a user can mend is one sentence and exit code 2, never a traceback."""
+    """Run the command; what a user can mend is one sentence and exit code 2,
+    never a traceback.
+    """
     try:
         app()
     except InputError as problem:
@@ -43,8 +50,11 @@ def main() -> None:
 
 
 def _first_to_say(sentence: str) -> bool:
-    """Whether no other process that torchrun or accelerate launch started has said this already."""
-    report = os.environ.get("TORCHELASTIC_ERROR_FILE")  # in a folder of its own for each attempt and process
+    """Whether no other process that torchrun or accelerate launch started has
+    said this already.
+    """
+    # in a folder of its own for each attempt and process
+    report = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not report:
         return True
     mark = hashlib.sha256(sentence.encode()).hexdigest()[:16]
@@ -60,7 +70,8 @@ def _first_to_say(sentence: str) -> bool:
 @app.callback(invoke_without_command=True)
 def _version(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True),
     ] = False,
 ) -> None:
     if version:

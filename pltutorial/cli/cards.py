@@ -1,4 +1,6 @@
-"""The commands ``styles`` and ``models``: the networks that are installed, and their cards."""
+"""The commands ``styles`` and ``models``: the networks that are
+installed, and their cards.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,7 @@ from ..errors import InputError, nearest
 
 Card = Annotated[
     str | None,
-    typer.Option(
-        help="Print the card of this network: data, settings, loss, limits."
-    ),
+    typer.Option(help="Print the card of this network: data, settings, loss, limits."),
 ]
 CardsAsJson = Annotated[
     bool, typer.Option("--json", help="Print names and cards as JSON.")
@@ -28,7 +28,9 @@ def list_styles(card: Card = None, as_json: CardsAsJson = False) -> None:
 
 
 def list_models(card: Card = None, as_json: CardsAsJson = False) -> None:
-    """List all trained networks that are installed, of every task; print their cards."""
+    """List all trained networks that are installed, of every task;
+    print their cards.
+    """
     from .. import zoo
 
     _print_cards(zoo.cards(), card, as_json)

@@ -12,7 +12,9 @@ from ..errors import InputError
 
 
 def doctor() -> None:
-    """Say whether this machine is ready for the book, and how to mend what is not; exit 1 if it is not."""
+    """Say whether this machine is ready for the book, and how to mend what is not;
+    exit 1 if it is not.
+    """
     from .doctor import examine
 
     states = []
@@ -20,25 +22,38 @@ def doctor() -> None:
         print(finding, flush=True)
         states.append(finding.state)
     if "fix" in states:
-        lines = "the line that begins" if states.count("fix") == 1 else "the lines that begin"
-        print(f"error: not ready; mend {lines} with fix, then run this again", file=sys.stderr)
+        lines = (
+            "the line that begins"
+            if states.count("fix") == 1
+            else "the lines that begin"
+        )
+        print(
+            f"error: not ready; mend {lines} with fix, then run this again",
+            file=sys.stderr,
+        )
         raise typer.Exit(1)
     print("Ready." if "warn" not in states else "Ready, with the warnings above.")
 
 
 def progress(
-    reset: Annotated[bool, typer.Option("--reset", help="Begin a new record; the old file is kept.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a reset.")] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Begin a new record; the old file is kept.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before a reset.")
+    ] = False,
 ) -> None:
-    """Show which exercises you have tried and solved; the record stays on this machine."""
+    """Show which exercises you have tried and solved; the record
+    stays on this machine.
+    """
     from ..teaching.progress import location, read
     from ..teaching.progress import reset as begin_anew
 
     path = location()
     if path is None:
         raise InputError(
-            "your progress is not recorded, because PLTUTORIAL_PROGRESS=off or PLTUTORIAL_STATIC=1 is set; "
-            "unset it to record"
+            "your progress is not recorded, because PLTUTORIAL_PROGRESS=off or "
+            "PLTUTORIAL_STATIC=1 is set; unset it to record"
         )
     if reset:
         if not path.exists():
@@ -55,15 +70,23 @@ def progress(
     for chapter, exercises in groupby(rows, key=lambda row: row.chapter):
         for number, row in enumerate(exercises):
             first = str(chapter) if number == 0 else ""
-            print(f"{first:>7}  {row.label:<{width}}  {row.tries or '-':>5}  {row.solved or '-'}")
+            print(
+                f"{first:>7}  {row.label:<{width}}  {row.tries or '-':>5}  "
+                f"{row.solved or '-'}"
+            )
     solved = sum(bool(row.solved) for row in rows)
     print(f"{solved} of {len(rows)} checked exercises solved; the record is {path}")
 
 
 def _agreed(exercises: int) -> bool:
     if not sys.stdin or not sys.stdin.isatty():
-        raise InputError("--reset asks before it begins a new record, and nobody can answer here; add --yes")
-    return typer.confirm(f"Put the record of {exercises} exercises aside and begin a new one?")
+        raise InputError(
+            "--reset asks before it begins a new record, and nobody can "
+            "answer here; add --yes"
+        )
+    return typer.confirm(
+        f"Put the record of {exercises} exercises aside and begin a new one?"
+    )
 
 
 def _with_untried(tried: list) -> list:

@@ -1,6 +1,8 @@
-"""What ``pltutorial doctor`` looks at: whether this machine is ready for the book, and how to mend what is not.
+"""What ``pltutorial doctor`` looks at: whether this machine is ready for the book, and
+how to mend what is not.
 
-Nothing heavy loads with this module, and nothing here needs torch, so that it can say that torch is missing.
+Nothing heavy loads with this module, and nothing here needs torch, so that it can say
+that torch is missing.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from typing import NamedTuple
 
 from .. import __version__
 
-# Of the bundled pagoda against the pagoda mirrored left to right, 128 px, in float32 on a CPU.
+# Of the bundled pagoda against the pagoda mirrored left to right, 128 px,
+# in float32 on a CPU.
 REFERENCE = {
     "pixel loss": 0.150089,
     "feature loss, relu3_3": 449878,
@@ -31,15 +34,22 @@ REFERENCE = {
 }
 WEIGHTS = Path(__file__).parents[1] / "assets" / "vgg16_features_fp16.safetensors"
 WEIGHTS_SHA256 = (
-    "3d39eee2403da518391aba7ed3a5e9a008cefabfda356e02374b607f148df137"  # vgg.py's, read without torch
+    # vgg.py's, read without torch
+    "3d39eee2403da518391aba7ed3a5e9a008cefabfda356e02374b607f148df137"
 )
-MEMORY_GB, DISK_GB = 4.0, 1.0  # what a chapter takes at most, and what pictures and runs of a course take
+# what a chapter takes at most, and what pictures and runs of a course take
+MEMORY_GB, DISK_GB = 4.0, 1.0
 _LAB = ("jupyterlab", "ipykernel", "nbclient")
-_INSTALL = "run `make setup` in the course's folder, or pip install -c requirements.lock -e '.[book]'"
+_INSTALL = (
+    "run `make setup` in the course's folder, or pip install -c "
+    "requirements.lock -e '.[book]'"
+)
 
 
 class Finding(NamedTuple):
-    """One line of the report: `state` is ok, warn or fix; `mend` says what to do about the last two."""
+    """One line of the report: `state` is ok, warn or fix; `mend` says what to do
+    about the last two.
+    """
 
     state: str
     about: str
@@ -47,7 +57,10 @@ class Finding(NamedTuple):
     mend: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state:<5} {self.about}: {self.what}{f' -> {self.mend}' if self.mend else ''}"
+        return (
+            f"{self.state:<5} {self.about}: "
+            f"{self.what}{f' -> {self.mend}' if self.mend else ''}"
+        )
 
 
 def examine() -> Iterator[Finding]:
@@ -70,15 +83,25 @@ def examine() -> Iterator[Finding]:
             yield from look()
         except Exception as problem:  # a report of what is broken must not break
             about = look.__name__.strip("_").replace("_", " ")
-            yield Finding("warn", about, f"could not be looked at ({type(problem).__name__}: {problem})")
+            yield Finding(
+                "warn",
+                about,
+                f"could not be looked at ({type(problem).__name__}: {problem})",
+            )
 
 
 def _python() -> Iterator[Finding]:
     what = (
-        f"{platform.python_version()} on {platform.system()} {platform.machine()}, pltutorial {__version__}"
+        f"{platform.python_version()} on {platform.system()} {platform.machine()}, "
+        f"pltutorial {__version__}"
     )
     if sys.maxsize < 2**32:
-        yield Finding("fix", "Python", f"{what}, 32 bits", "install the 64-bit Python; PyTorch has no other")
+        yield Finding(
+            "fix",
+            "Python",
+            f"{what}, 32 bits",
+            "install the 64-bit Python; PyTorch has no other",
+        )
     else:
         where = "" if sys.prefix != sys.base_prefix else ", no virtual environment"
         yield Finding("ok", "Python", what + where)
@@ -111,7 +134,9 @@ def _wanted() -> dict[str, str]:
     """Least versions of what the package needs, by name, as its own metadata says."""
     wanted = {}
     for line in importlib.metadata.requires("pltutorial") or ():
-        if "extra ==" not in line and (match := re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", line)):
+        if "extra ==" not in line and (
+            match := re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", line)
+        ):
             wanted[match[1]] = match[2] or "0"
     return wanted
 
@@ -124,9 +149,19 @@ def _memory() -> Iterator[Finding]:
     total, free = memory()
     what = f"{free:.1f} of {total:.1f} GB free"
     if total < MEMORY_GB:
-        yield Finding("warn", "memory", what, f"a chapter takes up to {MEMORY_GB:g} GB; use smaller sizes")
+        yield Finding(
+            "warn",
+            "memory",
+            what,
+            f"a chapter takes up to {MEMORY_GB:g} GB; use smaller sizes",
+        )
     elif free < MEMORY_GB:
-        yield Finding("warn", "memory", what, f"a chapter takes up to {MEMORY_GB:g} GB; close other programs")
+        yield Finding(
+            "warn",
+            "memory",
+            what,
+            f"a chapter takes up to {MEMORY_GB:g} GB; close other programs",
+        )
     else:
         yield Finding("ok", "memory", what)
 
@@ -144,17 +179,30 @@ def _disk() -> Iterator[Finding]:
         yield Finding("ok", "disk", f"{free:.1f} GB free")
     else:
         state = "fix" if free < 0.1 else "warn"
-        yield Finding(state, "disk", f"{free:.2f} GB free", f"free space until there is {DISK_GB:g} GB")
+        yield Finding(
+            state,
+            "disk",
+            f"{free:.2f} GB free",
+            f"free space until there is {DISK_GB:g} GB",
+        )
 
 
 def _write_access() -> Iterator[Finding]:
-    for about, folder in (("this folder", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
+    for about, folder in (
+        ("this folder", Path.cwd()),
+        ("temporary files", Path(tempfile.gettempdir())),
+    ):
         try:
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".pltutorial-"):
                 pass
         except OSError as problem:
             mend = "work in a folder of your own, such as your home folder"
-            yield Finding("fix", about, f"{str(folder)!r} cannot be written to ({problem.strerror})", mend)
+            yield Finding(
+                "fix",
+                about,
+                f"{str(folder)!r} cannot be written to ({problem.strerror})",
+                mend,
+            )
             return
     yield Finding("ok", "write access", str(Path.cwd()))
 
@@ -162,7 +210,9 @@ def _write_access() -> Iterator[Finding]:
 def _processor() -> Iterator[Finding]:
     if importlib.util.find_spec("torch") is None:
         yield Finding(
-            "warn", "processor", f"{os.cpu_count()} cores; the rest is seen when torch is installed"
+            "warn",
+            "processor",
+            f"{os.cpu_count()} cores; the rest is seen when torch is installed",
         )
         return
     import torch
@@ -191,7 +241,12 @@ def _weights() -> Iterator[Finding]:
     if not WEIGHTS.exists():
         yield Finding("fix", "weights", f"{WEIGHTS.name} is missing", mend)
     elif hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() != WEIGHTS_SHA256:
-        yield Finding("fix", "weights", f"{WEIGHTS.name} is damaged, {WEIGHTS.stat().st_size:,} bytes", mend)
+        yield Finding(
+            "fix",
+            "weights",
+            f"{WEIGHTS.name} is damaged, {WEIGHTS.stat().st_size:,} bytes",
+            mend,
+        )
     else:
         yield Finding("ok", "weights", "VGG-16 is whole")
 
@@ -199,7 +254,13 @@ def _weights() -> Iterator[Finding]:
 def reference_numbers(device=None, precision: str = "float32") -> dict[str, float]:
     """The five numbers that are compared with :data:`REFERENCE`."""
     from ..images import bundled, read_image
-    from ..losses import feature_loss, gram_matrix, pixel_loss, style_loss, total_variation
+    from ..losses import (
+        feature_loss,
+        gram_matrix,
+        pixel_loss,
+        style_loss,
+        total_variation,
+    )
     from ..vgg import LossNetwork
 
     network = LossNetwork(precision=precision, device=device)
@@ -238,7 +299,9 @@ def _numbers() -> Iterator[Finding]:
     if wrong:
         yield Finding("fix", "numbers", "; ".join(wrong), mend)
     else:
-        yield Finding("ok", "numbers", f"{len(computed)} losses and norms are what they should be")
+        yield Finding(
+            "ok", "numbers", f"{len(computed)} losses and norms are what they should be"
+        )
 
 
 def _lab() -> Iterator[Finding]:
@@ -254,13 +317,24 @@ def _lab() -> Iterator[Finding]:
     if "python3" not in specs:
         yield Finding("fix", "JupyterLab", f"{version}, no kernel named python3", mend)
         return
-    argv = json.loads((Path(specs["python3"]) / "kernel.json").read_text(encoding="utf-8"))["argv"]
+    argv = json.loads(
+        (Path(specs["python3"]) / "kernel.json").read_text(encoding="utf-8")
+    )["argv"]
     own = os.path.normcase(sys.executable)
-    absolute = Path(argv[0]).is_absolute()  # a bare `python` means the one that runs JupyterLab
-    if absolute and os.path.normcase(argv[0]) != own and not os.path.samefile(argv[0], own):  # noqa: PTH121
-        yield Finding("warn", "JupyterLab", f"{version}, its kernel python3 is {argv[0]}", mend)
+    # a bare `python` means the one that runs JupyterLab
+    absolute = Path(argv[0]).is_absolute()
+    if (
+        absolute
+        and os.path.normcase(argv[0]) != own
+        and not os.path.samefile(argv[0], own)  # noqa: PTH121
+    ):
+        yield Finding(
+            "warn", "JupyterLab", f"{version}, its kernel python3 is {argv[0]}", mend
+        )
     else:
-        yield Finding("ok", "JupyterLab", f"{version}, kernels: {', '.join(sorted(specs))}")
+        yield Finding(
+            "ok", "JupyterLab", f"{version}, kernels: {', '.join(sorted(specs))}"
+        )
 
 
 def _record() -> Iterator[Finding]:
@@ -268,7 +342,9 @@ def _record() -> Iterator[Finding]:
 
     path = location()
     if path is None:
-        yield Finding("ok", "your progress", "not recorded, PLTUTORIAL_PROGRESS switches it off")
+        yield Finding(
+            "ok", "your progress", "not recorded, PLTUTORIAL_PROGRESS switches it off"
+        )
         return
     nearest = next(folder for folder in path.parents if folder.exists())
     mend = "name another file with PLTUTORIAL_PROGRESS, or `off`"
@@ -284,12 +360,22 @@ def _niceties() -> Iterator[Finding]:
     try:
         webbrowser.get()
     except webbrowser.Error:
-        yield Finding("warn", "browser", "none found", "open the address that JupyterLab prints in a browser")
+        yield Finding(
+            "warn",
+            "browser",
+            "none found",
+            "open the address that JupyterLab prints in a browser",
+        )
     else:
         yield Finding("ok", "browser", "found")
     spec = importlib.util.find_spec("matplotlib")
     folder = Path(spec.submodule_search_locations[0]) if spec else Path()
     if not (folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf").exists():
-        yield Finding("warn", "fonts", "those of matplotlib are missing", "install matplotlib again")
+        yield Finding(
+            "warn",
+            "fonts",
+            "those of matplotlib are missing",
+            "install matplotlib again",
+        )
     if shutil.which("ffmpeg") is None and importlib.util.find_spec("av") is None:
         yield Finding("ok", "optional", 'videos need pip install "pltutorial[video]"')

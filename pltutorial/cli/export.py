@@ -15,27 +15,44 @@ if TYPE_CHECKING:
 
 def export(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write: a name that ends in .onnx.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Where to write: a name that ends in .onnx."
+        ),
     ],
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A network or a style that ships; `pltutorial models` and `pltutorial styles` list them.",
+            help=(
+                "A network or a style that ships; `pltutorial models` and "
+                "`pltutorial styles` list them."
+            ),
             metavar="[NAME]",
         ),
     ] = None,
     style: Annotated[
-        str | None, typer.Option(help="A trained style, a network of styles, or the file of one.")
+        str | None,
+        typer.Option(help="A trained style, a network of styles, or the file of one."),
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="A network that `pltutorial train` wrote.")] = None,
-    storage: Annotated[str, typer.Option(help="half (float16 weights, half the bytes) or float.")] = "half",
+    model: Annotated[
+        Path | None, typer.Option(help="A network that `pltutorial train` wrote.")
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="half (float16 weights, half the bytes) or float.")
+    ] = "half",
 ) -> None:
-    """Write a trained network as ONNX, for pictures of any size, and compare it with PyTorch."""
+    """Write a trained network as ONNX, for pictures of any size, and
+    compare it with PyTorch.
+    """
     from ..files import check_output
 
     chosen = [value for value in (name, style, model) if value is not None]
     if len(chosen) != 1:
-        what = "no network was given" if not chosen else f"{len(chosen)} networks were given"
+        what = (
+            "no network was given"
+            if not chosen
+            else f"{len(chosen)} networks were given"
+        )
         raise InputError(f"{what}; give one: NAME, --style or --model")
     check_output(output, () if model is None else (model,), (".onnx",))
     network = _network(name, style, model)
@@ -46,15 +63,20 @@ def export(
     data = to_onnx(network, storage=storage)
     difference = check_onnx(network, data)
     if not difference <= LIMITS[storage]:  # not a number is too much
-        instead = "--storage float" if storage == "half" else "a network whose weights are of usual size"
+        instead = (
+            "--storage float"
+            if storage == "half"
+            else "a network whose weights are of usual size"
+        )
         raise InputError(
-            f"exported, the network would be {255 * difference:.2g}/255 from PyTorch, and {255 * LIMITS[storage]:.2g}/255 "
-            f"are allowed; give {instead}"
+            f"exported, the network would be {255 * difference:.2g}/255 from PyTorch, "
+            f"and {255 * LIMITS[storage]:.2g}/255 are allowed; give {instead}"
         )
     write_whole(output, lambda file: file.write(data))
     sizes = " and ".join(f"{width}x{height}" for height, width in SIZES)
     print(
-        f"{output}: {len(data) / 1e6:.2f} MB, {storage} storage, at most {255 * difference:.2g}/255 from PyTorch ({sizes})"
+        f"{output}: {len(data) / 1e6:.2f} MB, {storage} storage, at most "
+        f"{255 * difference:.2g}/255 from PyTorch ({sizes})"
     )
     if styles := getattr(network, "style_names", ()):
         print(f"weights: {', '.join(styles)}")
@@ -77,5 +99,6 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
         return load_network(name, "cpu")
     known = sorted({*paths, *zoo.styles()})
     raise InputError(
-        f"there is no network {name!r}; {nearest(name, known)}, and --model takes one that you trained"
+        f"there is no network {name!r}; {nearest(name, known)}, and --model takes "
+        "one that you trained"
     )

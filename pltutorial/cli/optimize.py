@@ -1,4 +1,6 @@
-"""The commands ``transfer``, ``reconstruct`` and ``texture``: the picture itself is what is optimised."""
+"""The commands ``transfer``, ``reconstruct`` and ``texture``: the picture itself is
+what is optimised.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def reconstruct(
     job: Job,
     settings: ReconstructionSettings,
 ) -> None:
-    """Find a picture with the same features at one layer (Mahendran and Vedaldi 2015)."""
+    """Find a picture with the same features at one layer
+    (Mahendran and Vedaldi 2015).
+    """
 
     def work(image: torch.Tensor) -> Result:
         from ..optimize import reconstruct_features
@@ -81,7 +85,9 @@ def _run(
     *sources: Path | str,
     **facts,
 ) -> None:
-    """Read the pictures, once it is sure that the output can be written; work; write."""
+    """Read the pictures, once it is sure that the output can be
+    written; work; write.
+    """
     job.check(*sources)
     _, place = place_of(settings.device, settings.precision)
     start = time.perf_counter()

@@ -1,4 +1,6 @@
-"""The options of the commands: each is declared here once; settings become options; YAML sets defaults of a run."""
+"""The options of the commands: each is declared here once; settings become options;
+YAML sets defaults of a run.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +154,9 @@ def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
 
 
 def _parsed(name: str, value, hint):
-    """A comma-separated option as the tuple its setting is; everything else as it came."""
+    """A comma-separated option as the tuple its setting is;
+    everything else as it came.
+    """
     if typing.get_origin(hint) is not tuple or isinstance(value, tuple):
         return value
     kind = typing.get_args(hint)[0]
@@ -166,10 +170,14 @@ def _parsed(name: str, value, hint):
 
 
 def _left_out(values: dict, context: typer.Context) -> dict:
-    """The entries of a configuration whose options were not given on the command line."""
+    """The entries of a configuration whose options were not given
+    on the command line.
+    """
     given = ("COMMANDLINE", "ENVIRONMENT")
     return {
-        name: value for name, value in values.items() if context.get_parameter_source(name).name not in given
+        name: value
+        for name, value in values.items()
+        if context.get_parameter_source(name).name not in given
     }
 
 
@@ -177,43 +185,53 @@ def read_config(path: Path, known: Mapping) -> dict:
     """The entries of a YAML file, each of the type that its setting has.
 
     Raises:
-        InputError: no such file, no YAML, an unknown name (with the nearest), or a value of another type.
+        InputError: no such file, no YAML, an unknown name (with the nearest), or a
+            value of another type.
     """
     try:
         import yaml
     except ImportError:
         raise InputError(
-            "--config needs the package pyyaml; install it with: pip install 'pltutorial[train]'"
+            "--config needs the package pyyaml; install it with: pip "
+            "install 'pltutorial[train]'"
         ) from None
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise InputError(
-            f"the configuration {str(path)!r} cannot be read ({problem.strerror}); give a YAML file"
+            f"the configuration {str(path)!r} cannot be read "
+            f"({problem.strerror}); give a YAML file"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         where = getattr(problem, "problem_mark", None)
         where = "" if where is None else f" from line {where.line + 1} on"
         raise InputError(
-            f"the configuration {str(path)!r} is no YAML{where}; write one setting a line, such as steps: 2000"
+            f"the configuration {str(path)!r} is no YAML{where}; write one setting a "
+            "line, such as steps: 2000"
         ) from None
     if not isinstance(entries or {}, Mapping):
         raise InputError(
-            f"the configuration {str(path)!r} holds no settings; write one a line, such as steps: 2000"
+            f"the configuration {str(path)!r} holds no settings; write one a "
+            "line, such as steps: 2000"
         )
     chosen = {}
     for key, value in (entries or {}).items():
         name = str(key).replace("-", "_")
         if name not in known:
             raise InputError(
-                f"{str(path)!r} sets {key!r}, which is no setting of this command; {nearest(name, known)}"
+                f"{str(path)!r} sets {key!r}, which is no setting of this command; "
+                f"{nearest(name, known)}"
             )
-        chosen[name] = _typed(value, known[name], f"{str(path)!r} sets {key}: {value!r}")
+        chosen[name] = _typed(
+            value, known[name], f"{str(path)!r} sets {key}: {value!r}"
+        )
     return chosen
 
 
 def _typed(value, hint, said: str):
-    """A value out of YAML as the type of its setting; YAML reads 1e-3 as text, and one name is no list."""
+    """A value out of YAML as the type of its setting; YAML reads 1e-3 as text, and
+    one name is no list.
+    """
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
@@ -228,7 +246,12 @@ def _typed(value, hint, said: str):
             for part in parts
             if part != ""
         )
-    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
+    wanted = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+    }[hint]
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:
             return float(value)

@@ -1,4 +1,6 @@
-"""The command ``serve``: the built site, with the headers that let a page compute on several threads."""
+"""The command ``serve``: the built site, with the headers that let a page compute
+on several threads.
+"""
 
 from __future__ import annotations
 
@@ -35,22 +37,39 @@ TYPES = {
     ".woff2": "font/woff2",
     ".xml": "application/xml",
 }
-"""By ending, whatever the machine's own tables say: a browser runs no module and no WebAssembly of another type."""
+"""By ending, whatever the machine's own tables say: a browser runs no module and no
+WebAssembly of another type.
+"""
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-cache",  # asked again each time, so that a site that was built anew is shown
+    # asked again each time, so that a site that was built anew is shown
+    "Cache-Control": "no-cache",
 }
-_PACKED = (".css", ".html", ".ipynb", ".js", ".json", ".map", ".mjs", ".svg", ".txt", ".wasm", ".xml")
+_PACKED = (
+    ".css",
+    ".html",
+    ".ipynb",
+    ".js",
+    ".json",
+    ".map",
+    ".mjs",
+    ".svg",
+    ".txt",
+    ".wasm",
+    ".xml",
+)
 
 
 def handler(folder: Path | str) -> type[SimpleHTTPRequestHandler]:
-    """A request handler for :mod:`http.server` that serves the files of a folder and nothing else.
+    """A request handler for :mod:`http.server` that serves the files of a
+    folder and nothing else.
 
     Args:
-        folder: its ``index.html`` is the first page; its ``404.html``, if there is one, answers what does not exist.
+        folder: its ``index.html`` is the first page; its ``404.html``, if there is one,
+            answers what does not exist.
     """
 
     class Handler(_Handler):
@@ -64,7 +83,8 @@ def handler(folder: Path | str) -> type[SimpleHTTPRequestHandler]:
 
 class _Handler(SimpleHTTPRequestHandler):
     root: Path
-    protocol_version = "HTTP/1.1"  # a page of many small files asks for them through one connection
+    # a page of many small files asks for them through one connection
+    protocol_version = "HTTP/1.1"
     timeout = 60
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
 
@@ -81,8 +101,13 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def send_head(self):
-        path, slash = Path(self.translate_path(self.path)), self.path.partition("?")[0].endswith("/")
-        try:  # a link may lead out of the folder, and a name may hold what no file can be called
+        path, slash = (
+            Path(self.translate_path(self.path)),
+            self.path.partition("?")[0].endswith("/"),
+        )
+        # a link may lead out of the folder, and a name may hold what no
+        # file can be called
+        try:
             if path.is_dir() and slash:
                 path = path / "index.html"
             elif slash:
@@ -145,38 +170,51 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def start(folder: Path | str | None = None, port: int = 8000, host: str = "127.0.0.1") -> ThreadingHTTPServer:
+def start(
+    folder: Path | str | None = None, port: int = 8000, host: str = "127.0.0.1"
+) -> ThreadingHTTPServer:
     """A server that listens; ``serve_forever`` answers until it is interrupted.
 
     Args:
         folder: the site that was built if left out.
         port: 0 takes any that is free.
-        host: the address to listen at: ``"127.0.0.1"`` answers this machine alone, ``"0.0.0.0"`` the network.
+        host: the address to listen at: ``"127.0.0.1"`` answers this machine alone,
+            ``"0.0.0.0"`` the network.
 
     Raises:
-        InputError: no such folder, no site, or an address that is taken, not allowed or not this machine's.
+        InputError: no such folder, no site, or an address that is taken, not allowed or
+            not this machine's.
     """
     folder = _site() if folder is None else Path(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise InputError(f"the folder {str(folder)!r} {what}; give a folder with an index.html")
+        raise InputError(
+            f"the folder {str(folder)!r} {what}; give a folder with an index.html"
+        )
     if not 0 <= port <= 65535:
-        raise InputError(f"port {port} was given; give a number from 1024 to 65535, such as 8000")
+        raise InputError(
+            f"port {port} was given; give a number from 1024 to 65535, such as 8000"
+        )
     try:
         return _Server((host, port), handler(folder))
     except socket.gaierror:
         raise InputError(
-            f"the host {host!r} is unknown; give 127.0.0.1 for this machine alone, or 0.0.0.0 for its network"
+            f"the host {host!r} is unknown; give 127.0.0.1 for this machine alone, or "
+            "0.0.0.0 for its network"
         ) from None
     except OSError as problem:
         if problem.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} is in use; give another, such as --port {_next(port)}") from None
+            raise InputError(
+                f"port {port} is in use; give another, such as --port {_next(port)}"
+            ) from None
         if problem.errno == errno.EACCES:
             raise InputError(
-                f"port {port} is for administrators; give one from 1024 on, such as 8000"
+                f"port {port} is for administrators; give one from "
+                "1024 on, such as 8000"
             ) from None
         raise InputError(
-            f"nothing can listen at {host}:{port} ({problem.strerror}); give --host 127.0.0.1 for this machine alone"
+            f"nothing can listen at {host}:{port} ({problem.strerror}); give --host "
+            "127.0.0.1 for this machine alone"
         ) from None
 
 
@@ -185,23 +223,40 @@ def _next(port: int) -> int:
 
 
 def _site() -> Path:
-    """The built site: below the working folder, or below the repository whose package this is."""
+    """The built site: below the working folder, or below the repository
+    whose package this is.
+    """
     for base in (Path(), Path(__file__).resolve().parents[2]):
         if (base / SITE / "index.html").is_file():
             return base / SITE
-    raise InputError(f"there is no built site in {str(SITE)!r}; build it with `make site`, or give a folder")
+    raise InputError(
+        f"there is no built site in {str(SITE)!r}; build it with `make "
+        "site`, or give a folder"
+    )
 
 
 def serve(
     folder: Annotated[
-        Path | None, typer.Argument(help="What to serve; the built site if left out.", metavar="[FOLDER]")
+        Path | None,
+        typer.Argument(
+            help="What to serve; the built site if left out.", metavar="[FOLDER]"
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="Where it listens; 0 takes any that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option(help="Where it listens; 0 takes any that is free.")
+    ] = 8000,
     host: Annotated[
-        str, typer.Option(help="127.0.0.1 answers this machine alone, 0.0.0.0 everyone in its network.")
+        str,
+        typer.Option(
+            help=(
+                "127.0.0.1 answers this machine alone, 0.0.0.0 everyone in its network."
+            )
+        ),
     ] = "127.0.0.1",
 ) -> None:
-    """Serve the built site, with the headers that let its live page compute on several threads; Ctrl-C ends it."""
+    """Serve the built site, with the headers that let its live page compute on several
+    threads; Ctrl-C ends it.
+    """
     with start(folder, port, host) as server:
         shown = "127.0.0.1" if host in ("", "0.0.0.0") else host
         print(f"http://{shown}:{server.server_port}/  (Ctrl-C ends it)", flush=True)

@@ -36,32 +36,50 @@ def stylize(
     photo: Annotated[
         str,
         photo_argument(
-            more="; a GIF or a video; or a folder of them, and then the output is one too"
+            more=(
+                "; a GIF or a video; or a folder of them, and then "
+                "the output is one too"
+            )
         ),
     ],
     job: NetworkJob,
     style: Annotated[
-        str | None, typer.Option(help="A trained style; `pltutorial styles` lists them.")
+        str | None,
+        typer.Option(help="A trained style; `pltutorial styles` lists them."),
     ] = None,
     styles: Annotated[
-        str | None, typer.Option(help="A blend of styles with weights: great_wave:0.7,poppies:0.3")
+        str | None,
+        typer.Option(help="A blend of styles with weights: great_wave:0.7,poppies:0.3"),
     ] = None,
-    strength: Annotated[float, typer.Option(help="From 0, the picture itself, to 1, the whole style.")] = 1.0,
+    strength: Annotated[
+        float, typer.Option(help="From 0, the picture itself, to 1, the whole style.")
+    ] = 1.0,
     preserve_color: Annotated[
-        str | None, typer.Option(help="luminance or histogram: keep the picture's colours.")
+        str | None,
+        typer.Option(help="luminance or histogram: keep the picture's colours."),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Longer side of the output in pixels; the picture's if left out.")
+        int | None,
+        typer.Option(
+            help="Longer side of the output in pixels; the picture's if left out."
+        ),
     ] = None,
     temporal_smoothing: Annotated[
         float,
         typer.Option(
-            help="For GIFs and videos, from 0 to below 1: less flicker where nothing moves; try 0.8."
+            help=(
+                "For GIFs and videos, from 0 to below 1: less flicker where "
+                "nothing moves; try 0.8."
+            )
         ),
     ] = 0.0,
-    progress: Annotated[bool, typer.Option(help="Show a progress bar for GIFs and videos.")] = True,
+    progress: Annotated[
+        bool, typer.Option(help="Show a progress bar for GIFs and videos.")
+    ] = True,
 ) -> None:
-    """Give pictures a style that a network has learned, in one pass (Johnson et al. 2016)."""
+    """Give pictures a style that a network has learned, in one pass
+    (Johnson et al. 2016).
+    """
     from ..tasks.style import check_options
     from ..tasks.style import stylize as paint
     from ..video import temporal_smoothing as check_smoothing
@@ -69,7 +87,9 @@ def stylize(
     check_options(strength, preserve_color)
     check_smoothing(temporal_smoothing)
     if size is not None and size < 1:
-        raise InputError(f"--size {size} was given; give the longer side in pixels, such as 1024")
+        raise InputError(
+            f"--size {size} was given; give the longer side in pixels, such as 1024"
+        )
     source, output = source_of(photo, "content"), job.output
     folder = source != PIPE and source.is_dir()
     job.ending = ending_of(job.format, output, folder)
@@ -110,13 +130,20 @@ def stylize(
         if not job.as_json and output != PIPE:
             print(_line(done[-1], facts))
     if folder:
-        facts |= {"pictures": done, "failed": failed, "seconds": round(time.perf_counter() - start, 3)}
+        facts |= {
+            "pictures": done,
+            "failed": failed,
+            "seconds": round(time.perf_counter() - start, 3),
+        }
     else:
         facts |= done[0]
     if job.as_json:
         print(json.dumps(facts), file=sys.stderr if output == PIPE else sys.stdout)
     if failed:
-        print(f"error: {len(failed)} of {len(jobs)} were left out, as said above", file=sys.stderr)
+        print(
+            f"error: {len(failed)} of {len(jobs)} were left out, as said above",
+            file=sys.stderr,
+        )
         raise typer.Exit(1)
 
 
@@ -130,36 +157,48 @@ def _line(done: dict, facts: dict) -> str:
         else style
     )
     return (
-        f"{done['output']}: {width}x{height}{frames}, {style}, {done['seconds']:.2f} s on {facts['device']} "
-        f"in {facts['precision']}"
+        f"{done['output']}: {width}x{height}{frames}, {style}, {done['seconds']:.2f} "
+        f"s on {facts['device']} in {facts['precision']}"
     )
 
 
-# --- what is asked for ------------------------------------------------------------------------------------
+# --- what is asked for ----------------------------------------------------------------
 
 
 def _network(
     style: str | None, styles: str | None, model: Path | None, device: str
 ) -> tuple[TransformNet, str | dict | None]:
-    """The network, and which of its styles: a name, weights, or None for the one it has."""
+    """The network, and which of its styles: a name, weights, or None
+    for the one it has.
+    """
     from ..zoo import load_style
     from ..zoo import styles as known
 
     if style and styles:
         raise InputError("--style and --styles were both given; give one of them")
     if not (style or styles or model):
-        names = ", ".join(known()) or "none is installed, train one with `pltutorial train style`"
+        names = (
+            ", ".join(known())
+            or "none is installed, train one with `pltutorial train style`"
+        )
         raise InputError(f"no style was given; choose one with --style: {names}")
     wanted: str | dict | None = _weights(styles) if styles else style
     network = load_style(wanted if model is None else model, device)
     if not network.style_names:
         if model is not None and wanted is not None:
-            raise InputError(f"the network {str(model)!r} has one style of its own; leave --style out")
-        return network, None
-    if wanted is None or (isinstance(wanted, str) and wanted not in network.style_names and model is None):
-        if len(network.style_names) > 1:  # a network was named, and it has several styles
             raise InputError(
-                f"this network has several styles; choose with --style out of {', '.join(network.style_names)}"
+                f"the network {str(model)!r} has one style of its "
+                "own; leave --style out"
+            )
+        return network, None
+    if wanted is None or (
+        isinstance(wanted, str) and wanted not in network.style_names and model is None
+    ):
+        # a network was named, and it has several styles
+        if len(network.style_names) > 1:
+            raise InputError(
+                "this network has several styles; choose with --style out of "
+                f"{', '.join(network.style_names)}"
             )
         wanted = network.style_names[0]
     network.blend(wanted)  # an unknown name is refused before any picture is read
@@ -173,16 +212,21 @@ def _weights(text: str) -> dict[str, float]:
         name, _, weight = part.partition(":")
         if not re.fullmatch(r"[0-9]*\.?[0-9]+(e-?[0-9]+)?", weight or "1"):
             raise InputError(
-                f"the weight {weight!r} of style {name!r} is no number of at least 0; write {name}:0.5"
+                f"the weight {weight!r} of style {name!r} is no number of at least "
+                f"0; write {name}:0.5"
             )
         weights[name] = weights.get(name, 0) + float(weight or 1)
     if not weights:
-        raise InputError(f"--styles {text!r} names no style; write great_wave:0.7,poppies:0.3")
+        raise InputError(
+            f"--styles {text!r} names no style; write great_wave:0.7,poppies:0.3"
+        )
     return weights
 
 
 def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Path]]:
-    """Every picture, GIF and video of a folder with the file it becomes in the other."""
+    """Every picture, GIF and video of a folder with the file it
+    becomes in the other.
+    """
     from ..files import check_output
     from ..images import PICTURE_ENDINGS
     from ..video import VIDEO_ENDINGS
@@ -190,24 +234,32 @@ def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Pat
     kinds = (*PICTURE_ENDINGS, ".gif", *VIDEO_ENDINGS)
     try:
         found = sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in kinds and path.name[0] != "."
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in kinds and path.name[0] != "."
         )
     except OSError as problem:
         raise InputError(
-            f"the folder {str(folder)!r} cannot be read ({problem.strerror}); change its permissions"
+            f"the folder {str(folder)!r} cannot be read ({problem.strerror}); "
+            "change its permissions"
         ) from None
     if not found:
         raise InputError(
-            f"there is no picture in the folder {str(folder)!r}; give one with files ending in {', '.join(kinds)}"
+            f"there is no picture in the folder {str(folder)!r}; give one with files "
+            f"ending in {', '.join(kinds)}"
         )
     if output == PIPE:
         raise InputError("a folder cannot be piped; give -o FOLDER")
     target = Path(output)
     if target.exists() and not target.is_dir():
-        raise InputError(f"the output {output!r} is a file and the input a folder; give the name of a folder")
+        raise InputError(
+            f"the output {output!r} is a file and the input a folder; give "
+            "the name of a folder"
+        )
     if target.exists() and target.samefile(folder):
         raise InputError(
-            f"the output {output!r} is also an input; choose another folder so that nothing is lost"
+            f"the output {output!r} is also an input; choose another folder so "
+            "that nothing is lost"
         )
     names: dict[str, str] = {}
     for path in found:
@@ -215,7 +267,8 @@ def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Pat
         name = path.stem + ending if changes else path.name
         if name in names:
             raise InputError(
-                f"{names[name]!r} and {path.name!r} would both become {name!r}; rename one, or leave --format out"
+                f"{names[name]!r} and {path.name!r} would both become {name!r}; "
+                "rename one, or leave --format out"
             )
         names[name] = path.name
     if not target.exists():
@@ -230,12 +283,13 @@ def _make(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as problem:
         raise InputError(
-            f"the output folder {str(folder)!r} cannot be made ({problem.strerror}); choose another"
+            f"the output folder {str(folder)!r} cannot be made "
+            f"({problem.strerror}); choose another"
         ) from None
     check_output(folder / "any.png")
 
 
-# --- one file ---------------------------------------------------------------------------------------------
+# --- one file -------------------------------------------------------------------------
 
 
 def _one(

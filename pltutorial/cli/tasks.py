@@ -60,7 +60,9 @@ def add_to(app: typer.Typer) -> None:
     """Give the command line ``train``, and a command for each task that has one."""
     for spec in register.all().values():
         if spec.command is not None:
-            app.command(spec.command.name, help=spec.command.help)(picture_command(spec))
+            app.command(spec.command.name, help=spec.command.help)(
+                picture_command(spec)
+            )
         training.command(spec.name, help=spec.train_help)(train_command(spec))
     app.add_typer(training, name="train")
 
@@ -111,8 +113,12 @@ def _report(result: Trained, network: Path, usage: str, more: str) -> None:
             f"{last.total:.4g} at step {last.step}"
         )
     if result.broken:
-        some = ", ".join(result.broken[:3]) + (", ..." if len(result.broken) > 3 else "")
-        print(f"{len(result.broken)} pictures could not be used: {some}", file=sys.stderr)
+        some = ", ".join(result.broken[:3]) + (
+            ", ..." if len(result.broken) > 3 else ""
+        )
+        print(
+            f"{len(result.broken)} pictures could not be used: {some}", file=sys.stderr
+        )
     if result.stopped == "interrupted":
         again = "interrupted; the same command again goes on from here"
         print(again, file=sys.stderr)
@@ -166,9 +172,7 @@ def _run(
     given = {"loss": loss, **options}
     for name in ("loss", *command.excludes_model):
         if given[name] is not None and job.model is not None:
-            raise InputError(
-                f"--{name} and --model were both given; give one of them"
-            )
+            raise InputError(f"--{name} and --model were both given; give one of them")
     for option in command.options:
         if options[option.name] is None:
             options[option.name] = option.default

@@ -1,4 +1,6 @@
-"""The network is the parameter: the networks of all tasks, how they are run, and the files that keep them."""
+"""The network is the parameter: the networks of all tasks, how they are run, and the
+files that keep them.
+"""
 
 from .codes import encode as encode
 from .codes import keep_strongest as keep_strongest

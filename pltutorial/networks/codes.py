@@ -24,12 +24,15 @@ def encode(
 
     Args:
         image: (N, 3, H, W) in [0, 1].
-        layer: such as ``"relu4_3"``, or ``"pool4"``, the 2x2 maxima of the last layer of stage 4.
-        network: a :class:`LossNetwork`, or an :class:`Encoder` with its own names of layers.
+        layer: such as ``"relu4_3"``, or ``"pool4"``, the 2x2 maxima of the
+            last layer of stage 4.
+        network: a :class:`LossNetwork`, or an :class:`Encoder` with its
+            own names of layers.
         more: further layers; their features come from the same pass.
 
     Returns:
-        (N, C, h, w), in the precision computed in; with ``more`` also ``{layer: (N, C', h', w')}``.
+        (N, C, h, w), in the precision computed in; with ``more`` also
+        ``{layer: (N, C', h', w')}``.
 
     Raises:
         InputError: an unknown layer, or a picture smaller than it needs.
@@ -45,16 +48,23 @@ def encode(
     if isinstance(network, LossNetwork):
         code_shape(layer)
         stage = layer[4]
-        tap = layer if layer.startswith("relu") else f"relu{stage}_{2 if stage in '12' else 3}"
+        tap = (
+            layer
+            if layer.startswith("relu")
+            else f"relu{stage}_{2 if stage in '12' else 3}"
+        )
     features = network(image, tuple(dict.fromkeys((tap, *(more or ())))))
     code = features[tap]
     if tap != layer:
         if min(code.shape[-2:]) < 2:
             raise InputError(
-                f"the picture has {image.shape[-1]}x{image.shape[-2]} pixels, but {layer} needs at least "
-                f"{code_shape(layer)[1]} along each side; use a larger picture or a shallower layer"
+                f"the picture has {image.shape[-1]}x{image.shape[-2]} pixels, but "
+                f"{layer} needs at least {code_shape(layer)[1]} along each side; use "
+                "a larger picture or a shallower layer"
             )
-        code = F.max_pool2d(code, 2) if network.pooling == "max" else F.avg_pool2d(code, 2)
+        code = (
+            F.max_pool2d(code, 2) if network.pooling == "max" else F.avg_pool2d(code, 2)
+        )
     return code if more is None else (code, {name: features[name] for name in more})
 
 
@@ -66,7 +76,8 @@ def keep_strongest(
     Args:
         code: (N, C, h, w).
         count: how many are kept.
-        of: ``"position"``: so many channels at each position; ``"code"``: so many activations of the whole code.
+        of: ``"position"``: so many channels at each position; ``"code"``: so many
+            activations of the whole code.
         complement: keep the others instead.
 
     Returns:
@@ -75,19 +86,28 @@ def keep_strongest(
     Raises:
         InputError: no code, or a count that is none of 0 ... the activations there are.
 
-    The paper keeps the top five activations of a layer without positions; these are two answers for one that has them.
-    Source: Dosovitskiy and Brox (2016), Inverting Visual Representations with Convolutional Networks, section 5.
+    The paper keeps the top five activations of a layer without positions; these are two
+    answers for one that has them.
+    Source: Dosovitskiy and Brox (2016), Inverting Visual Representations with
+    Convolutional Networks, section 5.
 
     Taught in chapter 8.
     """
     if of not in PLACES:
-        raise InputError(f"there is no {of!r} to choose from; {nearest(str(of), PLACES)}")
+        raise InputError(
+            f"there is no {of!r} to choose from; {nearest(str(of), PLACES)}"
+        )
     if code.ndim != 4:
-        raise InputError(f"a code of shape {tuple(code.shape)} was given; give (N, C, h, w)")
+        raise InputError(
+            f"a code of shape {tuple(code.shape)} was given; give (N, C, h, w)"
+        )
     rows = code.flatten(1) if of == "code" else code
     if not 0 <= count <= rows.shape[1]:
         raise InputError(
-            f"count={count} was given; give a number from 0 to {rows.shape[1]}, the activations there are"
+            f"count={count} was given; give a number from 0 to {rows.shape[1]}, the "
+            "activations there are"
         )
-    kept = torch.zeros_like(rows, dtype=torch.bool).scatter(1, rows.topk(count, dim=1).indices, True)
+    kept = torch.zeros_like(rows, dtype=torch.bool).scatter(
+        1, rows.topk(count, dim=1).indices, True
+    )
     return torch.where(kept ^ complement, rows, 0).view_as(code)

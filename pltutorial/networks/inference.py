@@ -1,4 +1,6 @@
-"""One pass of a network over pictures, without gradients, in the best precision of its device."""
+"""One pass of a network over pictures, without gradients, in the best
+precision of its device.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def apply(
     *,
     precision: str = "auto",
 ) -> torch.Tensor:
-    """Run a network on pictures, without gradients, in the best precision of the network's device.
+    """Run a network on pictures, without gradients, in the best precision of
+    the network's device.
 
     Args:
         network: any network whose forward pass takes an image (and a style).
@@ -26,8 +29,8 @@ def apply(
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
 
     Returns:
-        (N, 3, H, W), float32, in [0, 1], on the network's device; in bfloat16 99.9 % of the
-        values of a trained network lie within 2/255 of float32.
+        (N, 3, H, W), float32, in [0, 1], on the network's device; in bfloat16 99.9 % of
+        the values of a trained network lie within 2/255 of float32.
 
     Raises:
         InputError: what is given is no image, or the style does not fit.
@@ -39,6 +42,9 @@ def apply(
     if device.type == "cpu":
         keep_freed_memory()
     dtype = best_precision(device, precision)
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+    ):
         given = () if style is None else (style.to(device),)
         return network(image.to(device), *given).float().clamp(0, 1)

@@ -1,4 +1,6 @@
-"""Which class makes a network of which kind: its ``kind``, which every file of a network names."""
+"""Which class makes a network of which kind: its ``kind``, which every file
+of a network names.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,17 @@ CLASSES: dict[str, type[nn.Module]] = {}
 
 
 def network_kind(network: type[nn.Module]) -> type[nn.Module]:
-    """Make a class of networks known by its ``kind``; it has ``smallest``, ``config`` and ``card`` besides."""
+    """Make a class of networks known by its ``kind``; it has ``smallest``, ``config``
+    and ``card`` besides.
+    """
     CLASSES[network.kind] = network
     return network
 
 
 def maker_of(kind: str) -> Callable[..., nn.Module] | None:
-    """What makes a network of this kind: a class of this folder, or what a task brings; None for an unknown kind."""
+    """What makes a network of this kind: a class of this folder, or what a task brings;
+    None for an unknown kind.
+    """
     if kind in CLASSES:
         return CLASSES[kind]
     spec = register.of_kind(kind)

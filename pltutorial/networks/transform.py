@@ -16,7 +16,9 @@ from ._kernels import EPSILON, instance_norm, stack, stacked_conv, upsampled_con
 from .kinds import network_kind
 
 NORMS, UPSAMPLINGS = ("instance", "batch"), ("resize", "transposed")
-SMALLEST = 16  # pixels along a side: two reflections by stride-2 layers and the 9x9 kernel must find room
+# pixels along a side: two reflections by stride-2 layers and the 9x9
+# kernel must find room
+SMALLEST = 16
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:
@@ -26,32 +28,45 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
 
 
 class _Norm(nn.Module):
-    """Instance normalisation with a scale and a shift for each style, or batch normalisation."""
+    """Instance normalisation with a scale and a shift for each style, or
+    batch normalisation.
+    """
 
     def __init__(self, channels: int, norm: str, styles: int) -> None:
         super().__init__()
         self.batch = nn.BatchNorm2d(channels) if norm == "batch" else None
         if norm == "instance":
             shape = (styles, channels) if styles else (channels,)
-            self.weight, self.bias = nn.Parameter(torch.ones(shape)), nn.Parameter(torch.zeros(shape))
+            self.weight, self.bias = (
+                nn.Parameter(torch.ones(shape)),
+                nn.Parameter(torch.zeros(shape)),
+            )
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor | None, relu: bool = False) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, style: torch.Tensor | None, relu: bool = False
+    ) -> torch.Tensor:
         if self.batch is not None:
             x = self.batch(x)
             return F.relu(x) if relu else x
         if self.weight.ndim == 1:
             scale, shift = self.weight[None], self.bias[None]
         else:
-            scale, shift = style.float() @ self.weight.float(), style.float() @ self.bias.float()
+            scale, shift = (
+                style.float() @ self.weight.float(),
+                style.float() @ self.bias.float(),
+            )
         if x.device.type == "cpu":
             return instance_norm(x, scale, shift, relu)
-        x = F.group_norm(x, x.shape[1], eps=EPSILON)  # a group for each channel is instance normalisation
+        # a group for each channel is instance normalisation
+        x = F.group_norm(x, x.shape[1], eps=EPSILON)
         x = torch.addcmul(shift[..., None, None], x, scale[..., None, None]).to(x.dtype)
         return F.relu(x) if relu else x
 
 
 class ConvLayer(nn.Module):
-    """A convolution with reflected borders, at stride 1 or 2, or after (or with) an upsampling by 2."""
+    """A convolution with reflected borders, at stride 1 or 2, or after (or with)
+    an upsampling by 2.
+    """
 
     def __init__(
         self,
@@ -68,7 +83,9 @@ class ConvLayer(nn.Module):
         super().__init__()
         self.kernel, self.upsampling, self.relu = kernel, upsampling, relu
         if upsampling == "transposed":
-            self.conv: nn.Module = nn.ConvTranspose2d(inputs, outputs, kernel, 2, 1, output_padding=1)
+            self.conv: nn.Module = nn.ConvTranspose2d(
+                inputs, outputs, kernel, 2, 1, output_padding=1
+            )
         else:
             self.conv = nn.Conv2d(inputs, outputs, kernel, stride)
         self.norm = _Norm(outputs, norm, styles) if norm else None
@@ -76,7 +93,9 @@ class ConvLayer(nn.Module):
     def forward(
         self, x: torch.Tensor, style: torch.Tensor | None = None, stacked: bool = False
     ) -> torch.Tensor:
-        """``stacked``: the 2x2 pixels of a square lie together in the result, as ``stacked_conv`` wants them."""
+        """``stacked``: the 2x2 pixels of a square lie together in the result, as
+        ``stacked_conv`` wants them.
+        """
         if self.upsampling == "resize":
             x = upsampled_conv(x, self.conv.weight, self.conv.bias, stacked)
         elif self.upsampling:  # one reflected position more on each side, cut off again
@@ -92,15 +111,23 @@ class ConvLayer(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Residual block: two 3x3 convolutions added to their input, without a ReLU after the sum (Gross and Wilber 2016)."""
+    """Residual block: two 3x3 convolutions added to their input, without a ReLU after
+    the sum (Gross and Wilber 2016).
+    """
 
     def __init__(self, channels: int, norm: str, styles: int) -> None:
         super().__init__()
         self.one = ConvLayer(channels, channels, 3, norm=norm, styles=styles)
-        self.two = ConvLayer(channels, channels, 3, norm=norm, styles=styles, relu=False)
+        self.two = ConvLayer(
+            channels, channels, 3, norm=norm, styles=styles, relu=False
+        )
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
-        """Maps (N, C, H, W) and the shares of the styles (N, S); the result has the shape of the maps."""
+    def forward(
+        self, x: torch.Tensor, style: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Maps (N, C, H, W) and the shares of the styles (N, S); the result has the
+        shape of the maps.
+        """
         return x + self.two(self.one(x, style), style)
 
 
@@ -112,19 +139,25 @@ class Noise(nn.Module):
     """One map of noise times a learned strength for each channel, and for each style.
 
     A network that is given a photograph alone must repeat itself where the photograph
-    is even (Ulyanov et al. 2016, section 4.1; Karras et al. 2019, section 3.2). Training
-    draws new noise in every pass; in eval mode it comes from ``seed``, so that a print
-    can be repeated.
+    is even (Ulyanov et al. 2016, section 4.1; Karras et al. 2019, section 3.2).
+    Training draws new noise in every pass; in eval mode it comes from ``seed``, so that
+    a print can be repeated.
     """
 
-    def __init__(self, channels: int, styles: int = 0, *, strength: float = 0.1, number: int = 0) -> None:
+    def __init__(
+        self, channels: int, styles: int = 0, *, strength: float = 0.1, number: int = 0
+    ) -> None:
         super().__init__()
         shape = (styles, channels) if styles else (channels,)
         self.strength = nn.Parameter(torch.full(shape, strength))
         self.seed, self.number = 0, number
 
-    def forward(self, x: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
-        """Features (N, C, H, W) with noise; shares of the styles (N, S) where there are several."""
+    def forward(
+        self, x: torch.Tensor, style: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Features (N, C, H, W) with noise; shares of the styles (N, S) where
+        there are several.
+        """
         height, width = x.shape[-2:]
         if self.training:
             noise = torch.randn(len(x), 1, height, width, device=x.device)
@@ -142,33 +175,40 @@ def _reflect(x: torch.Tensor, by: int) -> torch.Tensor:
 
 @network_kind
 class TransformNet(nn.Module):
-    """Image transformation network f_W: one forward pass does what an optimisation does in hundreds of steps.
+    """Image transformation network f_W: one forward pass does what an optimisation does
+    in hundreds of steps.
 
-    A 9x9 convolution, two convolutions of stride 2, residual blocks at a quarter of the size, two upsamplings by 2
-    and a 9x9 convolution; normalisation and ReLU after all but the last, whose tanh is scaled to [0, 1]. Every
-    convolution sees reflected borders; a height or width that is no multiple of 4 is reflected up to one and cut
-    off again, so that the output is as large as the input. In eval mode ``margin`` pixels more are reflected on
-    each side and cut off again (8; the authors' code has 40): a frame that the network has learned falls there.
+    A 9x9 convolution, two convolutions of stride 2, residual blocks at a quarter of the
+    size, two upsamplings by 2 and a 9x9 convolution; normalisation and ReLU after all
+    but the last, whose tanh is scaled to [0, 1]. Every convolution sees reflected
+    borders; a height or width that is no multiple of 4 is reflected up to one and cut
+    off again, so that the output is as large as the input. In eval mode ``margin``
+    pixels more are reflected on each side and cut off again
+    (8; the authors' code has 40): a frame that the network has learned falls there.
 
     Args:
-        width: channels after the first layer: (width, 2 width, 4 width). 32 in the paper.
+        width: channels after the first layer:
+            (width, 2 width, 4 width). 32 in the paper.
         blocks: residual blocks, 5 in the paper.
-        norm: ``"instance"``, as in the authors' released models: each picture's own contrast is removed, which a
-            style dictates anyway (Ulyanov et al. 2016); ``"batch"``, as in the paper: statistics of the training
-            pictures, so that the output of one picture does not depend on its other parts.
-        upsampling: ``"resize"``, nearest neighbours and a convolution, which cannot draw a checkerboard by
-            overlapping unevenly (Odena et al. 2016); ``"transposed"``, the fractionally strided convolution of
-            the paper, with a quarter of the arithmetic.
-        styles: names of the styles of a conditional network: a scale and a shift in every normalisation for each
-            of them (conditional instance normalisation, Dumoulin et al. 2017, equation 5); none for a network
-            of one style.
+        norm: ``"instance"``, as in the authors' released models: each picture's own
+            contrast is removed, which a style dictates anyway (Ulyanov et al. 2016);
+            ``"batch"``, as in the paper: statistics of the training pictures, so that
+            the output of one picture does not depend on its other parts.
+        upsampling: ``"resize"``, nearest neighbours and a convolution, which cannot
+            draw a checkerboard by overlapping unevenly (Odena et al. 2016);
+            ``"transposed"``, the fractionally strided convolution of the paper, with a
+            quarter of the arithmetic.
+        styles: names of the styles of a conditional network: a scale and a shift in
+            every normalisation for each of them (conditional instance normalisation,
+            Dumoulin et al. 2017, equation 5); none for a network of one style.
         noise: noise before each block and each upsampling, see :class:`Noise`.
 
     Raises:
-        InputError: an unknown norm or upsampling, numbers below 1, or styles with batch normalisation.
+        InputError: an unknown norm or upsampling, numbers below 1, or styles with
+            batch normalisation.
 
-    With the defaults it has 1,679,235 parameters. Source: Johnson et al. (2016), section 3.1 and the
-    supplementary material, table 1.
+    With the defaults it has 1,679,235 parameters. Source: Johnson et al. (2016),
+    section 3.1 and the supplementary material, table 1.
 
     Example:
         >>> network = TransformNet(styles=("waves", "dots")).eval()
@@ -196,10 +236,13 @@ class TransformNet(nn.Module):
         check_choice("norm", norm, NORMS)
         check_choice("upsampling", upsampling, UPSAMPLINGS)
         if width < 1 or blocks < 1:
-            raise InputError(f"width={width} and blocks={blocks} were given; give at least 1 of each")
+            raise InputError(
+                f"width={width} and blocks={blocks} were given; give at least 1 of each"
+            )
         if styles and norm != "instance":
             raise InputError(
-                f"{len(styles)} styles were given with norm={norm!r}; give norm='instance': a style is its scale and shift"
+                f"{len(styles)} styles were given with norm={norm!r}; give "
+                "norm='instance': a style is its scale and shift"
             )
         self.config = {
             "kind": self.kind,
@@ -216,7 +259,9 @@ class TransformNet(nn.Module):
         self.margin = 8  # at most SMALLEST less 4
         how = {"norm": norm, "styles": len(styles)}
         self.down = nn.ModuleList(self._downward(width, how))
-        self.blocks = nn.ModuleList(ResidualBlock(4 * width, norm, len(styles)) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(4 * width, norm, len(styles)) for _ in range(blocks)
+        )
         self.up = nn.ModuleList(
             ConvLayer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
             for inputs, outputs in ((4, 2), (2, 1))
@@ -224,7 +269,8 @@ class TransformNet(nn.Module):
         # before each block and each upsampling
         channels = [4 * width] * (blocks + 1) + [2 * width]
         self.noise = nn.ModuleList(
-            Noise(count, len(styles), number=number) for number, count in enumerate(channels if noise else ())
+            Noise(count, len(styles), number=number)
+            for number, count in enumerate(channels if noise else ())
         )
         self.last = ConvLayer(width, 3, self._last_kernel, relu=False)
         self.to(memory_format=torch.channels_last)
@@ -241,27 +287,33 @@ class TransformNet(nn.Module):
     def _enter(self, image: torch.Tensor) -> torch.Tensor:
         return (2 * image - 1).contiguous(memory_format=torch.channels_last)
 
-    def forward(self, image: torch.Tensor, style: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, image: torch.Tensor, style: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Transform a batch of pictures.
 
         Args:
             image: (N, 3, H, W) in [0, 1], any height and width from 16 pixels on.
-            style: of a conditional network: the index of the style of each picture, (N,) int64, or the share of
-                every style, (N, S) or (1, S) float with rows that sum to 1, such as :meth:`blend` gives.
+            style: of a conditional network: the index of the style of each picture,
+                (N,) int64, or the share of every style, (N, S) or (1, S) float with
+                rows that sum to 1, such as :meth:`blend` gives.
 
         Returns:
             (N, 3, H, W), float32, in (0, 1).
 
         Raises:
-            InputError: a picture smaller than 16 pixels, a missing style, or one that the network has not.
+            InputError: a picture smaller than 16 pixels, a missing style, or one that
+                the network has not.
         """
         height, width = image.shape[-2:]
         if min(height, width) < SMALLEST:
             raise InputError(
-                f"the picture has {width}x{height} pixels, but the network needs at least {SMALLEST} along each side"
+                f"the picture has {width}x{height} pixels, but the network needs at "
+                f"least {SMALLEST} along each side"
             )
         style = self._shares(style, len(image))
-        # Trained networks like to draw where they feel a border, such as the frame of a print: it is kept outside.
+        # Trained networks like to draw where they feel a border, such as the frame of a
+        # print: it is kept outside.
         margin = 0 if self.training else self.margin
         around = (margin, margin + -width % 4, margin, margin + -height % 4)
         image = F.pad(image, around, mode="reflect") if any(around) else image
@@ -270,15 +322,20 @@ class TransformNet(nn.Module):
         for layer, disturb in zip((*self.blocks, self.up[0]), noise[:-1], strict=True):
             x = layer(disturb(x, style), style)
         x = self.up[1](noise[-1](x, style), style, stacked=True)
-        # float32 from here on; half a bfloat16 step before the tanh moves the output by 0.1 of 255 at most
+        # float32 from here on; half a bfloat16 step before the tanh moves the output by
+        # 0.1 of 255 at most
         x = (self.last(x, stacked=True).float().tanh() + 1) / 2
         return x[..., margin : margin + height, margin : margin + width]
 
-    def _downscaled(self, image: torch.Tensor, style: torch.Tensor | None) -> torch.Tensor:
-        """Through the layers before the blocks. Without gradients, for a picture to be looked at, they stay in float32.
+    def _downscaled(
+        self, image: torch.Tensor, style: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Through the layers before the blocks. Without gradients, for a picture to be
+        looked at, they stay in float32.
 
-        Near white a step of bfloat16 is half a step of 8 bits; what is even in the picture and small after the
-        first normalisation would show it. They are a tenth of the arithmetic.
+        Near white a step of bfloat16 is half a step of 8 bits; what is even in the
+        picture and small after the first normalisation would show it. They are a tenth
+        of the arithmetic.
         """
         kind = image.device.type
         mixed = torch.is_autocast_enabled(kind)
@@ -289,50 +346,63 @@ class TransformNet(nn.Module):
         return x.to(torch.get_autocast_dtype(kind)) if mixed else x
 
     def blend(self, styles: str | Mapping[str, float]) -> torch.Tensor:
-        """Shares of the styles by name, (1, S): ``blend("great_wave")``, ``blend({"poppies": 3, "great_wave": 1})``.
+        """Shares of the styles by name, (1, S): ``blend("great_wave")``,
+        ``blend({"poppies": 3, "great_wave": 1})``.
 
         Raises:
-            InputError: a style that the network has not, negative weights, or weights that are all 0.
+            InputError: a style that the network has not, negative weights, or
+                weights that are all 0.
         """
         weights = {styles: 1.0} if isinstance(styles, str) else dict(styles)
         for name in weights:
             if name not in self.style_names:
-                raise InputError(f"the network has no style {name!r}; {nearest(name, self.style_names)}")
+                raise InputError(
+                    f"the network has no style {name!r}; "
+                    f"{nearest(name, self.style_names)}"
+                )
         total = sum(weights.values())
         if not weights or min(weights.values()) < 0 or not 0 < total < float("inf"):
             raise InputError(
-                f"the weights {weights} were given; give numbers of at least 0, not all of them 0"
+                f"the weights {weights} were given; give numbers of at least "
+                "0, not all of them 0"
             )
         shares = [weights.get(name, 0) / total for name in self.style_names]
         return torch.tensor([shares], device=self.last.conv.weight.device)
 
     def _shares(self, style: torch.Tensor | None, count: int) -> torch.Tensor | None:
-        """The style as shares (N, S), or None for a network without styles. Shapes only: no look at the values."""
+        """The style as shares (N, S), or None for a network without styles. Shapes
+        only: no look at the values.
+        """
         names = len(self.style_names)
         if not names:
             if style is not None:
-                raise InputError("a style was given to a network without styles; leave it out")
+                raise InputError(
+                    "a style was given to a network without styles; leave it out"
+                )
             return None
         if style is None:
             raise InputError(
-                f"the network has {names} styles and none was chosen; give network.blend({self.style_names[0]!r})"
+                f"the network has {names} styles and none was chosen; give "
+                f"network.blend({self.style_names[0]!r})"
             )
         if not style.is_floating_point():
             style = F.one_hot(style.long(), names).float()
         if style.ndim != 2 or style.shape[1] != names or len(style) not in (1, count):
             raise InputError(
-                f"a style of shape {tuple(style.shape)} was given for {count} pictures; give indices ({count},), "
-                f"or shares ({count}, {names})"
+                f"a style of shape {tuple(style.shape)} was given for {count} "
+                f"pictures; give indices ({count},), or shares ({count}, {names})"
             )
         return style
 
 
 @network_kind
 class FastTransformNet(TransformNet):
-    """The fast variant of :class:`TransformNet`: half the width, and no 9x9 kernels at full size.
+    """The fast variant of :class:`TransformNet`: half the width, and no 9x9
+    kernels at full size.
 
-    The picture enters as 2x2 squares stacked into 12 channels at half the size, and the last kernel is 3x3. With
-    width 16 it has a quarter of the parameters and costs a small fraction of the arithmetic of the full network.
+    The picture enters as 2x2 squares stacked into 12 channels at half the size, and the
+    last kernel is 3x3. With width 16 it has a quarter of the parameters and costs a
+    small fraction of the arithmetic of the full network.
 
     Args, shapes and errors are those of :class:`TransformNet`.
 
@@ -359,10 +429,17 @@ class FastTransformNet(TransformNet):
         styles: Sequence[str] = (),
         noise: bool = False,
     ) -> None:
-        super().__init__(width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise)
+        super().__init__(
+            width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise
+        )
 
     def _downward(self, width: int, how: dict) -> list[nn.Module]:
-        return [ConvLayer(12, 2 * width, 3, **how), ConvLayer(2 * width, 4 * width, 3, 2, **how)]
+        return [
+            ConvLayer(12, 2 * width, 3, **how),
+            ConvLayer(2 * width, 4 * width, 3, 2, **how),
+        ]
 
     def _enter(self, image: torch.Tensor) -> torch.Tensor:
-        return F.pixel_unshuffle(2 * image - 1, 2).contiguous(memory_format=torch.channels_last)
+        return F.pixel_unshuffle(2 * image - 1, 2).contiguous(
+            memory_format=torch.channels_last
+        )

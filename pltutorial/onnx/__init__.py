@@ -1,1 +1,3 @@
-"""Networks as ONNX files, for runtimes without PyTorch; :mod:`pltutorial.onnx.export` is the door."""
+"""Networks as ONNX files, for runtimes without PyTorch;
+:mod:`pltutorial.onnx.export` is the door.
+"""

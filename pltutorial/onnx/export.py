@@ -1,9 +1,12 @@
-"""A trained network as an ONNX file, which runs where PyTorch is not: in a browser, on a phone, in other languages.
+"""A trained network as an ONNX file, which runs where PyTorch is not: in a browser, on
+a phone, in other languages.
 
-The file takes one picture of any height and width, ``image`` (1, 3, H, W), float32, RGB in [0, 1], and gives ``output``,
-(1, 3, H', W') in [0, 1]. A network of several styles takes their shares besides, ``weights`` (S,), which sum to 1, in
-the order of its ``style_names``; one that fills holes ``mask`` (1, 1, H, W), 1 where the picture is missing. An
-inverter takes a ``code`` in the place of the picture, and of a VAE the decoder is written, which takes ``latent``.
+The file takes one picture of any height and width, ``image`` (1, 3, H, W), float32, RGB
+in [0, 1], and gives ``output``, (1, 3, H', W') in [0, 1]. A network of several styles
+takes their shares besides, ``weights`` (S,), which sum to 1, in the order of its
+``style_names``; one that fills holes ``mask`` (1, 1, H, W), 1 where the picture is
+missing. An inverter takes a ``code`` in the place of the picture, and of a VAE the
+decoder is written, which takes ``latent``.
 """
 
 from __future__ import annotations
@@ -24,9 +27,13 @@ from ..errors import InputError, nearest
 from ..files import check_output, write_whole
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
-"""How weights are stored, and how far the output may then be from PyTorch's in float32."""
+"""How weights are stored, and how far the output may then be from
+PyTorch's in float32.
+"""
 SIZES = ((64, 64), (97, 131))
-"""Heights and widths that are looked at if no others are asked for; odd ones are continued inside the network."""
+"""Heights and widths that are looked at if no others are asked for; odd ones are
+continued inside the network.
+"""
 
 
 def export_onnx(
@@ -36,40 +43,50 @@ def export_onnx(
     storage: str = "half",
     card: Mapping | None = None,
 ) -> Path:
-    """Write a network as an ONNX file, for one picture of any height and width; whole or not at all.
+    """Write a network as an ONNX file, for one picture of any height and width;
+    whole or not at all.
 
-    The graph is written for the runtime in a browser, onnxruntime-web on one thread: no upsampled map is ever
-    convolved, and 3x3 convolutions are computed in tiles with a quarter of the multiplications (Lavin and Gray 2016).
-    Everything is computed in float32. :func:`check_onnx` compares the file with PyTorch.
+    The graph is written for the runtime in a browser, onnxruntime-web on one thread: no
+    upsampled map is ever convolved, and 3x3 convolutions are computed in tiles with a
+    quarter of the multiplications (Lavin and Gray 2016). Everything is computed in
+    float32. :func:`check_onnx` compares the file with PyTorch.
 
     Args:
-        network: any that ships or that ``pltutorial train`` wrote and that makes pictures; it is written as in eval mode.
+        network: any that ships or that ``pltutorial train`` wrote and that makes
+            pictures; it is written as in eval mode.
         path: a name that ends in ``.onnx``.
-        storage: ``"half"`` keeps the weights in float16, half the bytes; networks that ship are kept so anyway, so
-            that nothing is lost. ``"float"`` keeps them in float32.
-        card: what a reader must know of it, JSON-able; the network's own if left out. It is in the file's
-            ``metadata_props`` as ``card``, beside the architecture, ``config``, and the shortest side, ``smallest``.
+        storage: ``"half"`` keeps the weights in float16, half the bytes; networks
+            that ship are kept so anyway, so that nothing is lost. ``"float"``
+            keeps them in float32.
+        card: what a reader must know of it, JSON-able; the network's own if left out.
+            It is in the file's ``metadata_props`` as ``card``, beside the architecture,
+            ``config``, and the shortest side, ``smallest``.
 
     Returns:
         the path.
 
     Raises:
-        InputError: a network that cannot be exported, an unknown storage, weights that half precision cannot hold, a
-            path that cannot be written, or a missing package, with the command that installs it.
+        InputError: a network that cannot be exported, an unknown storage, weights that
+            half precision cannot hold, a path that cannot be written, or a missing
+            package, with the command that installs it.
     """
     path = check_output(path, endings=(".onnx",))
     data = to_onnx(network, storage=storage, card=card)
     return write_whole(path, lambda file: file.write(data))
 
 
-def to_onnx(network: nn.Module, *, storage: str = "half", card: Mapping | None = None) -> bytes:
+def to_onnx(
+    network: nn.Module, *, storage: str = "half", card: Mapping | None = None
+) -> bytes:
     """What :func:`export_onnx` writes, as bytes.
 
     Raises:
         InputError: as :func:`export_onnx`.
     """
     if storage not in LIMITS:
-        raise InputError(f"there is no storage {storage!r}; {nearest(str(storage), LIMITS)}")
+        raise InputError(
+            f"there is no storage {storage!r}; {nearest(str(storage), LIMITS)}"
+        )
     _needed("onnx")
     from .networks import written
 
@@ -88,9 +105,11 @@ def check_onnx(
     path: str | os.PathLike | bytes,
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> float:
-    """The largest difference between what an ONNX file makes of noise and what the network makes of it in PyTorch.
+    """The largest difference between what an ONNX file makes of noise and what the
+    network makes of it in PyTorch.
 
-    Both compute in float32 on the CPU. The styles of a network of several are taken in turn, and a blend of all.
+    Both compute in float32 on the CPU. The styles of a network of several are taken in
+    turn, and a blend of all.
 
     Args:
         network: the one that was exported.
@@ -101,20 +120,26 @@ def check_onnx(
         the difference between pixels in [0, 1]; :data:`LIMITS` holds what is allowed.
 
     Raises:
-        InputError: the file does not exist, is no ONNX file, takes other inputs or gives another size, or a missing
-            package.
+        InputError: the file does not exist, is no ONNX file, takes other inputs or
+            gives another size, or a missing package.
     """
     onnxruntime = _needed("onnxruntime")
     if not isinstance(path, bytes) and not Path(path).is_file():
-        raise InputError(f"the file {str(path)!r} does not exist; write it with export_onnx")
+        raise InputError(
+            f"the file {str(path)!r} does not exist; write it with export_onnx"
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong is said in one sentence below
     try:
         given = path if isinstance(path, bytes) else os.fspath(path)
-        session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # the runtime raises a kind of its own for each way to fail
+        session = onnxruntime.InferenceSession(
+            given, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as problem:
+        # the runtime raises a kind of its own for each way to fail
         raise InputError(
-            f"{_name(path)} is no ONNX file, or damaged; write it again with export_onnx"
+            f"{_name(path)} is no ONNX file, or damaged; write it "
+            "again with export_onnx"
         ) from problem
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()
     generator, largest = torch.Generator().manual_seed(0), 0.0
@@ -123,16 +148,19 @@ def check_onnx(
         with torch.inference_mode():
             wanted = _reference(network, inputs)
         try:
-            (found,) = session.run(["output"], {name: value.numpy() for name, value in inputs.items()})
+            (found,) = session.run(
+                ["output"], {name: value.numpy() for name, value in inputs.items()}
+            )
         except Exception as problem:
             raise InputError(
-                f"{_name(path)} does not take {', '.join(inputs)} of {size[1]}x{size[0]} pixels, as its network does; "
-                "give the network that it was written from"
+                f"{_name(path)} does not take {', '.join(inputs)} of "
+                f"{size[1]}x{size[0]} pixels, as its network does; give the network "
+                "that it was written from"
             ) from problem
         if found.shape != wanted.shape:
             raise InputError(
-                f"{_name(path)} makes pictures of shape {found.shape} and the network {tuple(wanted.shape)}; give the "
-                "network that it was written from"
+                f"{_name(path)} makes pictures of shape {found.shape} and the network "
+                f"{tuple(wanted.shape)}; give the network that it was written from"
             )
         difference = float((torch.from_numpy(found) - wanted).abs().max())
         largest = max(largest, math.inf if math.isnan(difference) else difference)
@@ -156,7 +184,9 @@ def _noise(
     inputs = {"image": torch.rand(1, 3, *size, generator=generator)}
     if names := getattr(network, "style_names", ()):
         blend = torch.full((len(names),), 1 / len(names))
-        inputs["weights"] = blend if number % 2 else torch.eye(len(names))[number // 2 % len(names)]
+        inputs["weights"] = (
+            blend if number % 2 else torch.eye(len(names))[number // 2 % len(names)]
+        )
     if network.kind == "inpainting":
         inputs["mask"] = (torch.rand(1, 1, *size, generator=generator) < 0.3).float()
     return inputs
@@ -166,7 +196,9 @@ def _reference(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.
     """What the network makes of them."""
     if network.kind == "vae":
         return network.decode(inputs["latent"])
-    given = [value[None] if name == "weights" else value for name, value in inputs.items()]
+    given = [
+        value[None] if name == "weights" else value for name, value in inputs.items()
+    ]
     return network(*given).float().clamp(0, 1)
 
 
@@ -175,5 +207,6 @@ def _needed(package: str) -> ModuleType:
         return importlib.import_module(package)
     except ImportError:
         raise InputError(
-            f'the export needs the package {package}; install it with: pip install "pltutorial[export]"'
+            f"the export needs the package {package}; install it with: pip install "
+            '"pltutorial[export]"'
         ) from None

@@ -1,4 +1,6 @@
-"""How each kind of network is written as an ONNX graph: what its ``forward`` does to one picture, in eval mode."""
+"""How each kind of network is written as an ONNX graph: what its ``forward`` does to
+one picture, in eval mode.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from ..networks._kernels import EPSILON
 from ..networks.generators import SLOPE
 from .graph import WORTH, Graph, refolded, values_of
 
-# --- transformation networks, and the super-resolution of the paper -----------------------------------------
+# --- transformation networks, and the super-resolution of the paper -------------------
 
 
 def _layer(
@@ -39,18 +41,24 @@ def _layer(
     fold: int = 1,
     tiles: tuple | None = None,
 ) -> str:
-    """``ConvLayer``: convolution, normalisation and ReLU; in tiles if they are given."""
+    """``ConvLayer``: convolution, normalisation and ReLU; in tiles
+    if they are given.
+    """
     conv, norm = layer.conv, layer.norm
     instance = norm is not None and norm.batch is None
-    weight, bias = graph.weight(refolded(values_of(conv.weight), fold)), values_of(conv.bias)
-    if (
-        instance
-    ):  # takes away what is the same everywhere, which is all that many a plain picture has: not to round to
-        # it, it is taken away before the convolution already
+    weight, bias = (
+        graph.weight(refolded(values_of(conv.weight), fold)),
+        values_of(conv.bias),
+    )
+    if instance:
+        # takes away what is the same everywhere, which is all that many a plain picture
+        # has: not to round to it, it is taken away before the convolution already
         bias = None
         x = x if layer.upsampling == "transposed" else _without_mean(graph, x)
     elif norm is not None:
-        weight, bias = _normalised(graph, weight, bias, norm.batch, layer.upsampling == "transposed")
+        weight, bias = _normalised(
+            graph, weight, bias, norm.batch, layer.upsampling == "transposed"
+        )
     biases = () if bias is None else (graph.numbers(bias),)
     if layer.upsampling == "resize":
         x = graph.upsampled(x, weight, conv.out_channels, bias)
@@ -80,17 +88,27 @@ def _without_mean(graph: Graph, x: str) -> str:
 
 
 def _normalised(
-    graph: Graph, weight: str, bias: torch.Tensor, norm: nn.BatchNorm2d, transposed: bool = False
+    graph: Graph,
+    weight: str,
+    bias: torch.Tensor,
+    norm: nn.BatchNorm2d,
+    transposed: bool = False,
 ) -> tuple[str, torch.Tensor]:
-    """Weights and bias of a convolution together with the batch normalisation that follows it."""
+    """Weights and bias of a convolution together with the batch
+    normalisation that follows it.
+    """
     scale = values_of(norm.weight) / (values_of(norm.running_var) + norm.eps).sqrt()
     weight = graph.op(
-        "Mul", weight, graph.numbers(scale.view((1, -1, 1, 1) if transposed else (-1, 1, 1, 1)))
+        "Mul",
+        weight,
+        graph.numbers(scale.view((1, -1, 1, 1) if transposed else (-1, 1, 1, 1))),
     )
     return weight, (bias - values_of(norm.running_mean)) * scale + values_of(norm.bias)
 
 
-def _blocks(graph: Graph, blocks: nn.ModuleList, x: str, shares: str | None = None) -> str:
+def _blocks(
+    graph: Graph, blocks: nn.ModuleList, x: str, shares: str | None = None
+) -> str:
     tiles = graph.tiles(x)
     for block in blocks:
         inner = _layer(graph, block.one, x, shares, tiles=tiles)
@@ -105,7 +123,11 @@ def _centred(graph: Graph, image: str) -> str:
 
 def _transform(graph: Graph, network: nn.Module) -> str:
     image = graph.input("image", (1, 3, "height", "width"))
-    shares = graph.input("weights", (len(network.style_names),)) if network.style_names else None
+    shares = (
+        graph.input("weights", (len(network.style_names),))
+        if network.style_names
+        else None
+    )
     x = graph.whole(_centred(graph, image), 4, "reflect", network.margin)
     fold = 2 if network.kind == "fast" else 1
     x = graph.folded(x, fold)
@@ -127,14 +149,18 @@ def _super_resolution(graph: Graph, network: nn.Module) -> str:
     for layer in network.up:
         x = _layer(graph, layer, x)
     last = network.last
-    return graph.op("Sigmoid", graph.spread(graph.padded(x, last.kernel // 2), last.conv, 2))
+    return graph.op(
+        "Sigmoid", graph.spread(graph.padded(x, last.kernel // 2), last.conv, 2)
+    )
 
 
-# --- residual networks ----------------------------------------------------------------------------------------
+# --- residual networks ----------------------------------------------------------------
 
 
 def _residual(graph: Graph, network: nn.Module, x: str, more: str | None = None) -> str:
-    """What is added to the picture; ``more`` is added before the channels become pixels."""
+    """What is added to the picture; ``more`` is added before the
+    channels become pixels.
+    """
     x = graph.folded(graph.whole(x, network.fold, "edge"), network.fold)
     start = x = graph.convolved(x, network.first, network.fold)
     tiles = graph.tiles(x)
@@ -143,7 +169,11 @@ def _residual(graph: Graph, network: nn.Module, x: str, more: str | None = None)
         x = graph.op("Add", graph.convolved(inner, block.two, tiles=tiles), x)
     x = graph.convolved(graph.op("Add", x, start), network.last)
     x = x if more is None else graph.op("Add", x, more)
-    return graph.op("DepthToSpace", x, blocksize=network.unfold, mode="CRD") if network.unfold > 1 else x
+    return (
+        graph.op("DepthToSpace", x, blocksize=network.unfold, mode="CRD")
+        if network.unfold > 1
+        else x
+    )
 
 
 def _clamped(graph: Graph, x: str) -> str:
@@ -151,21 +181,26 @@ def _clamped(graph: Graph, x: str) -> str:
 
 
 def _bicubic(factor: int) -> torch.Tensor:
-    """Weights (3 factor^2, 1, 5, 5) that make of each pixel the factor x factor ones of the bicubic enlargement.
+    """Weights (3 factor^2, 1, 5, 5) that make of each pixel the factor x factor ones of
+    the bicubic enlargement.
 
-    They are read off the enlargement of a single white pixel. The runtime's own is slow, and rounds sizes differently.
+    They are read off the enlargement of a single white pixel. The runtime's own is
+    slow, and rounds sizes differently.
     """
     dot = torch.zeros(1, 1, 9, 9)
     dot[..., 4, 4] = 1
     large = F.interpolate(dot, scale_factor=factor, mode="bicubic", align_corners=False)
-    near = large.view(9, factor, 9, factor)[2:7, :, 2:7].flip(0, 2)  # (row, a, column, b)
+    # (row, a, column, b)
+    near = large.view(9, factor, 9, factor)[2:7, :, 2:7].flip(0, 2)
     return near.permute(1, 3, 0, 2).reshape(factor**2, 1, 5, 5).repeat(3, 1, 1, 1)
 
 
 def _sub_pixel(graph: Graph, network: nn.Module) -> str:
     image = graph.input("image", (1, 3, "height", "width"))
     weight = graph.numbers(_bicubic(network.factor))
-    large = graph.op("Conv", graph.padded(image, 2, "edge"), weight, kernel_shape=[5, 5], group=3)
+    large = graph.op(
+        "Conv", graph.padded(image, 2, "edge"), weight, kernel_shape=[5, 5], group=3
+    )
     x = graph.op("Sub", image, graph.numbers(0.5))
     return _clamped(graph, _residual(graph, network, x, large))
 
@@ -191,7 +226,7 @@ def _inpainting(graph: Graph, network: nn.Module) -> str:
     return _clamped(graph, graph.op("Add", seen, drawn))
 
 
-# --- learned likeness -----------------------------------------------------------------------------------------
+# --- learned likeness -----------------------------------------------------------------
 
 
 def _leaky(graph: Graph, x: str) -> str:
@@ -229,7 +264,9 @@ def _generator(graph: Graph, network: nn.Module, code: str) -> str:
 
 
 def _inversion(graph: Graph, network: nn.Module) -> str:
-    return _generator(graph, network, graph.input("code", (1, network.channels, "height", "width")))
+    return _generator(
+        graph, network, graph.input("code", (1, network.channels, "height", "width"))
+    )
 
 
 def _autoencoder(graph: Graph, network: nn.Module) -> str:
@@ -252,9 +289,15 @@ def _vae(graph: Graph, network: nn.Module) -> str:
     latent = graph.input("latent", (1, network.latent))
     first = network.first
     x = graph.op(
-        "Gemm", latent, graph.weight(values_of(first.weight)), graph.numbers(values_of(first.bias)), transB=1
+        "Gemm",
+        latent,
+        graph.weight(values_of(first.weight)),
+        graph.numbers(values_of(first.bias)),
+        transB=1,
     )
-    x = graph.op("Reshape", _leaky(graph, x), graph.constant([1, -1, network.grid, network.grid]))
+    x = graph.op(
+        "Reshape", _leaky(graph, x), graph.constant([1, -1, network.grid, network.grid])
+    )
     return _picture(graph, network.up, x)
 
 
@@ -269,18 +312,21 @@ def _colorization(graph: Graph, network: nn.Module) -> str:
         on_the_way.append(x)
     for layer in network.middle:
         x = graph.op("Add", x, _drawn(graph, layer, x))
-    for layer, skip in zip(network.up, (on_the_way[1], on_the_way[0], None), strict=True):
+    for layer, skip in zip(
+        network.up, (on_the_way[1], on_the_way[0], None), strict=True
+    ):
         x = _drawn(graph, layer, x)
         x = x if skip is None else graph.op("Concat", x, skip, axis=1)
     chroma = graph.op("Tanh", graph.cut(graph.convolved(x, network.last), image))
-    # from_chroma is linear: what it makes of the two kinds of chrominance, a column each
+    # from_chroma is linear: what it makes of the two kinds of
+    # chrominance, a column each
     unit = torch.eye(2)[:, :, None, None]
     columns = from_chroma(torch.zeros(2, 1, 1, 1), 0.5 * unit).permute(1, 0, 2, 3)
     colour = graph.op("Conv", chroma, graph.numbers(columns), kernel_shape=[1, 1])
     return _clamped(graph, graph.op("Add", brightness, colour))
 
 
-# --- what a network is written by -----------------------------------------------------------------------------
+# --- what a network is written by -----------------------------------------------------
 
 _WRITERS: dict[type[nn.Module], Callable[[Graph, nn.Module], str]] = {
     TransformNet: _transform,  # and the fast one, which is a kind of it
@@ -299,7 +345,8 @@ def written(network: nn.Module, storage: str, facts: dict[str, str]) -> onnx.Mod
     """A network as an ONNX model with one output, ``output``, that lies in [0, 1].
 
     Raises:
-        InputError: a network that makes no pictures, or weights that the storage cannot hold.
+        InputError: a network that makes no pictures, or weights that the
+            storage cannot hold.
     """
     writers = (_WRITERS.get(kind) for kind in type(network).mro())
     writer = next((one for one in writers if one is not None), None)
@@ -307,14 +354,19 @@ def written(network: nn.Module, storage: str, facts: dict[str, str]) -> onnx.Mod
         judges = isinstance(network, Discriminator)
         what = "a discriminator" if judges else f"a {type(network).__name__}"
         raise InputError(
-            f"{what} was given, which cannot be exported; give a network that makes pictures, of those that "
-            "`pltutorial models` lists or `pltutorial train` wrote"
+            f"{what} was given, which cannot be exported; give a network that "
+            "makes pictures, of those that `pltutorial models` lists or "
+            "`pltutorial train` wrote"
         )
     graph = Graph(storage)
     with torch.no_grad():
         output = writer(graph, network)
     if network.kind == "vae":
         return graph.model(output, (1, 3, network.size, network.size), facts)
-    factor = network.stride if network.kind == "inversion" else getattr(network, "factor", 1)
-    sides = [side if factor == 1 else f"{factor}*{side}" for side in ("height", "width")]
+    factor = (
+        network.stride if network.kind == "inversion" else getattr(network, "factor", 1)
+    )
+    sides = [
+        side if factor == 1 else f"{factor}*{side}" for side in ("height", "width")
+    ]
     return graph.model(output, (1, 3, *sides), facts)

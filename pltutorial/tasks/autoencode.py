@@ -42,7 +42,9 @@ class AutoencoderTask(LikenessTask):
 
     def _fresh(self) -> nn.Module:
         settings = self.settings
-        return ConvAutoencoder(settings.width, settings.code_channels, settings.blocks, norm=settings.norm)
+        return ConvAutoencoder(
+            settings.width, settings.code_channels, settings.blocks, norm=settings.norm
+        )
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """The terms for a batch (N, 3, H, W); the discriminator is told nothing."""

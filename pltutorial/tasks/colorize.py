@@ -21,14 +21,13 @@ with deferred_imports():
     from ..networks import ColorizationNet
     from ..zoo import check_network, load_for
 
-LIMITS = (
-    "guesses the commonest colours of grass, sky and skin; the rest stays grey"
-)
+LIMITS = "guesses the commonest colours of grass, sky and skin; the rest stays grey"
 
 
 @dataclass(frozen=True)
 class ColorizationSettings(LikenessTrainingSettings):
-    """Training of colourisation, a conditional GAN with a feature content loss (Isola et al. 2017).
+    """Training of colourisation, a conditional GAN with a feature content loss
+    (Isola et al. 2017).
 
     Taught in chapter 9.
     """
@@ -40,14 +39,17 @@ class ColorizationSettings(LikenessTrainingSettings):
         super().__post_init__()
         if self.norm != "none":
             raise InputError(
-                f"norm={self.norm!r} was given; the network of colours has none, give norm='none'"
+                f"norm={self.norm!r} was given; the network of colours has "
+                "none, give norm='none'"
             )
 
 
 class ColorizationTask(LikenessTask):
-    """Colours for grey pictures: a conditional GAN with a feature content loss, any part of which can be left out.
+    """Colours for grey pictures: a conditional GAN with a feature content loss, any
+    part of which can be left out.
 
-    The output's brightness is the input's, so the discriminator sees what it is conditioned on.
+    The output's brightness is the input's, so the discriminator sees what it
+    is conditioned on.
 
     Args and errors are those of :class:`LikenessTask`.
 
@@ -80,8 +82,8 @@ def colorize(
 
     Args:
         image: (N, 3, H, W) in [0, 1], of any size; only its brightness is looked at.
-        network: a :class:`ColorizationNet`, such as ``pltutorial train colorize`` writes
-            and :func:`load_network` reads; none ships.
+        network: a :class:`ColorizationNet`, such as ``pltutorial train colorize``
+            writes and :func:`load_network` reads; none ships.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
 
@@ -89,8 +91,8 @@ def colorize(
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, a network for something else, or a picture that does not fit
-            into memory.
+        InputError: no image, a network for something else, or a picture that does
+            not fit into memory.
 
     Taught in chapter 9.
     """
@@ -102,8 +104,9 @@ def colorize(
 def _load(*, model=None, device=None, **options) -> nn.Module:
     if model is None:
         raise InputError(
-            "no network was given and none for colours ships; train one with `pltutorial "
-            "train colorize -o run`, and give --model run/network.safetensors"
+            "no network was given and none for colours ships; train one with "
+            "`pltutorial train colorize -o run`, and give --model "
+            "run/network.safetensors"
         )
     return load_for("colorize", model, device)
 

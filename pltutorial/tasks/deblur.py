@@ -1,8 +1,10 @@
-"""Deblurring: what is taken away is sharpness; a camera moved, or its lens was out of focus.
+"""Deblurring: what is taken away is sharpness; a camera moved, or its
+lens was out of focus.
 
-Half of the crops are blurred by a motion of 3 to 15 pixels in any direction, slightly
-curved, the others by a disc of radius 0.5 to 4 pixels; then there is noise of a standard
-deviation of 0 to 4, on the 0-255 scale, without which the blur could simply be inverted.
+Half of the crops are blurred by a motion of 3 to 15 pixels in any direction,
+slightly curved, the others by a disc of radius 0.5 to 4 pixels; then there is noise
+of a standard deviation of 0 to 4, on the 0-255 scale, without which the blur could
+simply be inverted.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ KERNEL = 21  # side of all kernels, in pixels
 
 @dataclass(frozen=True)
 class DeblurringSettings(RestorationTrainingSettings):
-    """Training of deblurring, blind in the blur: each crop has its own kernel and noise.
+    """Training of deblurring, blind in the blur: each crop has its
+    own kernel and noise.
 
     Taught in chapter 7.
     """
@@ -113,8 +116,8 @@ def deblur(
 
     Args:
         image: (N, 3, H, W) in [0, 1], of any size.
-        network: a network to use, and to reuse: left out, the one that ships is loaded in
-            each call.
+        network: a network to use, and to reuse: left out, the one that ships is
+            loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
@@ -123,8 +126,8 @@ def deblur(
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, a network for something else, or a picture that does not fit
-            into memory.
+        InputError: no image, a network for something else, or a picture that does
+            not fit into memory.
 
     Taught in chapter 7.
     """

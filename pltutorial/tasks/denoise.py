@@ -1,4 +1,6 @@
-"""Denoising: what is taken away is cleanness; Gaussian noise of unknown strength is added."""
+"""Denoising: what is taken away is cleanness; Gaussian noise of unknown
+strength is added.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ with deferred_imports():
     from ..seeds import seed_of
 
 LIMITS = (
-    "Gaussian noise, independent in each pixel; the noise of cameras and of JPEG files is "
-    "of another kind"
+    "Gaussian noise, independent in each pixel; the noise of cameras and of JPEG "
+    "files is of another kind"
 )
 
 
@@ -48,7 +50,8 @@ class DenoisingSettings(RestorationTrainingSettings):
 
 
 class DenoisingTask(RestorationTask):
-    """Denoising: Gaussian noise, of a strength drawn from ``settings.sigma`` for each crop.
+    """Denoising: Gaussian noise, of a strength drawn from
+    ``settings.sigma`` for each crop.
 
     Args and errors are those of :class:`RestorationTask`.
 
@@ -63,9 +66,13 @@ class DenoisingTask(RestorationTask):
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """The crops with noise, (N, 3, H, W)."""
         low, high = self.settings.sigma
-        seeds = [seed_of(self.settings.seed, first + number) for number in range(len(images))]
+        seeds = [
+            seed_of(self.settings.seed, first + number) for number in range(len(images))
+        ]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        draws = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        draws = torch.cat(
+            [torch.rand(1, generator=generator) for generator in generators]
+        )
         sigma = (low + (high - low) * draws.double()).float()
         return (add_noise(images, sigma, generators),)
 
@@ -83,9 +90,11 @@ def denoise(
 
     Args:
         image: (N, 3, H, W), of any size; noise may reach out of [0, 1].
-        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"combined"`` (pixel, feature and style)
-            for likeness, or a number between 0 (pixel) and 1 (combined) that mixes both networks' weights.
-        network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
+        loss: what the network was trained with: ``"pixel"`` for accuracy,
+            ``"combined"`` (pixel, feature and style) for likeness, or a number between
+            0 (pixel) and 1 (combined) that mixes both networks' weights.
+        network: a network to use, and to reuse: left out, the one that ships is
+            loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
@@ -94,7 +103,8 @@ def denoise(
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, an unknown loss, a network for something else, or a picture that does not fit into memory.
+        InputError: no image, an unknown loss, a network for something else, or a
+            picture that does not fit into memory.
 
     Example:
         >>> image = read_image(bundled("content/pagoda"), 96)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 LIMITS = (
-    "holes up to two fifths of the picture, narrower than about 60 pixels; it continues "
-    "textures and edges, and knows no objects"
+    "holes up to two fifths of the picture, narrower than about 60 pixels; it "
+    "continues textures and edges, and knows no objects"
 )
 NEAR = 0.25  # how far from black or white a mask in a file may be
 BETWEEN = 0.05  # the share of it that may be farther
@@ -88,11 +88,15 @@ def inpaint(
     """Fill the holes of pictures; what is there stays as it is, exactly.
 
     Args:
-        image: (N, 3, H, W) in [0, 1], of any size; its values in the holes are not looked at.
-        mask: (N, 1, H, W) or (1, 1, H, W), 1 (or True) where the picture is missing and 0 elsewhere.
-        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"combined"`` (pixel, feature and style)
-            for likeness, or a number between 0 (pixel) and 1 (combined) that mixes both networks' weights.
-        network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
+        image: (N, 3, H, W) in [0, 1], of any size; its values in the holes
+            are not looked at.
+        mask: (N, 1, H, W) or (1, 1, H, W), 1 (or True) where the picture is
+            missing and 0 elsewhere.
+        loss: what the network was trained with: ``"pixel"`` for accuracy,
+            ``"combined"`` (pixel, feature and style) for likeness, or a number between
+            0 (pixel) and 1 (combined) that mixes both networks' weights.
+        network: a network to use, and to reuse: left out, the one that ships is
+            loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
@@ -101,9 +105,9 @@ def inpaint(
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, a mask of another size or with other values than 0 and 1, nothing masked, a picture
-            that is masked as a whole, an unknown loss, a network for something else, or a picture that does
-            not fit into memory.
+        InputError: no image, a mask of another size or with other values than 0 and 1,
+            nothing masked, a picture that is masked as a whole, an unknown loss, a
+            network for something else, or a picture that does not fit into memory.
 
     Example:
         >>> image, mask = torch.rand(1, 3, 48, 48), torch.zeros(1, 1, 48, 48)
@@ -117,7 +121,9 @@ def inpaint(
     """
     check_image(image, "the picture", slack=0.5)
     mask = _check_mask(mask, image)
-    network = load_restorer("inpaint", loss, device=device) if network is None else network
+    network = (
+        load_restorer("inpaint", loss, device=device) if network is None else network
+    )
     check_network(network, "inpaint")
     image = image.float().clamp(0, 1)
     mean = network.known_mean(image, mask).to(next(network.parameters()).device)
@@ -125,19 +131,21 @@ def inpaint(
     def work(part: torch.Tensor, holes: torch.Tensor) -> torch.Tensor:
         return network(part, holes, mean) if holes.any() else part
 
-    return through(
-        network, (image, mask), precision=precision, tile=tile, work=work
-    )
+    return through(network, (image, mask), precision=precision, tile=tile, work=work)
 
 
-# --- masks in files -----------------------------------------------------------------------
+# --- masks in files -------------------------------------------------------------------
 
 
-def read_mask(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> torch.Tensor:
-    """Read a mask from a picture file: white where the picture is missing, black elsewhere.
+def read_mask(
+    path: str | os.PathLike, *, max_pixels: int = 100_000_000
+) -> torch.Tensor:
+    """Read a mask from a picture file: white where the picture is
+    missing, black elsewhere.
 
-    Soft edges and the errors of JPEG are allowed: values are set to black or white, whichever is nearer, if at most
-    5 % of them are farther than a quarter of the range from both.
+    Soft edges and the errors of JPEG are allowed: values are set to black or
+    white, whichever is nearer, if at most 5 % of them are farther than a quarter
+    of the range from both.
 
     Args:
         path: a file that Pillow can read.
@@ -147,7 +155,8 @@ def read_mask(path: str | os.PathLike, *, max_pixels: int = 100_000_000) -> torc
         (1, 1, H, W), float32, 0 or 1.
 
     Raises:
-        InputError: no picture, one with transparent pixels, or one with too much that is neither black nor white.
+        InputError: no picture, one with transparent pixels, or one with too much that
+            is neither black nor white.
 
     Taught in chapter 7.
     """
@@ -158,69 +167,87 @@ def to_mask(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
     """A decoded picture as a mask (1, 1, H, W), by the rules of :func:`read_mask`."""
     if transparency(picture) is not None:
         raise InputError(
-            f"the mask {str(name)!r} has transparent pixels; save it without, white where the picture is missing and "
-            "black elsewhere"
+            f"the mask {str(name)!r} has transparent pixels; save it without, white "
+            "where the picture is missing and black elsewhere"
         )
     grey = to_image(picture, name).mean(1, keepdim=True)
     between = float(((grey > NEAR) & (grey < 1 - NEAR)).float().mean())
     if between > BETWEEN:
         raise InputError(
-            f"{between:.0%} of the mask {str(name)!r} is neither black nor white; give a picture that is white where "
-            "something is missing and black elsewhere"
+            f"{between:.0%} of the mask {str(name)!r} is neither black nor "
+            "white; give a picture that is white where something is "
+            "missing and black elsewhere"
         )
     return (grey > 0.5).float()
 
 
 def transparency(picture: Image.Image) -> torch.Tensor | None:
-    """A mask (1, 1, H, W) of the pixels of a decoded picture that are not wholly opaque; None if all are."""
-    if picture.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in picture.info:
+    """A mask (1, 1, H, W) of the pixels of a decoded picture that are not wholly
+    opaque; None if all are.
+    """
+    if (
+        picture.mode not in ("RGBA", "LA", "PA", "RGBa", "La")
+        and "transparency" not in picture.info
+    ):
         return None
     alpha = numpy.asarray(picture.convert("RGBA").getchannel("A"))
-    return None if alpha.min() == 255 else torch.from_numpy((alpha < 255).astype(numpy.float32))[None, None]
+    return (
+        None
+        if alpha.min() == 255
+        else torch.from_numpy((alpha < 255).astype(numpy.float32))[None, None]
+    )
 
 
 def _check_mask(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """The mask as float32 (N, 1, H, W) on the image's device, or one sentence about it."""
+    """The mask as float32 (N, 1, H, W) on the image's device, or one
+    sentence about it.
+    """
     if not isinstance(mask, torch.Tensor):
         raise InputError(
-            f"the mask is a {type(mask).__name__}; give a tensor (N, 1, H, W), 1 where the picture is missing"
+            f"the mask is a {type(mask).__name__}; give a tensor (N, 1, H, W), 1 "
+            "where the picture is missing"
         )
     count, _, height, width = image.shape
     if mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] != image.shape[2:]:
         raise InputError(
-            f"the mask has {mask.shape[3]}x{mask.shape[2]} pixels and the picture {width}x{height}; give both the same size"
+            f"the mask has {mask.shape[3]}x{mask.shape[2]} pixels and the picture "
+            f"{width}x{height}; give both the same size"
         )
     if mask.ndim != 4 or mask.shape[1] != 1 or len(mask) not in (1, count):
         raise InputError(
-            f"the mask has shape {tuple(mask.shape)}, but ({count}, 1, {height}, {width}) is needed; give one channel, 1 "
-            "where the picture is missing"
+            f"the mask has shape {tuple(mask.shape)}, but ({count}, 1, {height}, "
+            f"{width}) is needed; give one channel, 1 where the picture is missing"
         )
     mask = mask.to(image.device, torch.float32)
     if not bool(((mask == 0) | (mask == 1)).all()):
         raise InputError(
-            "the mask has other values than 0 and 1; make it binary, such as (mask > 0.5).float(), 1 where the picture is "
-            "missing"
+            "the mask has other values than 0 and 1; make it binary, such as (mask > "
+            "0.5).float(), 1 where the picture is missing"
         )
     if not bool(mask.any()):
         raise InputError(
-            "nothing is masked, so there is nothing to fill; the mask is 1, or white in a file, where the picture is missing"
+            "nothing is masked, so there is nothing to fill; the mask is 1, or white "
+            "in a file, where the picture is missing"
         )
     if float(mask.flatten(1).amin(1).max()) == 1:
         raise InputError(
-            "everything is masked, so there is nothing to go by; the mask is 0, or black in a file, where a picture is kept"
+            "everything is masked, so there is nothing to go by; the mask is 0, or "
+            "black in a file, where a picture is kept"
         )
     return mask.expand(count, -1, -1, -1)
 
 
 def _with_mask(picture, source, max_pixels: int, options: dict) -> dict:
-    """The command's options with the mask itself: of its file, or PHOTO's transparent pixels."""
+    """The command's options with the mask itself: of its file, or PHOTO's
+    transparent pixels.
+    """
     mask = options["mask"]
     if mask is not None:
         return options | {"mask": read_mask(mask, max_pixels=max_pixels)}
     if (holes := transparency(picture)) is None:
         raise InputError(
-            f"{str(source)!r} has no transparent pixels and no mask was given; give MASK, "
-            "a picture of the same size that is white where something is missing"
+            f"{str(source)!r} has no transparent pixels and no mask was given; give "
+            "MASK, a picture of the same size that is white where something is missing"
         )
     return options | {"mask": holes}
 
@@ -243,8 +270,9 @@ register(
                 Option(
                     "mask",
                     Path,
-                    "A picture of the same size, white where PHOTO is missing and black "
-                    "elsewhere; left out, PHOTO's own transparent pixels are missing.",
+                    "A picture of the same size, white where PHOTO is "
+                    "missing and black elsewhere; left out, PHOTO's own "
+                    "transparent pixels are missing.",
                     argument=True,
                 ),
             ),

@@ -1,4 +1,6 @@
-"""Inversion: the picture back from a code of VGG-16, round after round, or from a part of the code."""
+"""Inversion: the picture back from a code of VGG-16, round after round, or from
+a part of the code.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,15 @@ with deferred_imports():
     from ..zoo import load_inverter
 
 LIMITS = (
-    "draws what the code has lost as it was in the training pictures; letters, faces and "
-    "straight lines suffer first"
+    "draws what the code has lost as it was in the training pictures; letters, faces "
+    "and straight lines suffer first"
 )
 
 
 @dataclass(frozen=True)
 class InversionSettings(LikenessTrainingSettings):
-    """Training of a network that inverts a layer of VGG-16 (Dosovitskiy and Brox 2016, both papers).
+    """Training of a network that inverts a layer of VGG-16 (Dosovitskiy and Brox
+    2016, both papers).
 
     Taught in chapter 8.
     """
@@ -43,7 +46,8 @@ class InversionSettings(LikenessTrainingSettings):
 
 
 class InversionTask(LikenessTask):
-    """The picture back from a code of VGG-16: squared error alone (the first paper) or DeePSiM (the second).
+    """The picture back from a code of VGG-16: squared error alone (the first paper) or
+    DeePSiM (the second).
 
     Args and errors are those of :class:`LikenessTask`.
 
@@ -62,14 +66,21 @@ class InversionTask(LikenessTask):
         stride = code_shape(settings.layer)[1]
         if settings.size % stride:
             raise InputError(
-                f"crops of {settings.size} pixels do not end where {settings.layer} does; give a multiple of {stride}"
+                f"crops of {settings.size} pixels do not end where {settings.layer} "
+                f"does; give a multiple of {stride}"
             )
-        return InversionNet(settings.layer, settings.width, settings.blocks, norm=settings.norm)
+        return InversionNet(
+            settings.layer, settings.width, settings.blocks, norm=settings.norm
+        )
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """The generator's terms for a batch (N, 3, H, W)."""
         code, wanted = self._seen(images)
-        told = None if self.adversary is None else code.float() / self.network.scale.view(1, -1, 1, 1)
+        told = (
+            None
+            if self.adversary is None
+            else code.float() / self.network.scale.view(1, -1, 1, 1)
+        )
         return self._terms(network(code), images, told, wanted)
 
 
@@ -84,27 +95,32 @@ def invert(
     precision: str = "auto",
     tile: int | None = None,
 ) -> torch.Tensor:
-    """What a trained network draws of the code of a picture: one pass to the code, one pass back.
+    """What a trained network draws of the code of a picture: one pass to the
+    code, one pass back.
 
     Args:
-        image: (N, 3, H, W) in [0, 1]; a height or width that is no multiple of the code's stride is continued up to
-            one, and cut off again.
-        network: an :class:`InversionNet` of a layer of VGG-16, or a :class:`ConvAutoencoder`, which has its own
-            encoder; left out, a network that ships.
+        image: (N, 3, H, W) in [0, 1]; a height or width that is no multiple of the
+            code's stride is continued up to one, and cut off again.
+        network: an :class:`InversionNet` of a layer of VGG-16, or a
+            :class:`ConvAutoencoder`, which has its own encoder; left out, a
+            network that ships.
         layer: for a network that ships: ``"relu3_3"`` or ``"relu4_3"``.
         loss: for a network that ships: ``"image"`` or ``"deepsim"``.
-        encoder: a loss network to reuse, or the :class:`Encoder` whose layer the network inverts.
-        change: is given the code (N, C, h, w) and returns what is to be drawn in its place, see
-            :func:`keep_strongest`.
+        encoder: a loss network to reuse, or the :class:`Encoder` whose layer
+            the network inverts.
+        change: is given the code (N, C, h, w) and returns what is to be drawn in its
+            place, see :func:`keep_strongest`.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
-        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB. With ``change``, which may look at a
-            code as a whole, the picture goes through as one.
+        tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
+            With ``change``, which may look at a code as a whole, the picture
+            goes through as one.
 
     Returns:
         (N, 3, H, W), float32, in [0, 1], on the network's device.
 
     Raises:
-        InputError: no image, a network of another kind, or no network that ships for the layer or loss.
+        InputError: no image, a network of another kind, or no network that ships for
+            the layer or loss.
 
     Source: Dosovitskiy and Brox (2016), both papers.
 
@@ -139,9 +155,11 @@ def reencode(
     precision: str = "auto",
     tile: int | None = None,
 ) -> list[torch.Tensor]:
-    """Iterative re-encoding: picture, code, picture, code, ... Each round starts from what the round before has drawn.
+    """Iterative re-encoding: picture, code, picture, code, ... Each round starts from
+    what the round before has drawn.
 
-    A picture that lies where the generator draws hardly moves; what the generator adds of its own grows.
+    A picture that lies where the generator draws hardly moves; what the generator
+    adds of its own grows.
 
     Args:
         image: see :func:`invert`.
@@ -154,7 +172,8 @@ def reencode(
     Raises:
         InputError: as :func:`invert`, and fewer rounds than 1.
 
-    Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity Metrics, section 4.2.
+    Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity
+    Metrics, section 4.2.
 
     Taught in chapter 8.
     """
@@ -165,13 +184,15 @@ def reencode(
         network = load_inverter(layer, loss)
     if not isinstance(network, InversionNet | ConvAutoencoder):
         raise InputError(
-            f"a {type(network).__name__} was given to draw pictures of codes; give an InversionNet or a ConvAutoencoder"
+            f"a {type(network).__name__} was given to draw pictures of codes; give an "
+            "InversionNet or a ConvAutoencoder"
         )
     device = next(network.parameters()).device
     own = isinstance(network, ConvAutoencoder)
     if not own and encoder is None and "channels" in network.config:
         raise InputError(
-            f"the network draws codes of {network.layer!r} of another encoder than VGG-16; give that one, encoder="
+            f"the network draws codes of {network.layer!r} of another encoder than "
+            "VGG-16; give that one, encoder="
         )
     if not own and encoder is None:
         encoder = LossNetwork(device=device, precision=precision)
@@ -194,14 +215,12 @@ def reencode(
 
 
 def _load(*, layer=None, loss=None, model=None, device=None, **options) -> nn.Module:
-    network = load_inverter(
-        layer or "relu4_3", loss or "deepsim", device, model=model
-    )
+    network = load_inverter(layer or "relu4_3", loss or "deepsim", device, model=model)
     if network.kind == "inversion" and "channels" in network.config:
         raise InputError(
             f"the network {str(model)!r} draws codes of {network.layer!r} of another "
-            "encoder than VGG-16; call pltutorial.invert in Python with that encoder, or "
-            "give one that `pltutorial train invert` wrote"
+            "encoder than VGG-16; call pltutorial.invert in Python with that encoder, "
+            "or give one that `pltutorial train invert` wrote"
         )
     return network
 
@@ -245,7 +264,8 @@ register(
                 Option(
                     "layer",
                     str,
-                    "The code of VGG-16 that is inverted: relu4_3 (the default) or relu3_3.",
+                    "The code of VGG-16 that is inverted: relu4_3 (the "
+                    "default) or relu3_3.",
                 ),
                 Option(
                     "rounds",
@@ -258,8 +278,10 @@ register(
                     "size", int, "Longer side in pixels that PHOTO is resized to first."
                 ),
             ),
-            loss_help="deepsim (all three terms; the default) or image (squared error of "
-            "pixels).",
+            loss_help=(
+                "deepsim (all three terms; the default) or image "
+                "(squared error of pixels)."
+            ),
             default_loss="deepsim",
             excludes_model=("layer",),
             size=_size,

@@ -1,4 +1,6 @@
-"""What the tasks with a learned likeness share: DeePSiM's loss, and the game against a discriminator."""
+"""What the tasks with a learned likeness share: DeePSiM's loss, and the game
+against a discriminator.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LikenessTrainingSettings(TrainingSettings):
-    """What inversion, autoencoder, VAE and colourisation share: the three terms of DeePSiM, and the game's rules.
+    """What inversion, autoencoder, VAE and colourisation share: the three terms of
+    DeePSiM, and the game's rules.
 
-    The weights are those of :class:`pltutorial.deepsim.DeepSimLoss`. The defaults train on pixels alone.
+    The weights are those of :class:`pltutorial.deepsim.DeepSimLoss`. The defaults
+    train on pixels alone.
 
     Taught in chapter 8.
     """
@@ -72,7 +76,8 @@ class LikenessTrainingSettings(TrainingSettings):
     spectral: bool = setting(True, "Spectral normalisation of the discriminator.")
     pause_below: float = setting(
         0.1,
-        "The discriminator pauses while its loss is below this share of the generator's; 0 never pauses.",
+        "The discriminator pauses while its loss is below this share of the "
+        "generator's; 0 never pauses.",
         least=0,
     )
     give_up: int = setting(
@@ -89,11 +94,13 @@ class LikenessTrainingSettings(TrainingSettings):
         super().__post_init__()
         if not (self.feature_weight or self.adversarial_weight or self.image_weight):
             raise InputError(
-                "all weights are 0; give feature_weight, adversarial_weight or image_weight a positive one"
+                "all weights are 0; give feature_weight, adversarial_weight or "
+                "image_weight a positive one"
             )
         if self.feature_weight and not self.feature_layers:
             raise InputError(
-                "feature_weight was given without a layer; name at least one of feature_layers"
+                "feature_weight was given without a layer; name at least "
+                "one of feature_layers"
             )
         if (
             self.comparator == "discriminator"
@@ -101,17 +108,19 @@ class LikenessTrainingSettings(TrainingSettings):
             and not self.adversarial_weight
         ):
             raise InputError(
-                "the discriminator is to compare but nothing trains it; give adversarial_weight a positive value"
+                "the discriminator is to compare but nothing trains it; give "
+                "adversarial_weight a positive value"
             )
         if self.norm == "batch" and self.batch_size == 1:
             raise InputError(
-                "a batch of 1 was given with norm='batch', which compares the pictures of a batch; give at least 2, or "
-                "norm='none'"
+                "a batch of 1 was given with norm='batch', which compares the "
+                "pictures of a batch; give at least 2, or norm='none'"
             )
 
 
 class LikenessTask:
-    """A generator trained with DeePSiM's loss; ``adversary`` is its discriminator where the loss has an adversarial term.
+    """A generator trained with DeePSiM's loss; ``adversary`` is its discriminator where
+    the loss has an adversarial term.
 
     Subclasses say what the generator is and what it is given.
 
@@ -120,26 +129,37 @@ class LikenessTask:
         network: a loss network to reuse.
 
     Raises:
-        InputError: an unknown layer, or a network to start from that has another architecture.
+        InputError: an unknown layer, or a network to start from that has
+            another architecture.
 
     Taught in chapter 8.
     """
 
     network: nn.Module
 
-    def __init__(self, settings: LikenessTrainingSettings, *, network: LossNetwork | None = None) -> None:
+    def __init__(
+        self, settings: LikenessTrainingSettings, *, network: LossNetwork | None = None
+    ) -> None:
         self.settings = settings
         compares = settings.feature_weight > 0 and settings.comparator == "vgg"
         self.encoder = network
         if network is None and (compares or self.code_layer is not None):
             device = best_device(settings.device)
-            self.encoder = LossNetwork(precision=settings.precision, device=device, compile=settings.compile)
+            self.encoder = LossNetwork(
+                precision=settings.precision, device=device, compile=settings.compile
+            )
         torch.manual_seed(settings.seed)
         self.network = self._fresh()
         self.adversary = None
         if settings.adversarial_weight:
-            channels = 0 if self.code_layer is None or not self.tells else code_shape(self.code_layer)[0]
-            self.adversary = Discriminator(channels, settings.discriminator_width, spectral=settings.spectral)
+            channels = (
+                0
+                if self.code_layer is None or not self.tells
+                else code_shape(self.code_layer)[0]
+            )
+            self.adversary = Discriminator(
+                channels, settings.discriminator_width, spectral=settings.spectral
+            )
         if settings.start is not None:
             self._start_from(settings.start)
         elif self.code_layer is not None:
@@ -148,7 +168,9 @@ class LikenessTask:
             settings.feature_weight,
             settings.adversarial_weight,
             settings.image_weight,
-            comparator=self.encoder if compares else getattr(self.adversary, "features", None),
+            comparator=self.encoder
+            if compares
+            else getattr(self.adversary, "features", None),
             layers=settings.feature_layers,
             discriminator=self.adversary,
         )
@@ -161,26 +183,43 @@ class LikenessTask:
         raise NotImplementedError
 
     def adversary_loss(self, adversary: nn.Module) -> tuple[LossTerms, torch.Tensor]:
-        """The discriminator's terms for the pictures of the last :meth:`loss`, and the generator's adversarial loss."""
+        """The discriminator's terms for the pictures of the last :meth:`loss`, and the
+        generator's adversarial loss.
+        """
         output, target, told, adversarial = self._game
-        return self.objective.discriminator_loss(output, target, told, discriminator=adversary), adversarial
+        return self.objective.discriminator_loss(
+            output, target, told, discriminator=adversary
+        ), adversarial
 
     def samples(self, network: nn.Module) -> torch.Tensor:
-        """Three test photographs: what the network makes of each, and the picture itself."""
-        photos = [middle_square(bundled(f"test/{name}"), 192) for name in bundled_names("test")[:3]]
+        """Three test photographs: what the network makes of each, and
+        the picture itself.
+        """
+        photos = [
+            middle_square(bundled(f"test/{name}"), 192)
+            for name in bundled_names("test")[:3]
+        ]
         photos = torch.cat(photos).to(next(network.parameters()).device)
         output = network(self.given(photos)).float().clamp(0, 1)
         return torch.cat([torch.cat(list(row), 2) for row in (output, photos)], 1)[None]
 
     def given(self, images: torch.Tensor) -> torch.Tensor:
         """What the network is given of these pictures."""
-        return images if self.code_layer is None else encode(images, self.code_layer, self.encoder)
+        return (
+            images
+            if self.code_layer is None
+            else encode(images, self.code_layer, self.encoder)
+        )
 
     def _fresh(self) -> nn.Module:
         raise NotImplementedError
 
-    def _seen(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
-        """What the network is given, and the features of the target where VGG-16 compares, in one pass."""
+    def _seen(
+        self, images: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+        """What the network is given, and the features of the target where VGG-16
+        compares, in one pass.
+        """
         settings = self.settings
         compares = settings.feature_weight > 0 and settings.comparator == "vgg"
         with torch.no_grad():
@@ -203,7 +242,9 @@ class LikenessTask:
         terms = self.objective(output, images, told, judged=judged, wanted=wanted)
         if self.adversary is not None:
             made = (output if judged is None else judged).detach()
-            adversarial = terms["adversarial"].detach() / self.settings.adversarial_weight
+            adversarial = (
+                terms["adversarial"].detach() / self.settings.adversarial_weight
+            )
             self._game = (made, images, told, adversarial)
         return terms
 
@@ -212,28 +253,38 @@ class LikenessTask:
         mine, theirs = self.network.config, given.config
         if mine != theirs:
             raise InputError(
-                f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
+                f"the network {start!r} to start from is {theirs} and this one is "
+                f"{mine}; give the same architecture"
             )
         self.network.load_state_dict(given.state_dict())
 
 
 def code_scale(layer: str, encoder: LossNetwork) -> torch.Tensor:
-    """Root mean square of each channel of a code over the bundled training photographs, (C,).
+    """Root mean square of each channel of a code over the bundled training
+    photographs, (C,).
 
     A channel that is nearly silent there counts as a hundredth of the mean.
     """
     device = next(encoder.buffers()).device
-    photos = [middle_square(bundled(f"train/{name}"), 128) for name in bundled_names("train")]
+    photos = [
+        middle_square(bundled(f"train/{name}"), 128) for name in bundled_names("train")
+    ]
     with torch.no_grad():
-        code = torch.cat([encode(photo.to(device), layer, encoder).float() for photo in photos])
+        code = torch.cat(
+            [encode(photo.to(device), layer, encoder).float() for photo in photos]
+        )
     scale = code.square().mean((0, 2, 3)).sqrt().cpu()
     return scale.clamp_min(float(scale.mean()) / 100)
 
 
 def likeness_card(
-    result: Trained, task: LikenessTask, settings: LikenessTrainingSettings, pictures: str = ""
+    result: Trained,
+    task: LikenessTask,
+    settings: LikenessTrainingSettings,
+    pictures: str = "",
 ) -> dict:
-    """What a reader must know of a network trained with a learned likeness; measured numbers are added by the benchmark.
+    """What a reader must know of a network trained with a learned likeness; measured
+    numbers are added by the benchmark.
 
     Args:
         result: what :func:`pltutorial.training.train` returned.
@@ -242,8 +293,8 @@ def likeness_card(
         pictures: what the pictures are, whose, and under which licence.
 
     Returns:
-        JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``, ``terms`` (the columns of the curve),
-        ``limits`` and ``licence``.
+        JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``,
+        ``terms`` (the columns of the curve), ``limits`` and ``licence``.
 
     Taught in chapter 8.
     """

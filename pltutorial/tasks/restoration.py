@@ -1,4 +1,6 @@
-"""What the tasks of restoration share: only what is taken away from a picture differs."""
+"""What the tasks of restoration share: only what is taken away from
+a picture differs.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RestorationTrainingSettings(TrainingSettings):
-    """What super-resolution, denoising and inpainting share: the loss, a sum of pixel, feature and style terms.
+    """What super-resolution, denoising and inpainting share: the loss, a sum of pixel,
+    feature and style terms.
 
-    The weights are those of :class:`pltutorial.losses.PerceptualLoss`: the pixel term is on the [0, 1] scale, features
-    are of 0-255 pictures. The defaults train for accuracy alone.
+    The weights are those of :class:`pltutorial.losses.PerceptualLoss`: the pixel
+    term is on the [0, 1] scale, features are of 0-255 pictures. The defaults train
+    for accuracy alone.
 
     Taught in chapter 6.
     """
@@ -56,7 +60,8 @@ class RestorationTrainingSettings(TrainingSettings):
     )
     zoom: tuple[float, ...] = setting(
         (1.5, 2.5),
-        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        "Shorter side of a picture before the crop is cut, in crop sizes: "
+        "drawn from this range.",
         count=2,
         example="1,1.5",
     )
@@ -111,11 +116,13 @@ class RestorationTrainingSettings(TrainingSettings):
     )
     total_variation: float = weight(
         0.0,
-        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in Johnson et al. (2016).",
+        "Weight of total variation, on the 0-255 scale; 1e-6 to 1e-4 in "
+        "Johnson et al. (2016).",
     )
     start: str | None = setting(
         None,
-        "A network to start from, a .safetensors file; of one for another factor the layers that fit are taken.",
+        "A network to start from, a .safetensors file; of one for another factor the "
+        "layers that fit are taken.",
     )
 
     def __post_init__(self) -> None:
@@ -123,8 +130,8 @@ class RestorationTrainingSettings(TrainingSettings):
         super().__post_init__()
         if not (self.pixel_weight or self.feature_weight or self.style_weight):
             raise InputError(
-                "all weights are 0; give pixel_weight, feature_weight or style_weight a "
-                "positive one"
+                "all weights are 0; give pixel_weight, feature_weight or "
+                "style_weight a positive one"
             )
         for kind in ("feature", "style"):
             if getattr(self, f"{kind}_weight") and not getattr(self, f"{kind}_layers"):
@@ -135,10 +142,12 @@ class RestorationTrainingSettings(TrainingSettings):
 
 
 class RestorationTask:
-    """Give back what was taken from a picture; the loss compares the output with the whole picture.
+    """Give back what was taken from a picture; the loss compares the output with
+    the whole picture.
 
-    Johnson et al. (2016), section 4.2, with a pixel and a style term besides. Subclasses say what is taken away.
-    What is random, noise and holes, is drawn from the number of the crop: resumed and distributed runs see the same.
+    Johnson et al. (2016), section 4.2, with a pixel and a style term besides.
+    Subclasses say what is taken away. What is random, noise and holes, is drawn from
+    the number of the crop: resumed and distributed runs see the same.
 
     Args:
         settings: of the subclass's kind.
@@ -152,7 +161,12 @@ class RestorationTask:
 
     network: nn.Module
 
-    def __init__(self, settings: RestorationTrainingSettings, *, network: LossNetwork | None = None) -> None:
+    def __init__(
+        self,
+        settings: RestorationTrainingSettings,
+        *,
+        network: LossNetwork | None = None,
+    ) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
         self.network = self._fresh()
@@ -163,7 +177,9 @@ class RestorationTask:
         compares = settings.feature_weight or settings.style_weight
         if compares and network is None:
             device = best_device(settings.device)
-            network = LossNetwork(precision=settings.precision, device=device, compile=settings.compile)
+            network = LossNetwork(
+                precision=settings.precision, device=device, compile=settings.compile
+            )
         self.objective = PerceptualLoss(
             features if settings.feature_weight else {},
             styles if settings.style_weight else {},
@@ -173,18 +189,23 @@ class RestorationTask:
             normalization=settings.normalization,
             network=network if compares else _no_network,
         )
-        # An untrained network hands its noise on, far out of [0, 1]: no reason for the warning of the first call.
+        # An untrained network hands its noise on, far out of [0, 1]: no reason for the
+        # warning of the first call.
         self.objective._checked = True
         self.adversary = None
         if settings.adversarial_weight:
             self.adversary = Discriminator(0, settings.discriminator_width)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
-        """What the network is given instead of these crops (N, 3, H, W), of which the first has this number."""
+        """What the network is given instead of these crops (N, 3, H, W), of which the
+        first has this number.
+        """
         raise NotImplementedError
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """Pixel, feature, style and total variation terms of a batch (N, 3, H, W), each a mean over it."""
+        """Pixel, feature, style and total variation terms of a batch (N, 3, H, W),
+        each a mean over it.
+        """
         with torch.no_grad():
             given = self.degrade(images, first)
         output = network(*given)
@@ -212,7 +233,9 @@ class RestorationTask:
         return LossTerms(terms), adversarial
 
     def terms(self, output: torch.Tensor, target: torch.Tensor) -> LossTerms:
-        """The objective of outputs (N, 3, H, W) for targets of the same shape; the loss network sees each once."""
+        """The objective of outputs (N, 3, H, W) for targets of the same shape; the loss
+        network sees each once.
+        """
         objective = self.objective
         content, style = objective.content_weights, objective.style_weights
         with torch.no_grad():
@@ -226,37 +249,57 @@ class RestorationTask:
         )
 
     def samples(self, network: nn.Module) -> torch.Tensor:
-        """Three test photographs: what is given, what the network makes of it, and the picture itself."""
+        """Three test photographs: what is given, what the network makes of it, and
+        the picture itself.
+        """
         photos = torch.cat(
-            [middle_square(bundled(f"test/{name}"), 192) for name in bundled_names("test")[:3]]
+            [
+                middle_square(bundled(f"test/{name}"), 192)
+                for name in bundled_names("test")[:3]
+            ]
         )
         photos = photos.to(next(network.parameters()).device)
         given = self.degrade(photos, 0)
         output = network(*given).float().clamp(0, 1)
         seen = given[0] if len(given) == 1 else given[0] * (1 - given[1]) + given[1]
-        rows = [F.interpolate(seen.float(), photos.shape[-2:]).clamp(0, 1), output, photos]
+        rows = [
+            F.interpolate(seen.float(), photos.shape[-2:]).clamp(0, 1),
+            output,
+            photos,
+        ]
         return torch.cat([torch.cat(list(row), 2) for row in rows], 1)[None]
 
     def _fresh(self) -> nn.Module:
         raise NotImplementedError
 
     def _start_from(self, start: str) -> None:
-        """Takes the weights of another network; of one for another factor those that fit."""
+        """Takes the weights of another network; of one for another
+        factor those that fit.
+        """
         given, own = load_network(start, "cpu"), self.network.state_dict()
-        mine, theirs = (architecture(n.config, but=("factor",)) for n in (self.network, given))
+        mine, theirs = (
+            architecture(n.config, but=("factor",)) for n in (self.network, given)
+        )
         if mine != theirs:
             raise InputError(
-                f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
+                f"the network {start!r} to start from is {theirs} and this one is "
+                f"{mine}; give the same architecture"
             )
         weights = given.state_dict().items()
-        fits = {name: t for name, t in weights if name in own and own[name].shape == t.shape}
+        fits = {
+            name: t for name, t in weights if name in own and own[name].shape == t.shape
+        }
         self.network.load_state_dict(own | fits)
 
 
 def restoration_card(
-    result: Trained, task: RestorationTask, settings: RestorationTrainingSettings, pictures: str = ""
+    result: Trained,
+    task: RestorationTask,
+    settings: RestorationTrainingSettings,
+    pictures: str = "",
 ) -> dict:
-    """What a reader must know of a network for restoration; measured numbers are added by the benchmark.
+    """What a reader must know of a network for restoration; measured numbers are
+    added by the benchmark.
 
     Args:
         result: what :func:`pltutorial.training.train` returned.
@@ -265,8 +308,8 @@ def restoration_card(
         pictures: what the pictures are, whose, and under which licence.
 
     Returns:
-        JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``, ``terms`` (the columns of the curve),
-        ``limits`` and ``licence``.
+        JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``,
+        ``terms`` (the columns of the curve), ``limits`` and ``licence``.
 
     Taught in chapter 6.
     """
@@ -329,7 +372,9 @@ def restoring(
     also = "pixel (accuracy); a number from 0 (pixel) to 1 blends."
     loss_help = f"{default_loss} (likeness; the default) or {also}" if accurate else ""
 
-    def load(*, loss=None, model=None, device=None, factor=None, **options) -> nn.Module:
+    def load(
+        *, loss=None, model=None, device=None, factor=None, **options
+    ) -> nn.Module:
         factor = 4 if factor is None else factor
         return load_restorer(name, loss, factor=factor, model=model, device=device)
 

@@ -1,4 +1,6 @@
-"""Feed-forward style transfer: a network that paints in one pass what an optimisation paints in hundreds of steps."""
+"""Feed-forward style transfer: a network that paints in one pass what an optimisation
+paints in hundreds of steps.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,20 @@ with deferred_imports():
 if TYPE_CHECKING:
     from ..training.task import Trained
 
-LIMITS = "paints textures and colours, not shapes; large even areas and faces suffer first"
+LIMITS = (
+    "paints textures and colours, not shapes; large even areas and faces suffer first"
+)
 PRESERVE_COLOR = ("luminance", "histogram")
 
 
 @dataclass(frozen=True)
 class StyleTrainingSettings(TrainingSettings):
-    """Feed-forward style transfer (Johnson et al. 2016); weights are on the scale of its equations 2 to 5.
+    """Feed-forward style transfer (Johnson et al. 2016); weights are on the scale of
+    its equations 2 to 5.
 
-    The loss network sees 0-255 pictures less its mean, Gram matrices are divided by C H W, and the style loss
-    is the squared Frobenius norm; the paper publishes no weights, so these are ours.
+    The loss network sees 0-255 pictures less its mean, Gram matrices are divided by C H
+    W, and the style loss is the squared Frobenius norm; the paper publishes no weights,
+    so these are ours.
 
     Taught in chapter 5.
     """
@@ -119,33 +125,46 @@ class StyleTrainingSettings(TrainingSettings):
 
 
 class StyleTask:
-    """Feed-forward style transfer: Johnson et al. (2016), equation 5, for one style or (Dumoulin et al. 2017) several.
+    """Feed-forward style transfer: Johnson et al. (2016), equation 5, for one style or
+    (Dumoulin et al. 2017) several.
 
-    The Gram matrices of the styles are computed once; the content targets run to the content layer only. In a
-    batch the crop of number n takes style n mod S, so that every style is met equally often.
+    The Gram matrices of the styles are computed once; the content targets run to the
+    content layer only. In a batch the crop of number n takes style n mod S, so that
+    every style is met equally often.
 
     Args:
         settings: see StyleTrainingSettings.
         network: a loss network to reuse.
 
     Raises:
-        InputError: a style that is no picture or unknown, or a network to start from that has another architecture.
+        InputError: a style that is no picture or unknown, or a network to start from
+            that has another architecture.
 
     Taught in chapter 5.
     """
 
-    def __init__(self, settings: StyleTrainingSettings, *, network: LossNetwork | None = None) -> None:
+    def __init__(
+        self, settings: StyleTrainingSettings, *, network: LossNetwork | None = None
+    ) -> None:
         self.settings = settings
         device = best_device(settings.device)
-        names, pictures = zip(*(_style(name, settings.style_size) for name in settings.styles), strict=True)
+        names, pictures = zip(
+            *(_style(name, settings.style_size) for name in settings.styles),
+            strict=True,
+        )
         if len(set(names)) < len(names):
             raise InputError(
-                f"the styles {', '.join(names)} were given; give each of them one name of its own"
+                f"the styles {', '.join(names)} were given; give each of "
+                "them one name of its own"
             )
         torch.manual_seed(settings.seed)
         several = names if len(names) > 1 else ()
         kind = FastTransformNet if settings.network == "fast" else TransformNet
-        how = {"norm": settings.norm, "upsampling": settings.upsampling, "styles": several}
+        how = {
+            "norm": settings.norm,
+            "upsampling": settings.upsampling,
+            "styles": several,
+        }
         how["noise"] = settings.noise
         width = {} if settings.width is None else {"width": settings.width}
         self.network: TransformNet = kind(**width, blocks=settings.blocks, **how)
@@ -158,23 +177,48 @@ class StyleTask:
             total_variation=settings.total_variation,
             normalization=settings.normalization,
             network=network
-            or LossNetwork(precision=settings.precision, device=device, compile=settings.compile),
+            or LossNetwork(
+                precision=settings.precision, device=device, compile=settings.compile
+            ),
         )
-        targets = [self.objective.style_target(picture.to(device)).grams[0] for picture in pictures]
-        self._grams = {name: torch.cat([t[name] for t in targets]) for name in settings.style_layers}
-        self._shares = torch.eye(len(names), device=device)  # indices would be checked, a wait for the device
+        targets = [
+            self.objective.style_target(picture.to(device)).grams[0]
+            for picture in pictures
+        ]
+        self._grams = {
+            name: torch.cat([t[name] for t in targets])
+            for name in settings.style_layers
+        }
+        # indices would be checked, a wait for the device
+        self._shares = torch.eye(len(names), device=device)
         self._photos: torch.Tensor | None = None
-        self._factors = torch.tensor(settings.style_weights or [1.0] * len(names), device=device)
+        self._factors = torch.tensor(
+            settings.style_weights or [1.0] * len(names), device=device
+        )
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """Content, style and total variation terms of a batch (N, 3, H, W), each a mean over it."""
-        style = (torch.arange(len(images), device=images.device) + first) % len(self.names)
-        output = network(images, self._shares[style]) if len(self.names) > 1 else network(images)
+        """Content, style and total variation terms of a batch (N, 3, H, W),
+        each a mean over it.
+        """
+        style = (torch.arange(len(images), device=images.device) + first) % len(
+            self.names
+        )
+        output = (
+            network(images, self._shares[style])
+            if len(self.names) > 1
+            else network(images)
+        )
         return self.terms(output, images, style)
 
-    def terms(self, output: torch.Tensor, content: torch.Tensor, style: torch.Tensor) -> LossTerms:
-        """The objective of outputs (N, 3, H, W) for the styles of these indices, (N,)."""
-        grams = StyleTarget([{name: gram[style] for name, gram in self._grams.items()}], [None])
+    def terms(
+        self, output: torch.Tensor, content: torch.Tensor, style: torch.Tensor
+    ) -> LossTerms:
+        """The objective of outputs (N, 3, H, W) for the styles of
+        these indices, (N,).
+        """
+        grams = StyleTarget(
+            [{name: gram[style] for name, gram in self._grams.items()}], [None]
+        )
         terms = self.objective(output, content, grams, reduction="none")
         factors = self._factors[style]
         return LossTerms(
@@ -186,7 +230,9 @@ class StyleTask:
         """Three test photographs above their renderings in each style."""
         if self._photos is None:
             names = bundled_names("test")[:3]
-            self._photos = torch.cat([middle_square(bundled(f"test/{name}"), 192) for name in names])
+            self._photos = torch.cat(
+                [middle_square(bundled(f"test/{name}"), 192) for name in names]
+            )
         photos = self._photos.to(next(network.parameters()).device)
         rows = [photos]
         for share in self._shares.split(1):
@@ -195,28 +241,44 @@ class StyleTask:
         return torch.cat([torch.cat(list(row), 2) for row in rows], 1)[None]
 
     def _start_from(self, start: str) -> None:
-        """Takes the weights of another network of the same sizes; a style's own row where it has one."""
+        """Takes the weights of another network of the same sizes; a style's own
+        row where it has one.
+        """
         given = load_style(start, "cpu")
         own = self.network.state_dict()
-        mine, theirs = (architecture(n.config, but=("styles", "noise")) for n in (self.network, given))
+        mine, theirs = (
+            architecture(n.config, but=("styles", "noise"))
+            for n in (self.network, given)
+        )
         if mine != theirs:
             raise InputError(
-                f"the network {start!r} to start from is {theirs} and this one is {mine}; give the same architecture"
+                f"the network {start!r} to start from is {theirs} and this one is "
+                f"{mine}; give the same architecture"
             )
         known = given.style_names
         for name, tensor in given.state_dict().items():
-            if own[name].ndim == 2 or tensor.ndim == 2:  # a table of styles on either side, or on both
+            # a table of styles on either side, or on both
+            if own[name].ndim == 2 or tensor.ndim == 2:
                 rows = tensor if tensor.ndim == 2 else tensor[None]
                 picked = torch.stack(
-                    [rows[known.index(n)] if n in known else rows.mean(0) for n in self.names]
+                    [
+                        rows[known.index(n)] if n in known else rows.mean(0)
+                        for n in self.names
+                    ]
                 )
                 tensor = picked if own[name].ndim == 2 else picked[0]
             own[name] = tensor
         self.network.load_state_dict(own)
 
 
-def style_card(result: Trained, task: StyleTask, settings: StyleTrainingSettings, pictures: str = "") -> dict:
-    """What a reader must know of a trained network; :func:`pltutorial.zoo.card_text` prints it.
+def style_card(
+    result: Trained,
+    task: StyleTask,
+    settings: StyleTrainingSettings,
+    pictures: str = "",
+) -> dict:
+    """What a reader must know of a trained network;
+    :func:`pltutorial.zoo.card_text` prints it.
 
     Args:
         result: what :func:`pltutorial.training.train` returned.
@@ -225,8 +287,9 @@ def style_card(result: Trained, task: StyleTask, settings: StyleTrainingSettings
         pictures: what the pictures are, whose, and under which licence.
 
     Returns:
-        JSON-able: the keys of ``pltutorial.zoo.CARD`` less ``held_out``, which training does not measure. The
-        curve has at most thirty points [step, content, style, total], weighted, of the log.
+        JSON-able: the keys of ``pltutorial.zoo.CARD`` less ``held_out``, which training
+        does not measure. The curve has at most thirty points
+        [step, content, style, total], weighted, of the log.
 
     Taught in chapter 5.
     """
@@ -242,7 +305,10 @@ def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
     known = bundled_names("style")
     path = bundled(f"style/{name}") if name in known else Path(name)
     if name not in known and not path.suffix and not path.exists():
-        raise InputError(f"there is no style {name!r}; {nearest(name, known)}, or give the path of a picture")
+        raise InputError(
+            f"there is no style {name!r}; {nearest(name, known)}, or give "
+            "the path of a picture"
+        )
     image = read_image(path)
     return path.stem, resize(image, min(size, max(image.shape[-2:])))
 
@@ -258,23 +324,29 @@ def stylize(
     precision: str = "auto",
     device: str | torch.device | None = None,
 ) -> torch.Tensor:
-    """Give pictures a style that a network has learned: one forward pass, no optimisation.
+    """Give pictures a style that a network has learned: one forward
+    pass, no optimisation.
 
-    Johnson et al. (2016), section 3.1; several styles at once by conditional instance normalisation, Dumoulin et al.
-    (2017), section 2.2: the scales and shifts of the styles are averaged, not the pictures.
+    Johnson et al. (2016), section 3.1; several styles at once by conditional instance
+    normalisation, Dumoulin et al. (2017), section 2.2: the scales and shifts of the
+    styles are averaged, not the pictures.
 
     Args:
         image: (N, 3, H, W) in [0, 1], at least 16 pixels along each side.
-        style: the name of a style, or the weights of several, ``{"great_wave": 0.7, "poppies": 0.3}``; left out
-            for a ``network`` of one style.
-        network: a network to use, and to reuse: left out, the zoo's network for the style is loaded in each call.
-        strength: from 0, the picture itself, to 1, the network's output; between them pixels are mixed. No
-            network has a style that leaves pictures as they are, so nothing inside it could be turned down to
-            end at the photograph exactly; the mixture does, and costs nothing.
-        preserve_color: ``"luminance"`` keeps the picture's chrominance, and takes brightness alone from the output
-            (Gatys et al. 2017, section 5.2); ``"histogram"`` gives the output the picture's mean colour and covariance
+        style: the name of a style, or the weights of several, ``{"great_wave": 0.7,
+            "poppies": 0.3}``; left out for a ``network`` of one style.
+        network: a network to use, and to reuse: left out, the zoo's network for the
+            style is loaded in each call.
+        strength: from 0, the picture itself, to 1, the network's output; between them
+            pixels are mixed. No network has a style that leaves pictures as they are,
+            so nothing inside it could be turned down to end at the photograph exactly;
+            the mixture does, and costs nothing.
+        preserve_color: ``"luminance"`` keeps the picture's chrominance, and takes
+            brightness alone from the output (Gatys et al. 2017, section 5.2);
+            ``"histogram"`` gives the output the picture's mean colour and covariance
             (section 5.1, there done to the style, which here is learned already).
-        size: longer side in pixels, or (height, width), to which the picture is resized first; None keeps its size.
+        size: longer side in pixels, or (height, width), to which the picture is resized
+            first; None keeps its size.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
 
@@ -282,7 +354,8 @@ def stylize(
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, an unknown style, a strength outside [0, 1], or a picture that does not fit into memory.
+        InputError: no image, an unknown style, a strength outside [0, 1], or a picture
+            that does not fit into memory.
 
     Example:
         >>> print_of_it = stylize(torch.rand(1, 3, 32, 48), "great_wave", device="cpu")
@@ -296,12 +369,17 @@ def stylize(
     if network is None:
         if style is None:
             known = ", ".join(styles()) or "those you trained"
-            raise InputError(f"no style was given; name one of {known}, or give a network")
+            raise InputError(
+                f"no style was given; name one of {known}, or give a network"
+            )
         network = load_style(style, device)
         if not network.style_names:
             style = None  # it paints that one style
     elif style is not None and not network.style_names:
-        raise InputError(f"the style {style!r} was given for a network of one style; leave the style out")
+        raise InputError(
+            f"the style {style!r} was given for a network of one "
+            "style; leave the style out"
+        )
     source = image.clamp(0, 1) if size is None else resize(image, size)
     shares = None if style is None else network.blend(style)
     check_memory(source.shape, network)
@@ -323,34 +401,46 @@ def check_options(strength: float = 1.0, preserve_color: str | None = None) -> N
     """Refuse a strength outside [0, 1] and an unknown way to keep colours."""
     if not 0 <= strength <= 1:
         raise InputError(
-            f"strength={strength} was given; give a number from 0 (the picture) to 1 (the style)"
+            f"strength={strength} was given; give a number from 0 (the "
+            "picture) to 1 (the style)"
         )
     if preserve_color not in (None, *PRESERVE_COLOR):
         raise InputError(
-            f"preserve_color={preserve_color!r} is unknown; {nearest(str(preserve_color), PRESERVE_COLOR)}"
+            f"preserve_color={preserve_color!r} is unknown; "
+            f"{nearest(str(preserve_color), PRESERVE_COLOR)}"
         )
 
 
 def memory_needed(shape: tuple[int, ...], network: TransformNet) -> int:
-    """Bytes that a forward pass takes at its peak: measured at 22 to 28 a pixel and channel of the first layer."""
+    """Bytes that a forward pass takes at its peak: measured at 22 to 28 a pixel and
+    channel of the first layer.
+    """
     count, _, height, width = shape
     return count * height * width * (30 * network.config["width"] + 100)
 
 
 def check_memory(shape: tuple[int, ...], network: TransformNet) -> None:
-    """Refuse a picture that will not fit into the memory that is free, and say which size would.
+    """Refuse a picture that will not fit into the memory that is free, and
+    say which size would.
 
     Raises:
         InputError: it will not fit.
     """
-    room, needed = memory.free(next(network.parameters()).device), memory_needed(shape, network)
+    room, needed = (
+        memory.free(next(network.parameters()).device),
+        memory_needed(shape, network),
+    )
     if needed > room:
         raise InputError(_too_large(shape, room, needed))
 
 
-def _too_large(shape: tuple[int, ...], room: int | None = None, needed: int | None = None) -> str:
+def _too_large(
+    shape: tuple[int, ...], room: int | None = None, needed: int | None = None
+) -> str:
     count, _, height, width = shape
-    factor = 0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
+    factor = (
+        0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
+    )
     what = f"{count} pictures of " if count > 1 else ""
     advice = f"give size={max(16, int(max(height, width) * factor))}"
     return memory.does_not_fit(f"{what}{width}x{height} pixels", advice, room)
@@ -367,9 +457,11 @@ def _blend(training: StyleTask) -> str:
 register(
     TaskSpec(
         name="style",
-        train_help="Teach a network one style or several: feed-forward style transfer "
-        "(Johnson et al. 2016).\n\nUnder torchrun or accelerate launch the processes share "
-        "the batch.",
+        train_help=(
+            "Teach a network one style or several: feed-forward style transfer "
+            "(Johnson et al. 2016).\n"
+            "\nUnder torchrun or accelerate launch the processes share the batch."
+        ),
         settings=StyleTrainingSettings,
         training=StyleTask,
         card=style_card,

@@ -1,4 +1,6 @@
-"""Super-resolution: what is taken away are pixels (Johnson et al. 2016, section 4.2)."""
+"""Super-resolution: what is taken away are pixels (Johnson et al.
+2016, section 4.2).
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ with deferred_imports():
     from ..zoo import check_network, load_restorer
 
 LIMITS = (
-    "pictures that were shrunk as in training and are otherwise clean; letters and faces "
-    "suffer first"
+    "pictures that were shrunk as in training and are otherwise clean; letters "
+    "and faces suffer first"
 )
 
 
@@ -42,7 +44,8 @@ class SuperResolutionSettings(RestorationTrainingSettings):
     factor: int = setting(4, "How many times as large: 2, 4 or 8.", choices=(2, 4, 8))
     kernel: str = setting(
         "bicubic",
-        "How pictures are made small: bicubic (the benchmarks') or gaussian (the paper's).",
+        "How pictures are made small: bicubic (the benchmarks') or "
+        "gaussian (the paper's).",
         choices=("bicubic", "gaussian"),
     )
     network: str = setting(
@@ -56,13 +59,14 @@ class SuperResolutionSettings(RestorationTrainingSettings):
         super().__post_init__()
         if self.size % self.factor:
             raise InputError(
-                f"crops of {self.size} pixels cannot be shrunk by {self.factor}; give a "
-                "multiple of it"
+                f"crops of {self.size} pixels cannot be shrunk by {self.factor}; "
+                "give a multiple of it"
             )
 
 
 class SuperResolutionTask(RestorationTask):
-    """Super-resolution: the crops are made small by ``settings.factor`` with ``settings.kernel``, in 8 bits.
+    """Super-resolution: the crops are made small by ``settings.factor`` with
+    ``settings.kernel``, in 8 bits.
 
     Args and errors are those of :class:`RestorationTask`.
 
@@ -93,28 +97,34 @@ def upscale(
     device: str | torch.device | None = None,
     tile: int | None = None,
 ) -> torch.Tensor:
-    """Enlarge pictures with a network that has learned how small pictures become large ones.
+    """Enlarge pictures with a network that has learned how small pictures
+    become large ones.
 
-    Johnson et al. (2016), section 4.2. Large pictures go through in tiles that overlap, so the memory for the
-    network's features is bounded and no seam shows.
+    Johnson et al. (2016), section 4.2. Large pictures go through in tiles that overlap,
+    so the memory for the network's features is bounded and no seam shows.
 
     Args:
         image: (N, 3, H, W) in [0, 1], of any size.
-        factor: how much larger each side becomes, 4 or 8; 4 if left out, or that of the ``network``.
-        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"feature"`` for likeness, or a number
-            between 0 (pixel) and 1 (feature) that mixes both networks' weights (:func:`blend_networks`).
-        network: a network to use, and to reuse: left out, the one that ships is loaded in each call.
-        match_histogram: give the output the histogram of its input, as the paper does to its own results.
+        factor: how much larger each side becomes, 4 or 8; 4 if left out, or that
+            of the ``network``.
+        loss: what the network was trained with: ``"pixel"`` for accuracy, ``"feature"``
+            for likeness, or a number between 0 (pixel) and 1 (feature) that mixes both
+            networks' weights (:func:`blend_networks`).
+        network: a network to use, and to reuse: left out, the one that ships is
+            loaded in each call.
+        match_histogram: give the output the histogram of its input, as the paper does
+            to its own results.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
-        tile: side of the tiles in pixels of the input; None takes one that needs some 0.5 GB.
+        tile: side of the tiles in pixels of the input; None takes one that
+            needs some 0.5 GB.
 
     Returns:
         (N, 3, factor H, factor W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, another factor or loss, a network for something else, or a result that does not fit
-            into memory.
+        InputError: no image, another factor or loss, a network for something else, or a
+            result that does not fit into memory.
 
     Example:
         >>> upscale(torch.rand(1, 3, 16, 24), loss="pixel", device="cpu").shape
@@ -124,12 +134,14 @@ def upscale(
     """
     check_image(image, "the picture", slack=0.5)
     if network is None:
-        network = load_restorer("upscale", loss, factor=4 if factor is None else factor, device=device)
+        network = load_restorer(
+            "upscale", loss, factor=4 if factor is None else factor, device=device
+        )
     check_network(network, "upscale")
     if factor not in (None, network.factor):
         raise InputError(
-            f"the factor {factor} was given for a network that enlarges by {network.factor}; leave the factor out, "
-            "or give another network"
+            f"the factor {factor} was given for a network that enlarges by "
+            f"{network.factor}; leave the factor out, or give another network"
         )
     check_image(image, "the picture", slack=0.5, smallest=network.smallest)
     large = through(network, (image.clamp(0, 1),), precision=precision, tile=tile)
@@ -137,7 +149,8 @@ def upscale(
 
 
 def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """The image with each channel's values changed, by one rising curve, so that its histogram is the reference's.
+    """The image with each channel's values changed, by one rising curve, so that its
+    histogram is the reference's.
 
     Histograms are of 256 values; between them the curve is straight.
 
@@ -151,7 +164,8 @@ def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Ten
     Raises:
         InputError: no images, or not as many of the one as of the other.
 
-    Source: Johnson et al. (2016), section 4.2: "we post-process our results by matching histograms".
+    Source: Johnson et al. (2016), section 4.2: "we post-process our results by
+    matching histograms".
 
     Taught in chapter 6.
     """
@@ -159,24 +173,33 @@ def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Ten
     check_image(reference, "the reference", slack=0.5)
     if len(image) != len(reference):
         raise InputError(
-            f"{len(reference)} references were given for {len(image)} pictures; give one for each"
+            f"{len(reference)} references were given for {len(image)} "
+            "pictures; give one for each"
         )
     output = torch.empty_like(image, dtype=torch.float32)
     for number in range(len(image)):
         for channel in range(3):
-            own, wanted = (_shares_below(given[number, channel]) for given in (image, reference))
+            own, wanted = (
+                _shares_below(given[number, channel]) for given in (image, reference)
+            )
             present = numpy.flatnonzero(numpy.diff(wanted, prepend=0))
-            curve = numpy.interp(own, wanted[present], present / 255).astype(numpy.float32)
+            curve = numpy.interp(own, wanted[present], present / 255).astype(
+                numpy.float32
+            )
             levels = image[number, channel].float().clamp(0, 1) * 255
             below = levels.long().clamp_(max=254)
             table = torch.from_numpy(curve).to(image.device)
-            output[number, channel] = torch.lerp(table[below], table[below + 1], levels - below)
+            output[number, channel] = torch.lerp(
+                table[below], table[below + 1], levels - below
+            )
     return output
 
 
 def _shares_below(values: torch.Tensor) -> numpy.ndarray:
     """For each of 256 values the share of pixels that are not above it."""
-    counts = torch.bincount(values.float().mul(255).round().clamp(0, 255).long().flatten(), minlength=256)
+    counts = torch.bincount(
+        values.float().mul(255).round().clamp(0, 255).long().flatten(), minlength=256
+    )
     return counts.cumsum(0).cpu().numpy() / values.numel()
 
 

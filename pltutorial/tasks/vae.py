@@ -1,4 +1,6 @@
-"""A variational autoencoder with any likeness: pictures that never were, out of random numbers."""
+"""A variational autoencoder with any likeness: pictures that never were, out
+of random numbers.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +34,16 @@ AT_ONCE = 64  # pictures that are drawn at a time
 
 @dataclass(frozen=True)
 class VAESettings(LikenessTrainingSettings):
-    """Training of a variational autoencoder with any likeness (Kingma and Welling 2014; Larsen et al. 2016).
+    """Training of a variational autoencoder with any likeness (Kingma and Welling 2014;
+    Larsen et al. 2016).
 
     Taught in chapter 9.
     """
 
     zoom: tuple[float, ...] = setting(
         (1.0, 1.0),
-        "Shorter side of a picture before the crop is cut, in crop sizes: drawn from this range.",
+        "Shorter side of a picture before the crop is cut, in crop sizes: "
+        "drawn from this range.",
         count=2,
         example="1,1.5",
     )
@@ -50,15 +54,18 @@ class VAESettings(LikenessTrainingSettings):
     )
     kl_weight: float = weight(
         0.01,
-        "Weight of the KL divergence, in nats for each number of the picture: 2 sigma^2 for pixels.",
+        "Weight of the KL divergence, in nats for each number of the picture: "
+        "2 sigma^2 for pixels.",
     )
 
 
 class VAETask(LikenessTask):
-    """A variational autoencoder whose likeness is any mixture of DeePSiM's terms, or the discriminator's features.
+    """A variational autoencoder whose likeness is any mixture of DeePSiM's terms, or
+    the discriminator's features.
 
-    The discriminator judges reconstructions and as many samples from the prior, and its verdict does not reach the
-    encoder (Larsen et al. 2016, algorithm 1). What is random, the noise on z, is drawn from the number of the crop.
+    The discriminator judges reconstructions and as many samples from the prior, and its
+    verdict does not reach the encoder (Larsen et al. 2016, algorithm 1). What is
+    random, the noise on z, is drawn from the number of the crop.
 
     Args and errors are those of :class:`LikenessTask`.
 
@@ -75,32 +82,46 @@ class VAETask(LikenessTask):
 
     def _fresh(self) -> nn.Module:
         settings = self.settings
-        how = {"size": settings.size, "encoder": settings.encoder, "norm": settings.norm}
+        how = {
+            "size": settings.size,
+            "encoder": settings.encoder,
+            "norm": settings.norm,
+        }
         self._shown: torch.Tensor | None = None
         return VAE(settings.width, settings.latent, **how)
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
-        """The terms for a batch (N, 3, size, size); ``kl`` is the divergence for each number of the picture, weighted."""
+        """The terms for a batch (N, 3, size, size); ``kl`` is the divergence for each
+        number of the picture, weighted.
+        """
         if self._shown is None:
             self._shown = images[:8].float()
         given, wanted = self._seen(images)
         noise = self._noise(len(images), first).to(images.device, non_blocking=True)
         noise, prior = noise.chunk(2, 1)
-        output, mean, log_variance, *judged = network(given, noise, prior if self.adversary else None)
+        output, mean, log_variance, *judged = network(
+            given, noise, prior if self.adversary else None
+        )
         terms = self._terms(output, images, None, wanted, judged[0] if judged else None)
         divergence = kl_divergence(mean, log_variance).mean()
         terms["kl"] = self.settings.kl_weight * divergence / images[0].numel()
         return terms
 
     def samples(self, network: nn.Module) -> torch.Tensor:
-        """Pictures of the first batch, their reconstructions, and samples from the prior."""
+        """Pictures of the first batch, their reconstructions, and
+        samples from the prior.
+        """
         shown = self._shown
         if shown is None:
             made = network.sample(24)
-            return torch.cat([torch.cat(list(row), 2) for row in made.float().split(8)], 1)[None]
+            return torch.cat(
+                [torch.cat(list(row), 2) for row in made.float().split(8)], 1
+            )[None]
         output = network(self.given(shown))[0].float()
         made = network.sample(2 * len(shown)).float().split(len(shown))
-        return torch.cat([torch.cat(list(row), 2) for row in (shown, output, *made)], 1)[None]
+        return torch.cat(
+            [torch.cat(list(row), 2) for row in (shown, output, *made)], 1
+        )[None]
 
     def _noise(self, count: int, first: int) -> torch.Tensor:
         """Two normal vectors for each crop, (N, 2 latent)."""
@@ -126,9 +147,10 @@ def sample(
 
     Args:
         count: how many.
-        loss: what the network was trained with: ``"pixel"``, ``"deepsim"`` or ``"gan"``.
-        network: a network to use, and to reuse: left out, the one that ships is loaded in
-            each call.
+        loss: what the network was trained with: ``"pixel"``,
+            ``"deepsim"`` or ``"gan"``.
+        network: a network to use, and to reuse: left out, the one that ships is
+            loaded in each call.
         seed: other latent vectors for another number, from 0 to 2**63 - 1.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
@@ -167,10 +189,14 @@ def _grid(count: int) -> tuple[int, int]:
 
 
 def sheet(images: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Pictures (N, 3, H, W) side by side on white; torchvision's own takes seconds to import."""
+    """Pictures (N, 3, H, W) side by side on white; torchvision's own takes
+    seconds to import.
+    """
     images = F.pad(images, (0, GAP, 0, GAP), value=1)
     blank = images.new_ones(rows * columns - len(images), *images.shape[1:])
-    parts = torch.cat((images, blank)).unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4)
+    parts = (
+        torch.cat((images, blank)).unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4)
+    )
     sheet = parts.flatten(3, 4).flatten(1, 2)[None]
     return F.pad(sheet, (GAP, 0, GAP, 0), value=1)
 
@@ -186,9 +212,7 @@ def _run(network, image, *, precision, count=64, seed=0, **options) -> torch.Ten
 
 def _size(network, image, *, count=64, **options) -> tuple[int, int]:
     rows, columns = _grid(count)
-    width, height = (
-        side * (network.size + GAP) + GAP for side in (columns, rows)
-    )
+    width, height = (side * (network.size + GAP) + GAP for side in (columns, rows))
     return width, height
 
 
@@ -225,8 +249,10 @@ register(
                     most_said="2**63 - 1",
                 ),
             ),
-            loss_help="The likeness it was trained with: pixel (the default), deepsim or "
-            "gan (VAE/GAN).",
+            loss_help=(
+                "The likeness it was trained with: pixel (the default), "
+                "deepsim or gan (VAE/GAN)."
+            ),
             default_loss="pixel",
             takes_picture=False,
             size=_size,

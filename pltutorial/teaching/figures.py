@@ -1,9 +1,10 @@
-"""Pictures, grids, sweeps, curves, and sliders that need no kernel; only notebooks import this module.
+"""Pictures, grids, sweeps, curves, and sliders that need no kernel; only notebooks
+import this module.
 
-Every function displays one output that holds the figure (JPEG for photographs, PNG for curves and
-whole-number zoom) and one short line of rounded facts, which the notebook tests compare because they
-cannot compare pictures.
-Outside IPython only the line is printed.
+Every function displays one output that holds the figure (JPEG for photographs, PNG
+for curves and whole-number zoom) and one short line of rounded facts, which the
+notebook tests compare because they cannot compare pictures. Outside IPython only
+the line is printed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from PIL import Image
 from ..errors import InputError
 from .sheets import compose, fit, limits_of, panels_of, rgb
 
-WIDTH = 760  # pixels; the width of a page's text column, and still legible at half the size on a phone
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito
+# pixels; the width of a page's text column, and still legible at half
+# the size on a phone
+WIDTH = 760
+# Okabe and Ito
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -44,22 +48,28 @@ def show(
     """Show pictures side by side, one panel each.
 
     Args:
-        image: (N, 3, H, W) or (N, 1, H, W), (3, H, W), (1, H, W) or (H, W), or a list of these.
-            Values in [0, 1] unless ``scale`` is given for single-channel pictures.
+        image: (N, 3, H, W) or (N, 1, H, W), (3, H, W), (1, H, W) or (H, W), or a
+            list of these. Values in [0, 1] unless ``scale`` is given for
+            single-channel pictures.
         titles: one title a panel.
         columns: panels in a row; by default as many as fit well, at most 3.
-        zoom: every pixel becomes ``zoom`` by ``zoom`` equal pixels and the figure is stored without loss.
-        scale: for single-channel pictures: ``"each"`` (every panel from its minimum to its maximum),
-            ``"joint"`` (one range for all panels) or ``(low, high)``; a bar below the panels states it.
-            None: black is 0 and white is 1.
-        cmap: a matplotlib colour map for single-channel pictures, such as ``"viridis"``.
-        values: write the value into every pixel (single-channel pictures with a zoom of at least 24).
-        facts: what the compared line says: ``"mean"`` (of every panel, two decimals), ``"shape"`` (sizes
-            only), or words of your own where numbers would differ between processors.
+        zoom: every pixel becomes ``zoom`` by ``zoom`` equal pixels and the figure is
+            stored without loss.
+        scale: for single-channel pictures: ``"each"`` (every panel from its minimum to
+            its maximum), ``"joint"`` (one range for all panels) or ``(low, high)``; a
+            bar below the panels states it. None: black is 0 and white is 1.
+        cmap: a matplotlib colour map for single-channel pictures,
+            such as ``"viridis"``.
+        values: write the value into every pixel (single-channel pictures with a
+            zoom of at least 24).
+        facts: what the compared line says: ``"mean"`` (of every panel, two decimals),
+            ``"shape"`` (sizes only), or words of your own where numbers would differ
+            between processors.
         width: of the figure in pixels, at most.
 
     Raises:
-        InputError: for NaN, values outside [0, 1], other shapes, or a zoom that does not fit.
+        InputError: for NaN, values outside [0, 1], other shapes, or a zoom
+            that does not fit.
 
     Example:
         >>> black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
@@ -72,7 +82,11 @@ def show(
     columns = columns or _columns(len(panels))
     titles = _titles(titles, len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    headings = [titles[i : i + columns] for i in range(0, len(panels), columns)] if titles else None
+    headings = (
+        [titles[i : i + columns] for i in range(0, len(panels), columns)]
+        if titles
+        else None
+    )
     figure = compose(rows, headings, None, zoom, scale, cmap, values, width)
     _display_picture(figure, f"show: {_facts(panels, scale, facts)}", zoom)
 
@@ -88,7 +102,8 @@ def grid(
     facts: str = "mean",
     width: int = WIDTH,
 ) -> None:
-    """Show a table of pictures: ``rows`` is a list of rows, each a list of pictures or a batch as for `show`.
+    """Show a table of pictures: ``rows`` is a list of rows, each a list of pictures or
+    a batch as for `show`.
 
     Args:
         rows: the rows, all of the same length.
@@ -105,17 +120,22 @@ def grid(
     if not table or len({len(row) for row in table}) != 1:
         counts = ", ".join(str(len(row)) for row in table) or "no"
         raise InputError(
-            f"grid was given rows of {counts} pictures; give every row the same number of pictures."
+            f"grid was given rows of {counts} pictures; give every row the "
+            "same number of pictures."
         )
     if row_titles is not None and len(row_titles) != len(table):
         raise InputError(
-            f"grid was given {len(row_titles)} row titles for {len(table)} rows; give one a row."
+            f"grid was given {len(row_titles)} row titles for {len(table)} "
+            "rows; give one a row."
         )
     columns = _titles(column_titles, len(table[0]), "column titles", "columns")
     headings = [columns] + [None] * (len(table) - 1) if columns else None
     figure = compose(table, headings, row_titles, zoom, scale, cmap, False, width)
     panels = [panel for row in table for panel in row]
-    line = f"grid: {len(table)} rows x {len(table[0])} columns, {_facts(panels, scale, facts)}"
+    line = (
+        f"grid: {len(table)} rows x {len(table[0])} columns, "
+        f"{_facts(panels, scale, facts)}"
+    )
     _display_picture(figure, line, zoom)
 
 
@@ -130,7 +150,8 @@ def sweep(
     facts: str = "mean",
     width: int = WIDTH,
 ) -> None:
-    """Show what one setting does: one panel for each of its values, titled ``name = value``.
+    """Show what one setting does: one panel for each of its values,
+    titled ``name = value``.
 
     Args:
         images: ``{value: picture}`` in the order of the panels.
@@ -148,7 +169,10 @@ def sweep(
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(panels), columns)]
     figure = compose(rows, headings, None, zoom, scale, cmap, False, width)
-    line = f"sweep: {name} = {' '.join(_plain(value) for value in images)}, {_facts(panels, scale, facts)}"
+    line = (
+        f"sweep: {name} = {' '.join(_plain(value) for value in images)}, "
+        f"{_facts(panels, scale, facts)}"
+    )
     _display_picture(figure, line, zoom)
 
 
@@ -167,16 +191,18 @@ def curves(
     Args:
         lines: ``{label: y}`` with x = 0, 1, 2 ..., or ``{label: (x, y)}``.
         xlabel, ylabel: the axes' labels, with units.
-        log: a logarithmic y axis (True or ``"y"``), x axis (``"x"``), or both (``"xy"``).
+        log: a logarithmic y axis (True or ``"y"``), x axis (``"x"``),
+            or both (``"xy"``).
         title: above the axis; usually the caption says it better.
         markers: a dot at every point.
-        facts: what the compared line says: ``"ends"`` (first and last value, two digits), ``"trend"``
-            (falls, rises or stays: for an optimisation's losses, whose digits differ between processors),
-            ``"shape"`` (numbers of points only), or words of your own.
+        facts: what the compared line says: ``"ends"`` (first and last value, two
+            digits), ``"trend"`` (falls, rises or stays: for an optimisation's losses,
+            whose digits differ between processors), ``"shape"``
+            (numbers of points only), or words of your own.
 
     Raises:
-        InputError: for NaN or infinite values, unequal lengths, no line, or values of 0 or less on a
-            logarithmic axis.
+        InputError: for NaN or infinite values, unequal lengths, no line, or values of 0
+            or less on a logarithmic axis.
 
     Example:
         >>> curves({"loss": [4.0, 2.0, 1.0]}, "step", "loss")
@@ -189,13 +215,25 @@ def curves(
     log = {True: "y", False: ""}.get(log, log)
     series = {str(label): _line(label, line, log) for label, line in lines.items()}
     if not series:
-        raise InputError('curves was given no line; give a mapping such as {"L-BFGS": values}.')
-    figure = Figure(figsize=(7.2, 4.3), dpi=100, layout="constrained", facecolor="white")
+        raise InputError(
+            'curves was given no line; give a mapping such as {"L-BFGS": values}.'
+        )
+    figure = Figure(
+        figsize=(7.2, 4.3), dpi=100, layout="constrained", facecolor="white"
+    )
     axis = figure.add_subplot()
     for i, (label, (x, y)) in enumerate(series.items()):
         marker = "o" if markers or len(x) == 1 else None
         color, dashes = _COLORS[i % len(_COLORS)], _LINES[i % len(_LINES)]
-        axis.plot(x, y, label=label, color=color, linestyle=dashes, linewidth=2.2, marker=marker)
+        axis.plot(
+            x,
+            y,
+            label=label,
+            color=color,
+            linestyle=dashes,
+            linewidth=2.2,
+            marker=marker,
+        )
     if "y" in log:
         axis.set_yscale("log")
     if "x" in log:
@@ -210,12 +248,20 @@ def curves(
     if title:
         axis.set_title(title, fontsize=15)
     if len(series) > 1:
-        axis.legend(fontsize=13, frameon=True, framealpha=0.9, edgecolor="none", handlelength=2.8)
+        axis.legend(
+            fontsize=13,
+            frameon=True,
+            framealpha=0.9,
+            edgecolor="none",
+            handlelength=2.8,
+        )
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     # 64 colours are enough for lines and letters, and a third of the bytes.
     picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    _display({"image/png": _encode(picture, "PNG")}, f"curves: {_curve_facts(series, facts)}")
+    _display(
+        {"image/png": _encode(picture, "PNG")}, f"curves: {_curve_facts(series, facts)}"
+    )
 
 
 def frame_slider(
@@ -231,17 +277,20 @@ def frame_slider(
     width: int = 384,
     quality: int = 80,
 ) -> None:
-    """Show frames one at a time over a slider that works without a kernel, published or from a file.
+    """Show frames one at a time over a slider that works without a kernel,
+    published or from a file.
 
-    Arrow keys, Home, End, the page keys or a finger move it, and a screen reader reads each frame's label and
-    alternative text. A button lays the frames side by side; so do print and readers without JavaScript.
+    Arrow keys, Home, End, the page keys or a finger move it, and a screen reader reads
+    each frame's label and alternative text. A button lays the frames side by side; so
+    do print and readers without JavaScript.
 
     Args:
         frames: pictures of one size, as for `show`.
         labels: one a frame, such as the setting's values.
-        alt: what the picture shows, for those who cannot see it; each frame's label is added to it.
-        name: of what the slider changes; it is written beside the slider, and the HTML id comes from it, so
-            it must be unique on a page.
+        alt: what the picture shows, for those who cannot see it; each frame's
+            label is added to it.
+        name: of what the slider changes; it is written beside the slider, and the HTML
+            id comes from it, so it must be unique on a page.
         start: the index of the frame that is shown first.
         scale, cmap: as for `show`.
         facts: as for `show`, with ``"shape"`` as the default.
@@ -249,40 +298,55 @@ def frame_slider(
         quality: of the JPEG frames.
 
     Raises:
-        InputError: as `show`, and for a single frame, unequal sizes, unequal numbers, no alt or no name.
+        InputError: as `show`, and for a single frame, unequal sizes, unequal numbers,
+            no alt or no name.
 
     Taught in chapter 1.
     """
     panels = panels_of(frames, scale)
     labels = [_plain(label) for label in labels]
     if len(panels) < 2 or len({panel.shape for panel in panels}) != 1:
-        raise InputError(f"frame_slider was given {_sizes(panels)}; give at least two pictures of one size.")
+        raise InputError(
+            f"frame_slider was given {_sizes(panels)}; give at least two "
+            "pictures of one size."
+        )
     if len(labels) != len(panels):
         raise InputError(
-            f"frame_slider was given {len(labels)} labels for {len(panels)} frames; give one a frame."
+            f"frame_slider was given {len(labels)} labels for {len(panels)} "
+            "frames; give one a frame."
         )
     if not alt.strip() or not _slug(str(name)):
         raise InputError(
-            "frame_slider was given no alt text or no name; describe the picture and name the slider."
+            "frame_slider was given no alt text or no name; describe the picture "
+            "and name the slider."
         )
     if not 0 <= start < len(panels):
-        raise InputError(f"frame_slider cannot start at frame {start}; frames are 0 to {len(panels) - 1}.")
+        raise InputError(
+            f"frame_slider cannot start at frame {start}; frames are 0 "
+            f"to {len(panels) - 1}."
+        )
     limits = limits_of(panels, scale)
     pictures = [fit(rgb(panel, limits, cmap), width, 2 * width) for panel in panels]
-    frames = [f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}" for picture in pictures]
+    frames = [
+        f"data:image/jpeg;base64,{_encode(picture, 'JPEG', quality)}"
+        for picture in pictures
+    ]
     page = slider_page(str(name), labels, alt, frames, pictures[0].size, start)
     line = f"frame_slider: {name} = {' '.join(labels)}, {_facts(panels, scale, facts)}"
     _display({"text/html": page}, line)
 
 
 def live_panel(
-    callback: Callable[..., None], start: Mapping[str, Any] | None = None, **choices: Sequence[Any]
+    callback: Callable[..., None],
+    start: Mapping[str, Any] | None = None,
+    **choices: Sequence[Any],
 ) -> None:
-    """Controls for the classroom that call ``callback`` whenever one is moved (ipywidgets, needs a kernel).
+    """Controls for the classroom that call ``callback`` whenever one is moved
+    (ipywidgets, needs a kernel).
 
-    Where nobody sits at a keyboard (the book's build, the tests) no widget is made: a line says that the cell
-    comes alive in Jupyter, and the callback is called once with the starting values, so that what it shows
-    is stored and tested.
+    Where nobody sits at a keyboard (the book's build, the tests) no widget is made: a
+    line says that the cell comes alive in Jupyter, and the callback is called once with
+    the starting values, so that what it shows is stored and tested.
 
     Args:
         callback: a function of the choices' names that displays something.
@@ -290,7 +354,8 @@ def live_panel(
         choices: for each argument of the callback, the list of values to choose from.
 
     Raises:
-        InputError: for a choice without values, or a starting value that is not among them.
+        InputError: for a choice without values, or a starting value that
+            is not among them.
 
     Taught in chapter 1.
     """
@@ -299,14 +364,20 @@ def live_panel(
         options = list(options)
         if not options or start.setdefault(name, options[0]) not in options:
             raise InputError(
-                f"live_panel cannot start {name!r} at {start.get(name)!r}; choose one of {options}."
+                f"live_panel cannot start {name!r} at {start.get(name)!r}; "
+                f"choose one of {options}."
             )
     if not _somebody_is_there():
         parts = "; ".join(
-            f"{name} = {' '.join(_plain(v) for v in options)}" for name, options in choices.items()
+            f"{name} = {' '.join(_plain(v) for v in options)}"
+            for name, options in choices.items()
         )
-        # Printed, not displayed: the site would give a displayed line the caption of the picture below it.
-        print(f"live_panel ({parts}): run this cell in Jupyter to move it. It starts like this:")
+        # Printed, not displayed: the site would give a displayed line the caption of
+        # the picture below it.
+        print(
+            f"live_panel ({parts}): run this cell in Jupyter to move it. "
+            "It starts like this:"
+        )
         callback(**start)
         return
     import ipywidgets
@@ -314,7 +385,10 @@ def live_panel(
 
     controls = {}
     for name, options in choices.items():
-        numbers = all(isinstance(option, int | float) and not isinstance(option, bool) for option in options)
+        numbers = all(
+            isinstance(option, int | float) and not isinstance(option, bool)
+            for option in options
+        )
         kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
         controls[name] = kind(
             options=[(_plain(option), option) for option in options],
@@ -323,11 +397,17 @@ def live_panel(
             style={"description_width": "initial"},
         )
         controls[name].continuous_update = False  # a callback may take a second
-    display(ipywidgets.VBox([*controls.values(), ipywidgets.interactive_output(callback, controls)]))
+    display(
+        ipywidgets.VBox(
+            [*controls.values(), ipywidgets.interactive_output(callback, controls)]
+        )
+    )
 
 
 def _somebody_is_there() -> bool:
-    """Whether a person runs this cell: a front end that can ask for input is one that can move a widget."""
+    """Whether a person runs this cell: a front end that can ask for input is one that
+    can move a widget.
+    """
     if os.environ.get("PLTUTORIAL_STATIC"):
         return False
     kernel = getattr(_shell(), "kernel", None)
@@ -349,27 +429,44 @@ def _facts(panels: list[numpy.ndarray], scale, facts: str) -> str:
         return _sizes(panels)
     if facts != "mean":
         return f"{_sizes(panels)}, {facts}"
-    # Adding 0.0 turns -0.00 into 0.00; float64 sums do not depend on the number of threads.
-    means = " ".join(f"{round(float(panel.mean(dtype=numpy.float64)), 2) + 0.0:.2f}" for panel in panels)
+    # Adding 0.0 turns -0.00 into 0.00; float64 sums do not depend on the
+    # number of threads.
+    means = " ".join(
+        f"{round(float(panel.mean(dtype=numpy.float64)), 2) + 0.0:.2f}"
+        for panel in panels
+    )
     return f"{_sizes(panels)}, mean{'s' if len(panels) > 1 else ''} {means}"
 
 
 def _line(label: str, line, log: str) -> tuple[numpy.ndarray, numpy.ndarray]:
     pair = isinstance(line, tuple) and len(line) == 2 and numpy.ndim(line[0]) == 1
     y = numpy.asarray(line[1] if pair else line, dtype=numpy.float64)
-    x = numpy.asarray(line[0], dtype=numpy.float64) if pair else numpy.arange(len(y), dtype=numpy.float64)
+    x = (
+        numpy.asarray(line[0], dtype=numpy.float64)
+        if pair
+        else numpy.arange(len(y), dtype=numpy.float64)
+    )
     if y.ndim != 1 or x.shape != y.shape or not len(y):
         raise InputError(
-            f"The curve {label!r} has {x.size} x and {y.size} y values; give as many of each, at least one."
+            f"The curve {label!r} has {x.size} x and {y.size} y values; give as many "
+            "of each, at least one."
         )
     if not (numpy.isfinite(x).all() and numpy.isfinite(y).all()):
-        raise InputError(f"The curve {label!r} has NaN or infinite values; find out where they come from.")
+        raise InputError(
+            f"The curve {label!r} has NaN or infinite values; find out "
+            "where they come from."
+        )
     if ("y" in log and (y <= 0).any()) or ("x" in log and (x <= 0).any()):
-        raise InputError(f"The curve {label!r} has values of 0 or less; leave them out or give log=False.")
+        raise InputError(
+            f"The curve {label!r} has values of 0 or less; leave them "
+            "out or give log=False."
+        )
     return x, y
 
 
-def _curve_facts(series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: str) -> str:
+def _curve_facts(
+    series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: str
+) -> str:
     def one(label: str, y: numpy.ndarray) -> str:
         head = f"{label} {len(y)} point{'s' if len(y) > 1 else ''}"
         if facts == "ends":
@@ -389,12 +486,17 @@ def _columns(count: int) -> int:
     return {4: 2}.get(count, min(count, 3))
 
 
-def _titles(titles, count: int, what: str = "titles", panels: str = "pictures") -> list[str] | None:
+def _titles(
+    titles, count: int, what: str = "titles", panels: str = "pictures"
+) -> list[str] | None:
     if titles is None:
         return None
     titles = [titles] if isinstance(titles, str) else [str(title) for title in titles]
     if len(titles) != count:
-        raise InputError(f"A figure was given {len(titles)} {what} for {count} {panels}; give one each.")
+        raise InputError(
+            f"A figure was given {len(titles)} {what} for {count} "
+            f"{panels}; give one each."
+        )
     return titles
 
 
@@ -431,19 +533,34 @@ def _slug(name: str) -> str:
 
 
 def slider_page(
-    name: str, labels: Sequence[str], alt: str, frames: Sequence[str], size: tuple[int, int], start: int
+    name: str,
+    labels: Sequence[str],
+    alt: str,
+    frames: Sequence[str],
+    size: tuple[int, int],
+    start: int,
 ) -> str:
-    """A slider's HTML: every frame is a picture of its own, so that print and readers without scripts get all."""
-    shown = max(size[0], min(2 * size[0], 384))  # small frames are shown at up to twice their size
+    """A slider's HTML: every frame is a picture of its own, so that print and readers
+    without scripts get all.
+    """
+    # small frames are shown at up to twice their size
+    shown = max(size[0], min(2 * size[0], 384))
     box = max(shown, 288)
     last, room = len(frames) - 1, max(1, box // (8 * max(map(len, labels)) + 8) - 1)
-    # As many labels below the slider as fit: each, or every second, third ...; the first and the last always.
+    # As many labels below the slider as fit: each, or every second, third ...; the
+    # first and the last always.
     step = next(
-        step for step in range(1, last + 1) if last % step == 0 and (last // step <= room or step == last)
+        step
+        for step in range(1, last + 1)
+        if last % step == 0 and (last // step <= room or step == last)
     )
     figures = [
-        f'{"<figure class=on>" if i == start else "<figure>"}<img src="{frame}" alt="{html.escape(f"{alt}, {label}")}" '
-        f'width="{size[0]}" height="{size[1]}"><figcaption>{html.escape(label)}</figcaption></figure>'
+        (
+            f"{'<figure class=on>' if i == start else '<figure>'}<img "
+            f'src="{frame}" alt="{html.escape(f"{alt}, {label}")}" '
+            f'width="{size[0]}" height="{size[1]}"><figcaption>{html.escape(label)}'
+            "</figcaption></figure>"
+        )
         for i, (frame, label) in enumerate(zip(frames, labels, strict=True))
     ]
     parts = {
@@ -457,10 +574,11 @@ def slider_page(
     )
 
 
-# The data attribute keeps JupyterLab from taking keys for itself; it asks the element that has the focus. No colours
-# are set, so that the page's own (light or dark) hold; the script's names stay in one function. A frame is decoded
-# before it is shown, and its neighbours after it, so that nothing flickers; the frame before stays beneath it while
-# it fades in.
+# The data attribute keeps JupyterLab from taking keys for itself; it asks the element
+# that has the focus. No colours are set, so that the page's own (light or dark) hold;
+# the script's names stay in one function. A frame is decoded before it is shown, and
+# its neighbours after it, so that nothing flickers; the frame before stays beneath it
+# while it fades in.
 _SLIDER = """\
 <div class="frame-slider" id="$id" style="max-width:${box}px">
 <style>
@@ -473,7 +591,8 @@ img{display:block;width:100%;height:auto}
 figcaption{display:var(--frame);margin:0;text-align:left}
 p{display:flex;justify-content:space-between;gap:.5em;margin:.5rem 0 0}
 span span,section{display:var(--one)}
-button{flex:none;align-self:start;padding:0 .6em;min-height:28px;font:inherit;font-size:.8em}
+button{flex:none;align-self:start;padding:0 \
+.6em;min-height:28px;font:inherit;font-size:.8em}
 input{display:block;width:100%;height:44px;margin:0;cursor:pointer}
 section p{margin:-.4rem 0 0;font-size:.8em}
 i{font-style:normal}
@@ -489,15 +608,20 @@ button{display:none}
 $figures
 </div>
 <p><span><b>$name</b><span> = <output aria-live="off">$label</output></span></span>
-<button type="button" aria-pressed="false" data-lm-suppress-shortcuts>side by side</button></p>
-<section><input type="range" min="0" max="$last" step="1" value="$start" autocomplete="off" aria-label="$name" \
-aria-valuetext="$label" data-lm-suppress-shortcuts><p aria-hidden="true">$ticks</p></section>
+<button type="button" aria-pressed="false" data-lm-suppress-shortcuts>side by \
+side</button></p>
+<section><input type="range" min="0" max="$last" step="1" value="$start" \
+autocomplete="off" aria-label="$name" aria-valuetext="$label" \
+data-lm-suppress-shortcuts><p aria-hidden="true">$ticks</p></section>
 <script>
 (() => {
-const script = document.currentScript, calm = matchMedia('(prefers-reduced-motion: reduce)');
-const box = (script && script.closest('.frame-slider')) || document.getElementById('$id');
+const script = document.currentScript, calm = matchMedia('(prefers-reduced-motion: \
+reduce)');
+const box = (script && script.closest('.frame-slider')) || \
+document.getElementById('$id');
 if (!box) return;
-const one = (selector) => box.querySelector(selector), frames = box.querySelectorAll('figure');
+const one = (selector) => box.querySelector(selector), frames = \
+box.querySelectorAll('figure');
 const range = one('input'), button = one('button');
 const decode = async (i) => frames[i] && frames[i].firstChild.decode().catch(() => {});
 const neighbours = () => [-1, 1].forEach((way) => decode(+range.value + way));

@@ -1,6 +1,8 @@
-"""The reader's own record of the exercises she tried: a small SQLite file in her data folder, sent nowhere.
+"""The reader's own record of the exercises she tried: a small SQLite file in her data
+folder, sent nowhere.
 
-PLTUTORIAL_PROGRESS names another file, or is `off`; runs of the book (PLTUTORIAL_STATIC=1) record nothing.
+PLTUTORIAL_PROGRESS names another file, or is `off`; runs of the book
+(PLTUTORIAL_STATIC=1) record nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ _complained: set[str] = set()
 
 @dataclass(frozen=True)
 class Mastery:
-    """What the record holds of one exercise: tries in all, and the day it was first solved ("" if never)."""
+    """What the record holds of one exercise: tries in all, and the day it was first
+    solved ("" if never).
+    """
 
     chapter: int
     label: str
@@ -52,8 +56,16 @@ def data_folder() -> Path:
 
 
 def record(chapter: int, label: str, check: str, solved: bool) -> None:
-    """Note one try of an exercise. It never raises: where nothing can be written, that is said once."""
-    row = datetime.now().isoformat(timespec="seconds"), chapter, label, check, int(solved)
+    """Note one try of an exercise. It never raises: where nothing can be written,
+    that is said once.
+    """
+    row = (
+        datetime.now().isoformat(timespec="seconds"),
+        chapter,
+        label,
+        check,
+        int(solved),
+    )
     try:
         path = location()
         if path is None:
@@ -61,10 +73,14 @@ def record(chapter: int, label: str, check: str, solved: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _opened(path) as base:
             base.execute("INSERT INTO tries VALUES (?, ?, ?, ?, ?)", row)
-    except (OSError, RuntimeError, sqlite3.Error) as problem:  # RuntimeError: no home folder
+    except (OSError, RuntimeError, sqlite3.Error) as problem:
+        # RuntimeError: no home folder
         if str(problem) not in _complained:
             _complained.add(str(problem))
-            print(f"(This try was not recorded: {problem}. PLTUTORIAL_PROGRESS=off switches the record off.)")
+            print(
+                f"(This try was not recorded: {problem}. PLTUTORIAL_PROGRESS=off "
+                "switches the record off.)"
+            )
 
 
 def read() -> list[Mastery]:
@@ -79,13 +95,14 @@ def read() -> list[Mastery]:
     try:
         with _opened(path) as base:
             rows = base.execute(
-                "SELECT chapter, label, check_name, COUNT(*), MIN(CASE WHEN solved THEN time END) FROM tries"
-                " GROUP BY chapter, label, check_name ORDER BY chapter, MIN(rowid)"
+                "SELECT chapter, label, check_name, COUNT(*), MIN(CASE WHEN solved "
+                "THEN time END) FROM tries GROUP BY chapter, label, check_name ORDER "
+                "BY chapter, MIN(rowid)"
             ).fetchall()
     except (OSError, sqlite3.Error) as problem:
         raise InputError(
-            f"the record {str(path)!r} cannot be read ({problem}); close what uses it, or name another with "
-            "PLTUTORIAL_PROGRESS"
+            f"the record {str(path)!r} cannot be read ({problem}); close what uses "
+            "it, or name another with PLTUTORIAL_PROGRESS"
         ) from None
     return [
         Mastery(chapter, label, check, tries, (first or "")[:10])
@@ -94,7 +111,8 @@ def read() -> list[Mastery]:
 
 
 def reset() -> Path | None:
-    """Begin a new record and return where the old one is kept, or None if there is none.
+    """Begin a new record and return where the old one is kept, or
+    None if there is none.
 
     Raises:
         InputError: where the file cannot be moved.
@@ -106,16 +124,23 @@ def reset() -> Path | None:
         return _set_aside(path, "until")
     except OSError as problem:
         raise InputError(
-            f"the record {str(path)!r} cannot be moved ({problem.strerror}); close the notebooks that use it"
+            f"the record {str(path)!r} cannot be moved ({problem.strerror}); close "
+            "the notebooks that use it"
         ) from None
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The record within one transaction, committed at the end; a broken file is set aside first, and that is said."""
-    if path.exists() and not _sound(path) and not _sound(path):  # looked at twice: another kernel may mend it
+    """The record within one transaction, committed at the end; a broken file is set
+    aside first, and that is said.
+    """
+    # looked at twice: another kernel may mend it
+    if path.exists() and not _sound(path) and not _sound(path):
         aside = _set_aside(path, "broken")
-        print(f"(The record of your progress was damaged; it is kept as {aside}, and a new one begins.)")
+        print(
+            f"(The record of your progress was damaged; it is kept as {aside}, "
+            "and a new one begins.)"
+        )
     with contextlib.closing(_connect(path)) as base, base:
         base.execute("BEGIN IMMEDIATE")
         base.execute(f"CREATE TABLE IF NOT EXISTS tries ({_COLUMNS})")
@@ -127,7 +152,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _sound(path: Path) -> bool:
-    """Whether the file is a record: damaged means wrong bytes, not a file that is locked or forbidden."""
+    """Whether the file is a record: damaged means wrong bytes, not a file that is
+    locked or forbidden.
+    """
     try:
         with contextlib.closing(_connect(path)) as base:
             columns = [row[1] for row in base.execute("PRAGMA table_info(tries)")]
@@ -136,14 +163,21 @@ def _sound(path: Path) -> bool:
         return True
     except sqlite3.DatabaseError:
         return False
-    return whole and columns in ([], [column.split()[0] for column in _COLUMNS.split(", ")])
+    return whole and columns in (
+        [],
+        [column.split()[0] for column in _COLUMNS.split(", ")],
+    )
 
 
 def _set_aside(path: Path, why: str) -> Path:
     """Move the file beside itself under a free name."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    names = [f"{path.stem}-{why}-{stamp}{number}{path.suffix}" for number in ("", *"bcdefgh")]
-    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    names = [
+        f"{path.stem}-{why}-{stamp}{number}{path.suffix}" for number in ("", *"bcdefgh")
+    ]
+    aside = next(
+        path.with_name(name) for name in names if not path.with_name(name).exists()
+    )
     with contextlib.suppress(FileNotFoundError):  # another kernel was first
         path.rename(aside)
     return aside

@@ -1,4 +1,6 @@
-"""How a figure's sheet is drawn: by plain pasting, so that a picture's pixel is a pixel of the figure."""
+"""How a figure's sheet is drawn: by plain pasting, so that a picture's pixel is a
+pixel of the figure.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +15,30 @@ from ..errors import InputError
 _MARGIN, _GAP = 6, 10
 
 
-def panels_of(image: Any, scale: str | tuple[float, float] | None) -> list[numpy.ndarray]:
+def panels_of(
+    image: Any, scale: str | tuple[float, float] | None
+) -> list[numpy.ndarray]:
     """A list of (3, H, W) and (1, H, W) float32 arrays, checked."""
     if isinstance(image, list | tuple):
         panels = [panel for one in image for panel in panels_of(one, scale)]
     else:
-        array = image.detach().cpu().float().numpy() if hasattr(image, "detach") else numpy.asarray(image)
+        array = (
+            image.detach().cpu().float().numpy()
+            if hasattr(image, "detach")
+            else numpy.asarray(image)
+        )
         array = array.astype(numpy.float32, copy=False)
-        array = array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim in (2, 3) else array
+        array = (
+            array.reshape((1,) * (4 - array.ndim) + array.shape)
+            if array.ndim in (2, 3)
+            else array
+        )
         if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
             shape = "x".join(str(side) for side in numpy.shape(array)) or "a number"
             raise InputError(
-                f"A figure was given {shape}; it needs pictures (N, 3, H, W) or channels (N, 1, H, W): "
-                "feature[0, :9, None] makes pictures of a feature's first nine channels."
+                f"A figure was given {shape}; it needs pictures (N, 3, H, W) or "
+                "channels (N, 1, H, W): feature[0, :9, None] makes pictures of a "
+                "feature's first nine channels."
             )
         panels = list(array)
     if not panels:
@@ -33,17 +46,20 @@ def panels_of(image: Any, scale: str | tuple[float, float] | None) -> list[numpy
     for panel in panels:
         if not numpy.isfinite(panel).all():
             raise InputError(
-                "A figure was given a picture with NaN or infinite values; find out where they come from."
+                "A figure was given a picture with NaN or infinite values; find out "
+                "where they come from."
             )
-        if (len(panel) == 3 or scale is None) and (panel.min() < -1e-3 or panel.max() > 1 + 1e-3):
+        if (len(panel) == 3 or scale is None) and (
+            panel.min() < -1e-3 or panel.max() > 1 + 1e-3
+        ):
             cure = (
                 "divide 8-bit values by 255, or clamp(0, 1)"
                 if len(panel) == 3
                 else 'give scale="joint" or "each"'
             )
             raise InputError(
-                f"A figure was given values from {panel.min():.4g} to {panel.max():.4g}; "
-                f"it needs [0, 1], so {cure}."
+                f"A figure was given values from {panel.min():.4g} to "
+                f"{panel.max():.4g}; it needs [0, 1], so {cure}."
             )
     return panels
 
@@ -59,19 +75,30 @@ def limits_of(panels: list[numpy.ndarray], scale) -> tuple[float, float] | str:
         return float(min(p.min() for p in single)), float(max(p.max() for p in single))
     if isinstance(scale, str) or len(scale) != 2 or not scale[0] < scale[1]:
         raise InputError(
-            f'scale is {scale!r}; give "each", "joint" or a pair (low, high) with low below high.'
+            f'scale is {scale!r}; give "each", "joint" or a pair (low, high) '
+            "with low below high."
         )
     return float(scale[0]), float(scale[1])
 
 
-def rgb(panel: numpy.ndarray, limits: tuple[float, float] | str, cmap: str) -> Image.Image:
-    """A panel as an 8-bit picture: colours as they are, one channel through a colour map between its limits."""
+def rgb(
+    panel: numpy.ndarray, limits: tuple[float, float] | str, cmap: str
+) -> Image.Image:
+    """A panel as an 8-bit picture: colours as they are, one channel through a colour
+    map between its limits.
+    """
     if len(panel) == 3:
         array = panel.transpose(1, 2, 0)
     else:
-        low, high = (float(panel.min()), float(panel.max())) if limits == "each" else limits
+        low, high = (
+            (float(panel.min()), float(panel.max())) if limits == "each" else limits
+        )
         array = (panel[0] - low) / ((high - low) or 1.0)
-        array = numpy.repeat(array[..., None], 3, axis=2) if cmap == "gray" else _colored(array, cmap)
+        array = (
+            numpy.repeat(array[..., None], 3, axis=2)
+            if cmap == "gray"
+            else _colored(array, cmap)
+        )
     array = (array.clip(0, 1) * 255 + 0.5).astype(numpy.uint8)
     return Image.fromarray(numpy.ascontiguousarray(array))
 
@@ -80,7 +107,10 @@ def _colored(array: numpy.ndarray, cmap: str) -> numpy.ndarray:
     import matplotlib
 
     if cmap not in matplotlib.colormaps:
-        raise InputError(f'cmap {cmap!r} is not a colour map of matplotlib; use "gray", "viridis" or "RdBu".')
+        raise InputError(
+            f'cmap {cmap!r} is not a colour map of matplotlib; use "gray", '
+            '"viridis" or "RdBu".'
+        )
     return matplotlib.colormaps[cmap](array.clip(0, 1))[..., :3]
 
 
@@ -88,18 +118,28 @@ def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
     """Shrunk to fit, never enlarged."""
     factor = min(1.0, width / picture.width, height / picture.height)
     size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
+    return (
+        picture
+        if size == picture.size
+        else picture.resize(size, Image.Resampling.LANCZOS)
+    )
 
 
 def _font(pixels: float) -> ImageFont.FreeTypeFont:
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), round(pixels), layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(
+        str(path), round(pixels), layout_engine=ImageFont.Layout.BASIC
+    )
 
 
-def _wrap(text: str, size: float, width: float) -> tuple[list[str], ImageFont.FreeTypeFont]:
-    """The text in lines of at most `width` pixels; a word too long for a line makes the letters smaller."""
+def _wrap(
+    text: str, size: float, width: float
+) -> tuple[list[str], ImageFont.FreeTypeFont]:
+    """The text in lines of at most `width` pixels; a word too long for a line makes
+    the letters smaller.
+    """
     while True:
         font = _font(size)
         lines = [""]
@@ -118,32 +158,51 @@ def _written(text: str, size: float, width: float) -> Image.Image:
     """The text, centred on a white strip of this width."""
     lines, font = _wrap(text, size, width)
     step = round(size * 1.25)
-    strip = Image.new("RGB", (max(1, round(width)), step * len(lines) + round(size * 0.3)), "white")
+    strip = Image.new(
+        "RGB", (max(1, round(width)), step * len(lines) + round(size * 0.3)), "white"
+    )
     draw = ImageDraw.Draw(strip)
     for i, line in enumerate(lines):
-        draw.text((strip.width / 2, i * step + size), line, fill="#111111", font=font, anchor="ms")
+        draw.text(
+            (strip.width / 2, i * step + size),
+            line,
+            fill="#111111",
+            font=font,
+            anchor="ms",
+        )
     return strip
 
 
-def compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Image.Image:
-    """One white sheet with the panels, their titles, and a note on how values became shades."""
+def compose(
+    rows, headings, row_titles, zoom, scale, cmap, values, width
+) -> Image.Image:
+    """One white sheet with the panels, their titles, and a note on how
+    values became shades.
+    """
     panels = [panel for row in rows for panel in row]
     limits = limits_of(panels, scale)
     count = max(len(row) for row in rows)
     size = 19.0  # letters, in pixels of a full-width figure: 9 on a phone
     label = round(size * 1.6) if row_titles else 0
     room = (width - 2 * _MARGIN - label - _GAP * (count - 1)) // count
-    pictures = [[_panel_picture(panel, limits, cmap, zoom, values, room) for panel in row] for row in rows]
+    pictures = [
+        [_panel_picture(panel, limits, cmap, zoom, values, room) for panel in row]
+        for row in rows
+    ]
     cell = max(picture.width for row in pictures for picture in row)
     if headings:
         cell = min(max(cell, 120), room)  # so that a title has a few words' width
     total = 2 * _MARGIN + label + cell * count + _GAP * (count - 1)
     size = min(size, max(14.0, total / 40))
     tops = [
-        [_written(text, size, cell) for text in row] if row else [] for row in headings or [None] * len(rows)
+        [_written(text, size, cell) for text in row] if row else []
+        for row in headings or [None] * len(rows)
     ]
     heights = [
-        (max([strip.height for strip in strips], default=0), max(picture.height for picture in row))
+        (
+            max([strip.height for strip in strips], default=0),
+            max(picture.height for picture in row),
+        )
         for strips, row in zip(tops, pictures, strict=True)
     ]
     note = _note(limits, cmap, size) if scale is not None else None
@@ -152,7 +211,9 @@ def compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Ima
     height += note.height + _GAP if note else 0
     sheet = Image.new("RGB", (wide, height), "white")
     y = _MARGIN
-    for i, (strips, row, (top, tall)) in enumerate(zip(tops, pictures, heights, strict=True)):
+    for i, (strips, row, (top, tall)) in enumerate(
+        zip(tops, pictures, heights, strict=True)
+    ):
         for j, picture in enumerate(row):
             x = (wide - total) // 2 + _MARGIN + label + j * (cell + _GAP)
             if strips:
@@ -167,36 +228,62 @@ def compose(rows, headings, row_titles, zoom, scale, cmap, values, width) -> Ima
     return sheet
 
 
-def _panel_picture(panel, limits, cmap: str, zoom: int | None, values: bool, room: int) -> Image.Image:
+def _panel_picture(
+    panel, limits, cmap: str, zoom: int | None, values: bool, room: int
+) -> Image.Image:
     picture = rgb(panel, limits, cmap)
     if zoom is None:
         return fit(picture, room, round(1.25 * room))
     if zoom < 1 or zoom != int(zoom) or picture.width * zoom > room:
         raise InputError(
-            f"A zoom of {zoom} does not fit: a panel {picture.width} pixels wide has {room} pixels of room; "
-            f"give a whole number up to {max(1, room // picture.width)}, crop it, or use fewer columns."
+            f"A zoom of {zoom} does not fit: a panel {picture.width} pixels wide has "
+            f"{room} pixels of room; give a whole number up to "
+            f"{max(1, room // picture.width)}, crop it, or use fewer columns."
         )
-    picture = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    picture = picture.resize(
+        (picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST
+    )
     if values and zoom >= 24 and len(panel) == 1:
         draw = ImageDraw.Draw(picture)
-        texts = {index: f"{round(float(value), 2) + 0.0:g}" for index, value in numpy.ndenumerate(panel[0])}
+        texts = {
+            index: f"{round(float(value), 2) + 0.0:g}"
+            for index, value in numpy.ndenumerate(panel[0])
+        }
         longest = max(_font(100).getlength(text) for text in texts.values())
         font = _font(min(20, zoom / 2, 85 * zoom / longest))
         for (i, j), text in texts.items():
-            ink = "black" if sum(picture.getpixel((j * zoom, i * zoom))) > 380 else "white"
-            draw.text(((j + 0.5) * zoom, (i + 0.5) * zoom), text, fill=ink, font=font, anchor="mm")
+            ink = (
+                "black"
+                if sum(picture.getpixel((j * zoom, i * zoom))) > 380
+                else "white"
+            )
+            draw.text(
+                ((j + 0.5) * zoom, (i + 0.5) * zoom),
+                text,
+                fill=ink,
+                font=font,
+                anchor="mm",
+            )
     return picture
 
 
 def _note(limits, cmap: str, size: float) -> Image.Image:
     """How values became shades: a bar from the lowest to the highest value."""
-    low, high = ("own minimum", "own maximum") if limits == "each" else (f"{limit:.2g}" for limit in limits)
+    low, high = (
+        ("own minimum", "own maximum")
+        if limits == "each"
+        else (f"{limit:.2g}" for limit in limits)
+    )
     limits = (0.0, 1.0) if limits == "each" else limits
     font = _font(size * 0.85)
-    bar = numpy.linspace(*limits, 120, dtype=numpy.float32)[None, None].repeat(round(size * 0.8), axis=1)
+    bar = numpy.linspace(*limits, 120, dtype=numpy.float32)[None, None].repeat(
+        round(size * 0.8), axis=1
+    )
     picture = rgb(bar, limits, cmap)
     left, right = font.getlength(low), font.getlength(high)
-    note = Image.new("RGB", (round(left + right) + 120 + 16, round(size * 1.3)), "white")
+    note = Image.new(
+        "RGB", (round(left + right) + 120 + 16, round(size * 1.3)), "white"
+    )
     draw = ImageDraw.Draw(note)
     draw.text((0, note.height / 2), low, fill="#111111", font=font, anchor="lm")
     note.paste(picture, (round(left) + 8, (note.height - picture.height) // 2))
@@ -209,5 +296,7 @@ def _note(limits, cmap: str, size: float) -> Image.Image:
         ),
         outline="#777777",
     )
-    draw.text((note.width, note.height / 2), high, fill="#111111", font=font, anchor="rm")
+    draw.text(
+        (note.width, note.height / 2), high, fill="#111111", font=font, anchor="rm"
+    )
     return note

@@ -1,4 +1,6 @@
-"""The other player of an adversarial training: the discriminator's step, its pauses, and when it has won for good."""
+"""The other player of an adversarial training: the discriminator's step, its pauses,
+and when it has won for good.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rules:
-    """How a discriminator learns, with what holds where a task's settings do not say it."""
+    """How a discriminator learns, with what holds where a task's
+    settings do not say it.
+    """
 
     discriminator_rate: float = 2e-4
     pause_below: float = 0.1
@@ -35,11 +39,13 @@ class Rules:
 
 
 class Adversary:
-    """A task's discriminator in the training loop, with its own optimizer; it moves after the generator has.
+    """A task's discriminator in the training loop, with its own optimizer; it moves
+    after the generator has.
 
-    While its loss is below ``pause_below`` of the generator's adversarial loss it does not learn (Dosovitskiy and Brox
-    2016, section 3.4). That is decided on the device: the fused optimizer skips a step when it is told so by a
-    tensor, as it does for mixed precision.
+    While its loss is below ``pause_below`` of the generator's adversarial loss it
+    does not learn (Dosovitskiy and Brox 2016, section 3.4). That is decided on the
+    device: the fused optimizer skips a step when it is told so by a tensor, as it
+    does for mixed precision.
     """
 
     NAMES = ("discriminator", "paused")
@@ -72,7 +78,8 @@ class Adversary:
         """One move.
 
         Args:
-            task: its ``adversary_loss`` gives the terms for the pictures of the generator's step.
+            task: its ``adversary_loss`` gives the terms for the pictures of
+                the generator's step.
             share: of the learning rate, as the schedule has it.
             autocast: the context that the generator's step had.
 
@@ -115,7 +122,8 @@ class Adversary:
         )
 
     def check(self, history: Sequence[Record]) -> None:
-        """Stop when it has paused in every step for too long: the generator learns nothing from it any more.
+        """Stop when it has paused in every step for too long: the generator learns
+        nothing from it any more.
 
         Raises:
             InputError: it has won.
@@ -127,9 +135,10 @@ class Adversary:
                 break
         if limit and history and history[-1].step - since >= limit:
             raise InputError(
-                f"the discriminator has won: it paused in all of the last {history[-1].step - since:,} steps and the "
-                "generator did not catch up; lower discriminator_rate, raise learning_rate or image_weight, or raise "
-                "give_up"
+                "the discriminator has won: it paused in all of the last "
+                f"{history[-1].step - since:,} steps and the generator did not "
+                "catch up; lower discriminator_rate, raise learning_rate or "
+                "image_weight, or raise give_up"
             )
 
     def state_dict(self) -> dict:

@@ -23,7 +23,8 @@ SHARD_ENDINGS = (".tar", ".zip")
 class PictureFiles:
     """Where pictures lie: in files of their own, or at an offset in a tar or a zip.
 
-    The names are one array, not a list of strings: worker processes then share its memory.
+    The names are one array, not a list of strings: worker processes
+    then share its memory.
     """
 
     def __init__(
@@ -34,9 +35,8 @@ class PictureFiles:
     ):
         self.roots = roots
         self.names = numpy.array([os.fsencode(name) for name in names])
-        self.places = (
-            None if places is None else numpy.array(places, numpy.int64)
-        )  # shard, offset, size, deflated
+        # shard, offset, size, deflated
+        self.places = None if places is None else numpy.array(places, numpy.int64)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -51,7 +51,9 @@ class PictureFiles:
         )
 
     def open(self, i: int) -> Path | io.BytesIO:
-        """A path or a file in memory; nothing stays open, so that processes can fork."""
+        """A path or a file in memory; nothing stays open, so that
+        processes can fork.
+        """
         if self.places is None:
             return self.roots[0] / os.fsdecode(self.names[i])
         shard, offset, size, deflated = self.places[i].tolist()
@@ -80,8 +82,8 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
         shards = [path / name for name in _below(path, SHARD_ENDINGS)]
         if not shards:
             raise InputError(
-                f"there is no picture below the folder {str(path)!r}; give a folder with "
-                f"{', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
+                f"there is no picture below the folder {str(path)!r}; give a folder "
+                f"with {', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
             )
         return _members(shards, source)
     shards = [Path(name) for name in _expand(str(source))]
@@ -89,13 +91,16 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
     if missing is not None:
         what = "does not exist" if not missing.exists() else "is a folder"
         raise InputError(
-            f"{str(missing)!r} {what}; give a folder of pictures, a .tar or .zip, or shards such as name-{{000..117}}.tar"
+            f"{str(missing)!r} {what}; give a folder of pictures, a .tar or .zip, or "
+            "shards such as name-{000..117}.tar"
         )
     return _members(shards, source)
 
 
 def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
-    """Paths of the files below a folder, relative and sorted; hidden ones are left out, links followed once."""
+    """Paths of the files below a folder, relative and sorted; hidden ones are left out,
+    links followed once.
+    """
     found, seen = [], set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -153,11 +158,13 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
                 else "uncompressed tar file"
             )
             raise InputError(
-                f"{str(shard)!r} is not a whole, {kind} ({problem}); make or download it again"
+                f"{str(shard)!r} is not a whole, {kind} ({problem}); make "
+                "or download it again"
             ) from None
     if not names:
         raise InputError(
-            f"there is no picture in {str(source)!r}; give tar or zip files that hold {', '.join(PICTURE_ENDINGS)}"
+            f"there is no picture in {str(source)!r}; give tar or zip files that hold "
+            f"{', '.join(PICTURE_ENDINGS)}"
         )
     return PictureFiles(shards, names, places)
 
@@ -173,7 +180,9 @@ def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
 
 
 def _in_zip(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
-    """Name, offset and stored size of each file of a zip, and whether it is deflated."""
+    """Name, offset and stored size of each file of a zip, and
+    whether it is deflated.
+    """
     with zipfile.ZipFile(shard) as archive, shard.open("rb") as file:
         for member in archive.infolist():
             if member.is_dir():
@@ -186,9 +195,8 @@ def _in_zip(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
                     f"{member.filename} is encrypted or packed in a rare way"
                 )
             file.seek(member.header_offset)
-            header = file.read(
-                30
-            )  # its name and extra field may be longer than in the table
+            # its name and extra field may be longer than in the table
+            header = file.read(30)
             if header[:4] != b"PK\3\4":
                 raise zipfile.BadZipFile(
                     f"{member.filename} is not where the table says"
@@ -203,7 +211,9 @@ def _in_zip(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
 
 
 def _ends(shard: Path) -> bool:
-    """Whether a tar file closes with a block of zeros; one cut off between two members reads as if it were whole."""
+    """Whether a tar file closes with a block of zeros; one cut off between two members
+    reads as if it were whole.
+    """
     with shard.open("rb") as file:
         file.seek(-tarfile.BLOCKSIZE, os.SEEK_END)
         return not any(file.read())

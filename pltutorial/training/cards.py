@@ -1,4 +1,6 @@
-"""The card of a trained network: what a reader must know of it, as facts that any file can keep."""
+"""The card of a trained network: what a reader must know of it, as facts that
+any file can keep.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +39,19 @@ def training_card(
     pictures: str = "",
     terms: Sequence[str] = (),
 ) -> dict:
-    """What training knows of a network; whoever trained it adds its limits, its licence and its held-out numbers.
+    """What training knows of a network; whoever trained it adds its limits, its licence
+    and its held-out numbers.
 
     Args:
         result: what :func:`pltutorial.training.train` returned.
         settings: the settings it was trained with.
         pictures: what the pictures are, whose, and under which licence.
-        terms: the kinds of terms that the curve shows besides their total: a name, or what stands before its ``/``.
+        terms: the kinds of terms that the curve shows besides their total: a name, or
+            what stands before its ``/``.
 
     Returns:
-        JSON-able: data, steps, settings, curve, seconds and machine. The curve has at most thirty points
-        [step, terms, total], weighted, of the log.
+        JSON-able: data, steps, settings, curve, seconds and machine. The curve has at
+        most thirty points [step, terms, total], weighted, of the log.
     """
     device = next(result.network.parameters()).device
     words = (
@@ -68,7 +72,9 @@ def training_card(
 
 
 def kept_settings(settings: TrainingSettings) -> dict:
-    """The settings that decide what a network learns, those left out or empty left out."""
+    """The settings that decide what a network learns, those left out
+    or empty left out.
+    """
     chosen = {
         name: value
         for name, value in asdict(settings).items()

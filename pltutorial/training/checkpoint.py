@@ -1,7 +1,7 @@
 """What a run keeps to go on from, and the network it leaves behind.
 
-A checkpoint is a file that ``torch.load(path, weights_only=True)`` opens. The SHA-256 of
-its bytes stands in the comment at the end of the zip archive that such a file is, so
+A checkpoint is a file that ``torch.load(path, weights_only=True)`` opens. The SHA-256
+of its bytes stands in the comment at the end of the zip archive that such a file is, so
 that one that was damaged or cut off is noticed before anything is read from it.
 """
 
@@ -128,15 +128,15 @@ def read_checkpoint(path: Path) -> dict:
     archive = _checked_archive(data)
     if archive is None:
         raise InputError(
-            f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it from "
-            "a copy, or delete it to begin anew"
+            f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
+            "from a copy, or delete it to begin anew"
         )
     state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     if state["version"] != VERSION:
         raise InputError(
             f"the checkpoint {str(path)!r} has version {state['version']} and this "
-            f"program reads version {VERSION}; take the program that wrote it, or begin "
-            "anew in another folder"
+            f"program reads version {VERSION}; take the program that wrote it, or "
+            "begin anew in another folder"
         )
     return state
 
@@ -253,8 +253,8 @@ def write_network(path: Path, network: nn.Module, card: Mapping) -> Path:
         if isinstance(value, torch.Tensor)
     }
     note = (
-        f"the state dict of {type(network).__name__}, an architecture of your own: make "
-        "it, then network.load_state_dict(safetensors.torch.load_file(path))"
+        f"the state dict of {type(network).__name__}, an architecture of your own: "
+        "make it, then network.load_state_dict(safetensors.torch.load_file(path))"
     )
     facts = {"card": json.dumps({"architecture": note, **card}, ensure_ascii=False)}
     return write_whole(path, lambda file: file.write(save(tensors, facts)))

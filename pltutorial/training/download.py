@@ -1,4 +1,5 @@
-"""COCO from the network to a folder or to tar shards: resumed where it was cut, checked, never half a file.
+"""COCO from the network to a folder or to tar shards: resumed where it was cut,
+checked, never half a file.
 
 Nothing here needs PyTorch.
 """
@@ -40,15 +41,18 @@ _PAUSES = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip of pictures: its size in bytes, its MD5 sum and how many pictures it holds."""
+    """A zip of pictures: its size in bytes, its MD5 sum and how many
+    pictures it holds.
+    """
 
     size: int
     md5: str
     pictures: int
 
 
-# Microsoft COCO (Lin et al. 2014). Its own site publishes no checksums. These MD5 sums are those that LAVIS (2014)
-# and GluonCV and other downloaders (2017) carry, the sizes those that the server states.
+# Microsoft COCO (Lin et al. 2014). Its own site publishes no checksums. These MD5 sums
+# are those that LAVIS (2014) and GluonCV and other downloaders (2017) carry, the sizes
+# those that the server states.
 COCO = {
     "train2014": Archive(13_510_573_713, "0da8c0bd3d6becc4dcb32757491aca88", 82_783),
     "val2014": Archive(6_645_013_297, "a3d79f5ed8d289b7a7554ce06a5782b3", 40_504),
@@ -66,23 +70,26 @@ def coco(
     remove_zip: bool = False,
     progress: bool = True,
 ) -> str:
-    """Download a part of COCO and unpack it, going on from wherever an earlier call was cut.
+    """Download a part of COCO and unpack it, going on from wherever an
+    earlier call was cut.
 
     Args:
-        split: ``train2014`` (82,783 pictures, the set of Johnson et al. 2016), ``val2014``, ``train2017`` or
-            ``val2017``.
+        split: ``train2014`` (82,783 pictures, the set of Johnson et al. 2016),
+            ``val2014``, ``train2017`` or ``val2017``.
         to: the folder; the pictures go into a folder of the split's name within it.
         url: where the zips lie; a mirror must hold the same files.
-        shards: write WebDataset tar shards of a thousand pictures instead of single files.
+        shards: write WebDataset tar shards of a thousand pictures
+            instead of single files.
         remove_zip: delete the zip when all is unpacked.
         progress: show bars with rate and remaining time.
 
     Returns:
-        What to give to :class:`pltutorial.datasets.Pictures`: a folder, or a pattern of shards.
+        What to give to :class:`pltutorial.datasets.Pictures`: a folder, or a
+        pattern of shards.
 
     Raises:
-        InputError: no network, the server has another file or none, the disk is full, the folder is read-only,
-            the checksum is wrong; what was downloaded stays.
+        InputError: no network, the server has another file or none, the disk is full,
+            the folder is read-only, the checksum is wrong; what was downloaded stays.
 
     Taught in chapter 5.
     """
@@ -90,7 +97,8 @@ def coco(
         raise InputError(f"COCO has no part {split!r} here; {nearest(split, COCO)}")
     if not re.match("https?://.", url):
         raise InputError(
-            f"the address {url!r} was given; give one that begins with http:// or https://"
+            f"the address {url!r} was given; give one that begins "
+            "with http:// or https://"
         )
     archive, folder = COCO[split], Path(to)
     zipped = folder / f"{split}.zip"
@@ -132,8 +140,9 @@ def fetch(
 ) -> Path:
     """Download one file whose size and MD5 sum are known.
 
-    The bytes are kept in ``target.part`` until they are complete and checked. A cut connection is taken up again,
-    five times without any progress; a later call goes on from what is there.
+    The bytes are kept in ``target.part`` until they are complete and checked. A cut
+    connection is taken up again, five times without any progress; a later call goes on
+    from what is there.
 
     Raises:
         InputError: see :func:`coco`.
@@ -145,16 +154,16 @@ def fetch(
         if target.stat().st_size == size:  # only a checked file gets this name
             return target
         raise InputError(
-            f"{str(target)!r} has {target.stat().st_size:,} bytes, not the {size:,} of the published file; "
-            "move it away and run this again"
+            f"{str(target)!r} has {target.stat().st_size:,} bytes, not the {size:,} "
+            "of the published file; move it away and run this again"
         )
     part = target.with_name(f"{target.name}.part")
     with _opened(part) as file:
         have = file.seek(0, os.SEEK_END)
         if have > size:
             raise InputError(
-                f"{str(part)!r} has {have:,} bytes, more than the {size:,} of the published file; "
-                "remove it and run this again"
+                f"{str(part)!r} has {have:,} bytes, more than the {size:,} of the "
+                "published file; remove it and run this again"
             )
         _check_space(part.parent, size - have)
         digest = hashlib.md5(usedforsecurity=False)
@@ -168,8 +177,9 @@ def fetch(
         with _disk(part.parent):
             part.replace(wrong)
         raise InputError(
-            f"{target.name} from {url} has the MD5 sum {digest.hexdigest()} and {md5} is published; "
-            f"it is kept as {wrong.name}, run this again or give another --url"
+            f"{target.name} from {url} has the MD5 sum {digest.hexdigest()} "
+            f"and {md5} is published; it is kept as {wrong.name}, run this "
+            "again or give another --url"
         )
     with _disk(part.parent):
         part.replace(target)
@@ -197,7 +207,10 @@ def _receive(
             failures = 1 if have > before else failures + 1
             if failures > len(_PAUSES) or not reached:
                 advice = (
-                    f"{have:,} of {size:,} bytes are kept, run this again to go on from there"
+                    (
+                        f"{have:,} of {size:,} bytes are kept, run this "
+                        "again to go on from there"
+                    )
                     if have
                     else "check the network, or give another --url"
                 )
@@ -208,7 +221,9 @@ def _receive(
 
 
 class _Cut(Exception):
-    """The connection failed in a way that may pass; ``answered`` says whether there was one."""
+    """The connection failed in a way that may pass; ``answered`` says
+    whether there was one.
+    """
 
     def __init__(self, reason: object, answered: bool = True):
         super().__init__(
@@ -218,7 +233,9 @@ class _Cut(Exception):
 
 
 def _blocks(url: str, have: int, size: int) -> Iterator[bytes]:
-    """The bytes of an address from number ``have`` on, until they end or the connection is cut."""
+    """The bytes of an address from number ``have`` on, until they end or the
+    connection is cut.
+    """
     headers = {"User-Agent": "pltutorial", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -230,7 +247,8 @@ def _blocks(url: str, have: int, size: int) -> Iterator[bytes]:
         if problem.code >= 500 or problem.code in (408, 429):
             raise _Cut(f"the server answered {problem.code} {problem.reason}") from None
         raise InputError(
-            f"{url} cannot be downloaded, the server answered {problem.code} {problem.reason}; give another --url"
+            f"{url} cannot be downloaded, the server answered {problem.code} "
+            f"{problem.reason}; give another --url"
         ) from None
     except (http.client.HTTPException, OSError) as problem:
         raise _Cut(getattr(problem, "reason", problem), answered=False) from None
@@ -238,7 +256,8 @@ def _blocks(url: str, have: int, size: int) -> Iterator[bytes]:
         total, skip = _measure(answer, have)
         if total not in (None, size):
             raise InputError(
-                f"{url} has {total:,} bytes, not the {size:,} of the published file; give another --url"
+                f"{url} has {total:,} bytes, not the {size:,} of the published "
+                "file; give another --url"
             )
         while skip:  # a server that ignores Range sends all again
             skip -= len(_read(answer, skip))
@@ -260,7 +279,9 @@ def _read(answer: http.client.HTTPResponse, wanted: int) -> bytes:
 
 
 def _measure(answer: Any, have: int) -> tuple[int | None, int]:
-    """The size of the whole file as the server states it, and how many bytes come that are there already."""
+    """The size of the whole file as the server states it, and how many bytes come that
+    are there already.
+    """
     if answer.status == 206:
         stated = re.match(
             r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range") or ""
@@ -275,7 +296,8 @@ def _measure(answer: Any, have: int) -> tuple[int | None, int]:
 def unpack(
     archive: str | os.PathLike, folder: str | os.PathLike, *, progress: bool = True
 ) -> int:
-    """Unpack a zip's pictures into one folder, those that are there already left alone; gives their number.
+    """Unpack a zip's pictures into one folder, those that are there already left alone;
+    gives their number.
 
     Each picture is written beside its place and renamed, so that none is half there.
 
@@ -306,7 +328,8 @@ def unpack(
 def write_shards(
     archive: str | os.PathLike, shards: list[Path], *, progress: bool = True
 ) -> list[Path]:
-    """Write a zip's pictures into tar files of a thousand each, those that are there already left alone.
+    """Write a zip's pictures into tar files of a thousand each, those that are there
+    already left alone.
 
     The same zip always gives the same bytes.
 
@@ -315,8 +338,8 @@ def write_shards(
     with _zip(archive) as (source, members):
         if math.ceil(len(members) / SHARD) != len(shards):
             raise InputError(
-                f"{str(archive)!r} holds {len(members):,} pictures for {len(shards)} shards of {SHARD}; "
-                "download it again"
+                f"{str(archive)!r} holds {len(members):,} pictures for {len(shards)} "
+                f"shards of {SHARD}; download it again"
             )
         groups = {
             shard: members[i * SHARD : (i + 1) * SHARD]
@@ -385,7 +408,8 @@ def _opened(part: Path) -> Iterator[io.FileIO]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another process is downloading to {str(part)!r}; wait for it or choose another folder with --to"
+                f"another process is downloading to {str(part)!r}; wait for it or "
+                "choose another folder with --to"
             ) from None
         except (ImportError, OSError):  # Windows, and network drives that cannot lock
             pass
@@ -420,8 +444,9 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"{needed / 1e9:.1f} GB more are needed in {str(folder)!r} and {free / 1e9:.1f} GB are free; "
-            "free space or choose another folder with --to, nothing that is there is lost"
+            f"{needed / 1e9:.1f} GB more are needed in {str(folder)!r} and "
+            f"{free / 1e9:.1f} GB are free; free space or choose another folder with "
+            "--to, nothing that is there is lost"
         )
 
 
@@ -435,6 +460,6 @@ def _disk(folder: str | os.PathLike) -> Iterator[None]:
         what = "the disk is full" if full else problem.strerror or problem
         raise InputError(
             f"{str(folder)!r} cannot be written to ({what}); "
-            f"{'free space' if full else 'change its permissions'} or choose another folder with --to, "
-            "nothing that is there is lost"
+            f"{'free space' if full else 'change its permissions'} or choose another "
+            "folder with --to, nothing that is there is lost"
         ) from None

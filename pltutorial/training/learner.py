@@ -1,4 +1,6 @@
-"""The network that learns: one optimizer step, its running average, its discriminator."""
+"""The network that learns: one optimizer step, its running average,
+its discriminator.
+"""
 
 from __future__ import annotations
 

@@ -57,11 +57,11 @@ def train(
 
     With a ``folder`` it writes ``log.csv`` (means of the terms since the line before),
     ``samples/``, a checkpoint ``checkpoint.pt`` and ``network.safetensors``; each is
-    written whole or not at all. A network of your own, any ``nn.Module``, is kept as its
-    state dict, see ``Trained.file``. Under ``accelerate launch`` or ``torchrun`` the batch
-    is shared among the processes, which take the same steps as one process would.
-    Ctrl-C, or SIGTERM, ends the run after the step under way, with a checkpoint; a
-    second one ends it at once. ``minutes`` in the settings ends it in the same way.
+    written whole or not at all. A network of your own, any ``nn.Module``, is kept as
+    its state dict, see ``Trained.file``. Under ``accelerate launch`` or ``torchrun``
+    the batch is shared among the processes, which take the same steps as one process
+    would. Ctrl-C, or SIGTERM, ends the run after the step under way, with a checkpoint;
+    a second one ends it at once. ``minutes`` in the settings ends it in the same way.
 
     Args:
         task: see Task; StyleTask is one.
@@ -171,7 +171,9 @@ class _Run:
         return self._finish()
 
     def _failed(self, problem: RuntimeError, asked: list[int]) -> None:
-        """Say what a user can mend; with a checkpoint where other processes are gone."""
+        """Say what a user can mend; with a checkpoint where other
+        processes are gone.
+        """
         sentence = explained(
             problem,
             world=self.world,
@@ -319,9 +321,9 @@ class _Run:
 
     def _interrupted(self) -> None:
         self.result.stopped = "interrupted"
-        # In the middle of a step weights, averages and optimizer belong to different steps:
-        # the last regular checkpoint is what there is then. And no other process is waited
-        # for: each stops where its own signal finds it, or is gone.
+        # In the middle of a step weights, averages and optimizer belong to different
+        # steps: the last regular checkpoint is what there is then. And no other process
+        # is waited for: each stops where its own signal finds it, or is gone.
         if self.learner.step_is_complete:
             self._checkpoint(alone=True)
 

@@ -1,4 +1,6 @@
-"""Pictures for training: crop number n of an endless stream, the same in any process and after any resume."""
+"""Pictures for training: crop number n of an endless stream, the same in any process
+and after any resume.
+"""
 
 from __future__ import annotations
 
@@ -23,33 +25,38 @@ from ..images import MAX_PIXELS, open_picture, to_rgb
 from .archives import find_pictures
 
 _IN_A_ROW = 100  # so many unreadable pictures one after another are no accident
-_GRACE = 100  # the share of broken pictures is judged as if at least so many had been looked at
+# the share of broken pictures is judged as if at least so many had been looked at
+_GRACE = 100
 
 
 class Pictures(Dataset):
     """An endless, shuffled stream of random resized crops.
 
-    ``pictures[n]`` is crop number n, for any n >= 0. Each epoch visits every picture once, in an order drawn
-    from ``(seed, epoch)``; the size, the place and the flip of the crop are drawn from ``(seed, n)``. Nothing
-    is remembered between calls, so the number alone decides: any worker, any process and any resumed run
+    ``pictures[n]`` is crop number n, for any n >= 0. Each epoch visits every
+    picture once, in an order drawn from ``(seed, epoch)``; the size, the place and
+    the flip of the crop are drawn from ``(seed, n)``. Nothing is remembered between
+    calls, so the number alone decides: any worker, any process and any resumed run
     gets the same crop.
 
-    Shards are read by seeking, not as a stream: each archive's table of members is read once, then a picture
-    is one ``seek`` and one ``read``. A streaming reader (as for shards on the web) shuffles within a buffer,
-    so its order depends on the number of workers, and a resumed run must read and throw away all that came
-    before. The price is that shards must be files on a disk, and not compressed.
+    Shards are read by seeking, not as a stream: each archive's table of members is read
+    once, then a picture is one ``seek`` and one ``read``. A streaming reader
+    (as for shards on the web) shuffles within a buffer, so its order depends on the
+    number of workers, and a resumed run must read and throw away all that came before.
+    The price is that shards must be files on a disk, and not compressed.
 
-    A picture that cannot be read, or is smaller than the crop, is skipped: the next one of the epoch's order
-    takes its place, and its name is handed back.
+    A picture that cannot be read, or is smaller than the crop, is skipped: the next one
+    of the epoch's order takes its place, and its name is handed back.
 
     Args:
-        source: None for the bundled ``data/train``; a folder, with all pictures below it (or, where it holds
-            no picture, all ``.tar`` and ``.zip`` files below it); one ``.tar`` or ``.zip``; or shards such as
+        source: None for the bundled ``data/train``; a folder, with all pictures below
+            it (or, where it holds no picture, all ``.tar`` and ``.zip`` files below
+            it); one ``.tar`` or ``.zip``; or shards such as
             ``coco-{000000..000117}.tar``.
         size: height and width of the crops in pixels.
         seed: decides order, crops and flips.
-        zoom: the range of the picture's shorter side after resizing, in multiples of ``size``. A picture
-            is never enlarged. (1, 1) takes the largest square that fits.
+        zoom: the range of the picture's shorter side after resizing, in
+            multiples of ``size``. A picture is never enlarged. (1, 1) takes the
+            largest square that fits.
         flip: mirror every other crop, left to right.
         max_pixels: larger pictures are taken for broken.
         cache: keep each decoded picture in memory, 3 bytes a pixel and in each process
@@ -57,7 +64,8 @@ class Pictures(Dataset):
             size is kept at that size, and again at another where the zoom asks for it.
 
     Raises:
-        InputError: the source is missing, holds no picture, or no picture is as large as the crop.
+        InputError: the source is missing, holds no picture, or no picture is as
+            large as the crop.
 
     Example:
         >>> pictures = Pictures(size=16, seed=7)  # the bundled training photographs
@@ -90,7 +98,8 @@ class Pictures(Dataset):
             raise InputError(f"the seed {seed} was given; give 0 or more")
         if not 1 <= zoom[0] <= zoom[1]:
             raise InputError(
-                f"zoom {tuple(zoom)} was given; give two growing numbers from 1, such as (1, 1.5)"
+                f"zoom {tuple(zoom)} was given; give two growing numbers "
+                "from 1, such as (1, 1.5)"
             )
         self.source, self.size, self.seed = (
             _bundled() if source is None else source,
@@ -116,7 +125,8 @@ class Pictures(Dataset):
         return hashlib.sha256(os.fsencode(names)).hexdigest()[:16]
 
     def __getitem__(self, n: int) -> tuple[torch.Tensor, tuple[str, ...]]:
-        """Crop number n, float32 (3, size, size) in [0, 1], and what was found broken on the way to it.
+        """Crop number n, float32 (3, size, size) in [0, 1], and what was found
+        broken on the way to it.
 
         Raises:
             InputError: a hundred pictures in a row, or all, cannot be used.
@@ -133,8 +143,8 @@ class Pictures(Dataset):
             except (InputError, OSError) as problem:
                 broken.append(_fault(self._files.name(i), problem))
         raise InputError(
-            f"{len(broken)} pictures in a row of {str(self.source)!r} cannot be used, to begin with {broken[0]}; "
-            "copy or download them again"
+            f"{len(broken)} pictures in a row of {str(self.source)!r} cannot be used, "
+            f"to begin with {broken[0]}; copy or download them again"
         )
 
     def _crop(self, i: int, n: int) -> torch.Tensor:
@@ -216,12 +226,13 @@ class Pictures(Dataset):
                 first = first or _fault(self._files.name(i), problem)
         if not seen:
             raise InputError(
-                f"none of the {len(self):,} pictures of {str(self.source)!r} can be read, to begin with {first}; "
-                "copy or download them again"
+                f"none of the {len(self):,} pictures of {str(self.source)!r} can be "
+                f"read, to begin with {first}; copy or download them again"
             )
         raise InputError(
-            f"no picture of {str(self.source)!r} is as large as the crop of {self.size}x{self.size} pixels, "
-            f"the largest has {largest[0]}x{largest[1]}; take larger pictures or a smaller crop"
+            f"no picture of {str(self.source)!r} is as large as the crop of "
+            f"{self.size}x{self.size} pixels, the largest has "
+            f"{largest[0]}x{largest[1]}; take larger pictures or a smaller crop"
         )
 
 
@@ -234,7 +245,9 @@ class _TooSmall(InputError):
 
 
 def _reduction(size: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """What part of its size Pillow's ``draft`` decodes a JPEG at, not below ``wanted``."""
+    """What part of its size Pillow's ``draft`` decodes a JPEG at,
+    not below ``wanted``.
+    """
     fits = min(size[0] // wanted[0], size[1] // wanted[1])
     return next((part for part in (8, 4, 2) if part <= fits), 1)
 
@@ -260,11 +273,13 @@ def _bundled() -> Path:
 
 
 class BrokenPictures:
-    """Counts the pictures that could not be used, and stops the run when they are too many.
+    """Counts the pictures that could not be used, and stops the run when
+    they are too many.
 
     Args:
-        max_broken: the largest share of the pictures looked at that may be broken. Until a hundred have been
-            looked at it is a share of a hundred, so that one broken picture in the first batch stops nothing.
+        max_broken: the largest share of the pictures looked at that may be broken.
+            Until a hundred have been looked at it is a share of a hundred, so that one
+            broken picture in the first batch stops nothing.
 
     Taught in chapter 5.
     """
@@ -274,7 +289,8 @@ class BrokenPictures:
         self.names: dict[str, None] = {}  # a set that keeps the order
 
     def add(self, count: int, names: list[str]) -> None:
-        """Counts one batch: so many crops, and the names found broken on the way to them.
+        """Counts one batch: so many crops, and the names found broken
+        on the way to them.
 
         Raises:
             InputError: more than ``max_broken`` of the pictures looked at are broken.
@@ -284,8 +300,8 @@ class BrokenPictures:
         self.names.update(dict.fromkeys(names))
         if self.count > self.max_broken * max(self.looked, _GRACE):
             raise InputError(
-                f"{self.summary()}; repair or remove them, or raise max_broken, the share that is let through, "
-                f"from {self.max_broken:g}"
+                f"{self.summary()}; repair or remove them, or raise max_broken, the "
+                f"share that is let through, from {self.max_broken:g}"
             )
 
     def summary(self) -> str:
@@ -294,7 +310,10 @@ class BrokenPictures:
             return ""
         some = list(self.names)[:3]
         more = f" and {len(self.names) - 3:,} more" if len(self.names) > 3 else ""
-        return f"{self.count:,} of the {self.looked:,} pictures looked at could not be used: {', '.join(some)}{more}"
+        return (
+            f"{self.count:,} of the {self.looked:,} pictures looked at could not be "
+            f"used: {', '.join(some)}{more}"
+        )
 
 
 def loader(
@@ -310,12 +329,14 @@ def loader(
 ) -> Generator[tuple[torch.Tensor, list[str]], None, None]:
     """The batches of the steps ``start``, ``start + 1``, ... before ``stop``.
 
-    Step s takes the ``batch_size * world`` crops from number ``s * batch_size * world`` on, and process
-    ``rank`` its ``batch_size`` of them in order. So two processes with half the batch see together what
-    one process sees, and a resumed run goes on where it was.
+    Step s takes the ``batch_size * world`` crops from number
+    ``s * batch_size * world`` on, and process ``rank`` its ``batch_size`` of them in
+    order. So two processes with half the batch see together what one process sees, and
+    a resumed run goes on where it was.
 
     Args:
-        pictures: a :class:`Pictures`, or anything whose ``[n]`` gives a tensor and a tuple of names.
+        pictures: a :class:`Pictures`, or anything whose ``[n]`` gives a tensor
+            and a tuple of names.
         batch_size: crops per step and process.
         start: the first step; larger than 0 when a run is resumed.
         stop: the step before which to end; None never ends.
@@ -325,17 +346,20 @@ def loader(
         device: where the batches go; for a GPU they pass through pinned memory.
 
     Yields:
-        float32 (batch_size, 3, size, size) in [0, 1], and the list of names found broken.
+        float32 (batch_size, 3, size, size) in [0, 1], and the list of
+        names found broken.
 
     Raises:
-        InputError: a number is out of range, a worker process died, or too many pictures in a row are broken.
+        InputError: a number is out of range, a worker process died, or too many
+            pictures in a row are broken.
 
     Taught in chapter 5.
     """
     if batch_size < 1 or workers < 0 or start < 0 or not 0 <= rank < world:
         raise InputError(
-            f"batch_size {batch_size}, workers {workers}, start {start}, rank {rank} of {world} was given; "
-            "give a batch_size of at least 1, the others from 0, and a rank below the number of processes"
+            f"batch_size {batch_size}, workers {workers}, start {start}, rank {rank} "
+            f"of {world} was given; give a batch_size of at least 1, the others from "
+            "0, and a rank below the number of processes"
         )
     device = torch.device("cpu" if device is None else device)
     return _batches(
@@ -348,7 +372,8 @@ def _batches(
 ) -> Generator[tuple[torch.Tensor, list[str]], None, None]:
     more = {}
     if workers:
-        # with fork a script needs no `if __name__ == "__main__":`; elsewhere the platform decides
+        # with fork a script needs no `if __name__ == "__main__":`; elsewhere
+        # the platform decides
         more = {
             "prefetch_factor": 4,
             "multiprocessing_context": "fork" if sys.platform == "linux" else None,
@@ -361,13 +386,15 @@ def _batches(
             collate_fn=_collate,
             num_workers=workers,  # each runs one torch thread, which is PyTorch's rule
             pin_memory=device.type == "cuda",
-            generator=torch.Generator(),  # else starting it would draw a number from the global generator
+            # else starting it would draw a number from the global generator
+            generator=torch.Generator(),
             **more,
         )
     )
     if handler is not None and threading.current_thread() is threading.main_thread():
-        # PyTorch's handler would raise in the middle of whatever runs when a worker dies, such as the writing of
-        # a checkpoint; without it the death is noticed here, at the next batch
+        # PyTorch's handler would raise in the middle of whatever runs when a worker
+        # dies, such as the writing of a checkpoint; without it the death is noticed
+        # here, at the next batch
         signal.signal(signal.SIGCHLD, handler)
     try:
         for images, names, problem in batches:
@@ -378,17 +405,19 @@ def _batches(
         if not _died(problem, workers):
             raise
         raise InputError(
-            f"one of {workers} processes that read pictures died, as when memory runs out; give fewer workers, "
-            "0 reads without any, or more memory (in a container, more shared memory)"
+            f"one of {workers} processes that read pictures died, as when memory runs "
+            "out; give fewer workers, 0 reads without any, or more memory (in a "
+            "container, more shared memory)"
         ) from None
     finally:
-        getattr(
-            batches, "_shutdown_workers", lambda: None
-        )()  # now, not when the last traceback is forgotten
+        # now, not when the last traceback is forgotten
+        getattr(batches, "_shutdown_workers", lambda: None)()
 
 
 def _died(problem: Exception, workers: int) -> bool:
-    """Whether an error is a worker's death: a silent process or a cut connection, not what it reports itself."""
+    """Whether an error is a worker's death: a silent process or a cut connection, not
+    what it reports itself.
+    """
     reported = str(problem).startswith("Caught ")
     silent = not isinstance(problem, RuntimeError) or "DataLoader worker" in str(
         problem
@@ -419,7 +448,9 @@ class _Steps:
 
 
 class _Quiet(Dataset):
-    """Hands an InputError on as a value: a worker would wrap its sentence in a traceback."""
+    """Hands an InputError on as a value: a worker would wrap its
+    sentence in a traceback.
+    """
 
     def __init__(self, pictures: Dataset):
         self.pictures = pictures

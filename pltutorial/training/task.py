@@ -15,9 +15,10 @@ from ..losses import LossTerms, Record
 class Task(Protocol):
     """What the loop asks of a task.
 
-    A task may have an ``adversary``, a discriminator, and ``adversary_loss(adversary)``,
-    which gives the terms of its loss for the pictures of the last call of ``loss``, and
-    the generator's adversarial loss; it learns after each step then.
+    A task may have an ``adversary``, a discriminator, and
+    ``adversary_loss(adversary)``, which gives the terms of its loss for the pictures
+    of the last call of ``loss``, and the generator's adversarial loss; it learns
+    after each step then.
     """
 
     network: nn.Module
@@ -38,8 +39,8 @@ class Trained:
 
     With a Record for each line of the log, the seconds trained over all runs, why it
     stopped (``done``, ``minutes``, ``interrupted``), the pictures that were broken, how
-    many pictures of which source there were, the steps taken over all runs, and the file
-    that holds the network, None without a folder.
+    many pictures of which source there were, the steps taken over all runs, and the
+    file that holds the network, None without a folder.
     """
 
     network: nn.Module

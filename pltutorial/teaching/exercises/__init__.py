@@ -1,11 +1,18 @@
-"""Checks that the exercises of the chapters call: each says "Correct" with a reason, or gives a hint.
+"""Checks that the exercises of the chapters call: each says "Correct" with a
+reason, or gives a hint.
 
-A check tries the answer on inputs of its own, so a result copied from the page does not pass.
+A check tries the answer on inputs of its own, so a result copied from the
+page does not pass.
 """
 
 from __future__ import annotations
 
-from .chapter1 import check_best_picture, check_counterexample, check_grey_loss, check_psnr
+from .chapter1 import (
+    check_best_picture,
+    check_counterexample,
+    check_grey_loss,
+    check_psnr,
+)
 from .chapter2 import check_feature_shape, check_receptive_field, check_tap_loss
 from .chapter3 import (
     check_batch_style_loss,
@@ -13,9 +20,19 @@ from .chapter3 import (
     check_distinct_numbers,
     check_shifted_gram,
 )
-from .chapter4 import check_descent, check_gatys_weight, check_luminance_transfer, check_transfer
+from .chapter4 import (
+    check_descent,
+    check_gatys_weight,
+    check_luminance_transfer,
+    check_transfer,
+)
 from .chapter5 import check_break_even, check_even_kernel, check_training_step
-from .chapter6 import check_benchmark_psnr, check_same_when_small, check_training_pair, check_unshuffle
+from .chapter6 import (
+    check_benchmark_psnr,
+    check_same_when_small,
+    check_training_pair,
+    check_unshuffle,
+)
 from .chapter7 import check_hole_psnr, check_noisy_batch, check_posterior_mean
 from .chapter8 import check_best_pictures, check_discriminator_step, check_pause
 from .chapter9 import check_gaussian_kl, check_sphere_walk, check_vae_objective

@@ -1,4 +1,6 @@
-"""What every check of an exercise says, and how it calls the reader's code: for a while, in silence, without traces."""
+"""What every check of an exercise says, and how it calls the reader's code: for a
+while, in silence, without traces.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ import torch
 from .. import progress
 
 SECONDS = 2.0
-_PATIENCE = 3  # times the limit: what a call may take on the clock when the machine is busy with other things
+# times the limit: what a call may take on the clock when the machine is
+# busy with other things
+_PATIENCE = 3
 _GRACE = 2.0  # how long a stopped function may take to end, before it is left behind
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """One checked exercise: where it stands in the book, and the hint after the first one."""
+    """One checked exercise: where it stands in the book, and the hint
+    after the first one.
+    """
 
     chapter: int
     label: str
@@ -39,16 +45,21 @@ class Exercise:
 
 EXERCISES: dict[str, Exercise] = {}
 _failed_tries: dict[str, int] = {}
-_seeds: random.Random = random.SystemRandom()  # apart from the reader's own random numbers
+# apart from the reader's own random numbers
+_seeds: random.Random = random.SystemRandom()
 
 
 class OutOfTime(BaseException):
-    """Raised inside the reader's function when its time is up; no `except Exception` of hers stops it."""
+    """Raised inside the reader's function when its time is up; no `except
+    Exception` of hers stops it.
+    """
 
 
 @dataclass
 class _Try:
-    """One call of a check: how long each call of the reader's code may take, and what that code did besides."""
+    """One call of a check: how long each call of the reader's code may take, and what
+    that code did besides.
+    """
 
     seconds: float = SECONDS
     printed: int = 0
@@ -56,7 +67,9 @@ class _Try:
     left_behind: bool = False
 
 
-_try: contextvars.ContextVar[_Try | None] = contextvars.ContextVar("pltutorial_try", default=None)
+_try: contextvars.ContextVar[_Try | None] = contextvars.ContextVar(
+    "pltutorial_try", default=None
+)
 _inside = threading.local()
 
 
@@ -67,7 +80,8 @@ def judge(right: bool, praise: str, hint: str) -> bool:
 
 
 def answer_of(function: Callable, *arguments, none_is_an_answer: bool = False):
-    """What the reader's function returns, or None with a printed sentence where it fails or forgets to return.
+    """What the reader's function returns, or None with a printed sentence where it
+    fails or forgets to return.
 
     NumPy arrays come back as tensors and NumPy numbers as Python's.
     """
@@ -78,19 +92,33 @@ def answer_of(function: Callable, *arguments, none_is_an_answer: bool = False):
         return None
     except NotImplementedError as problem:
         said = f": {problem}" if str(problem) else ""
-        judge(False, "", f"your function stopped with NotImplementedError{said}; write its body first.")
+        judge(
+            False,
+            "",
+            f"your function stopped with NotImplementedError{said}; "
+            "write its body first.",
+        )
         return None
-    except Exception as problem:  # the reader's own code: any error is a hint, not a crash
-        judge(False, "", f"your function stopped with {type(problem).__name__}: {problem}")
+    except Exception as problem:
+        # the reader's own code: any error is a hint, not a crash
+        judge(
+            False, "", f"your function stopped with {type(problem).__name__}: {problem}"
+        )
         return None
     value = as_torch(value)
     if value is None and not none_is_an_answer:
-        judge(False, "", "your function returned None; end it with `return` and the result.")
+        judge(
+            False,
+            "",
+            "your function returned None; end it with `return` and the result.",
+        )
     return value
 
 
 def as_torch(value):
-    """A NumPy array as a tensor, a NumPy number as Python's; everything else as it is."""
+    """A NumPy array as a tensor, a NumPy number as Python's;
+    everything else as it is.
+    """
     if isinstance(value, numpy.generic):
         return value.item()
     if isinstance(value, numpy.ndarray) and value.dtype.kind in "biuf":
@@ -98,13 +126,18 @@ def as_torch(value):
     return value
 
 
-def near(value: torch.Tensor, right: torch.Tensor, *, atol: float = 1e-5, rtol: float = 1e-4) -> bool:
-    """Whether an answer of any float type is right: the tolerance is that of the coarser of the two types.
+def near(
+    value: torch.Tensor, right: torch.Tensor, *, atol: float = 1e-5, rtol: float = 1e-4
+) -> bool:
+    """Whether an answer of any float type is right: the tolerance is that of the
+    coarser of the two types.
 
     Compare shapes first. bfloat16 holds 8 bits of a number, float16 11.
     """
     coarse = [
-        torch.finfo(one.dtype).eps for one in (value, right) if one.dtype in (torch.bfloat16, torch.float16)
+        torch.finfo(one.dtype).eps
+        for one in (value, right)
+        if one.dtype in (torch.bfloat16, torch.float16)
     ]
     if coarse:
         step = 4 * max(coarse)
@@ -115,27 +148,33 @@ def near(value: torch.Tensor, right: torch.Tensor, *, atol: float = 1e-5, rtol: 
 
 
 def fresh_draw() -> torch.Generator:
-    """A source of random numbers with a seed of its own, so that every call of a check tries other inputs."""
+    """A source of random numbers with a seed of its own, so that every call of a check
+    tries other inputs.
+    """
     return torch.Generator().manual_seed(_seeds.getrandbits(63))
 
 
 def alike(value: torch.Tensor, right: torch.Tensor) -> bool:
-    """Whether an answer is right to 2% of its largest number, so that half precision anywhere inside it will do.
+    """Whether an answer is right to 2% of its largest number, so that half precision
+    anywhere inside it will do.
 
     For checks whose wrong answers are further away than that. Compare shapes first.
     """
     return near(value, right, atol=0.02 * float(right.detach().double().abs().max()))
 
 
-# --- calling the reader's code ----------------------------------------------------------------------------
+# --- calling the reader's code --------------------------------------------------------
 
 
 def call(function: Callable, *arguments, **named):
-    """Call the reader's function in a thread of its own: with a time limit, in silence, on copies of the tensors.
+    """Call the reader's function in a thread of its own: with a time limit, in silence,
+    on copies of the tensors.
 
-    Raises what the function raises, and OutOfTime with a sentence where it took too long.
+    Raises what the function raises, and OutOfTime with a sentence
+    where it took too long.
     """
-    if getattr(_inside, "yes", False):  # called by a function that is called this way already
+    # called by a function that is called this way already
+    if getattr(_inside, "yes", False):
         return function(*arguments, **named)
     trial = _try.get() or _Try()
     copies = [_copy(argument) for argument in arguments]
@@ -144,7 +183,11 @@ def call(function: Callable, *arguments, **named):
 
     def work() -> None:
         _inside.yes = True
-        with contextlib.suppress(OutOfTime), torch.inference_mode(False), torch.set_grad_enabled(box["grad"]):
+        with (
+            contextlib.suppress(OutOfTime),
+            torch.inference_mode(False),
+            torch.set_grad_enabled(box["grad"]),
+        ):
             before = _settings()
             try:
                 box["value"] = function(*copies, **named)
@@ -152,10 +195,14 @@ def call(function: Callable, *arguments, **named):
                 box["late"] = True
             except BaseException as problem:
                 box["problem"] = problem
-            box["changed"] = [name for name, value in _settings().items() if value != before[name]]
+            box["changed"] = [
+                name for name, value in _settings().items() if value != before[name]
+            ]
 
     box["grad"] = torch.is_grad_enabled()
-    worker = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    worker = threading.Thread(
+        target=contextvars.copy_context().run, args=(work,), daemon=True
+    )
     with _silence() as heard:
         worker.start()
         try:
@@ -172,8 +219,8 @@ def call(function: Callable, *arguments, **named):
         trial.left_behind = True
     if not in_time or "late" in box:
         raise OutOfTime(
-            f"your function was still running after {trial.seconds:g} s and was stopped; "
-            "does a loop in it never end?"
+            f"your function was still running after {trial.seconds:g} s and was "
+            "stopped; does a loop in it never end?"
         )
     problem = box.get("problem")
     if isinstance(problem, Exception):
@@ -186,7 +233,8 @@ def call(function: Callable, *arguments, **named):
 def _wait(worker: threading.Thread, seconds: float) -> None:
     """Wait until the thread ends or its time is up.
 
-    On a busy machine the clock runs while it waits for its turn, so that its computing counts too, up to a limit.
+    On a busy machine the clock runs while it waits for its turn, so that its computing
+    counts too, up to a limit.
     """
     elapsed, computed = time.monotonic(), time.process_time()
     worker.join(seconds)
@@ -197,9 +245,13 @@ def _wait(worker: threading.Thread, seconds: float) -> None:
 
 
 def _stop(worker: threading.Thread) -> None:
-    """Raise OutOfTime inside the thread until it ends; code that waits outside Python is left behind."""
+    """Raise OutOfTime inside the thread until it ends; code that waits outside
+    Python is left behind.
+    """
     for _ in range(int(_GRACE / 0.02)):
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(OutOfTime))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(worker.ident), ctypes.py_object(OutOfTime)
+        )
         worker.join(0.02)
         if not worker.is_alive():
             return
@@ -217,7 +269,9 @@ def _version(argument) -> int:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[io.StringIO]:
-    """Catch what is printed or displayed; the text printed to stdout is kept, and a mark for each display."""
+    """Catch what is printed or displayed; the text printed to stdout is kept, and a
+    mark for each display.
+    """
     heard = io.StringIO()
     with contextlib.ExitStack() as stack:
         if "IPython" in sys.modules:
@@ -230,11 +284,13 @@ def _silence() -> Iterator[io.StringIO]:
         yield heard
 
 
-# --- global settings --------------------------------------------------------------------------------------
+# --- global settings ------------------------------------------------------------------
 
 
 def _settings() -> dict[str, object]:
-    """What the reader's code may change for everybody; a thread of its own has its own grad mode."""
+    """What the reader's code may change for everybody; a thread of its own has
+    its own grad mode.
+    """
     try:
         folder = os.getcwd()  # noqa: PTH109  (the same string that os.chdir takes)
     except OSError:
@@ -254,7 +310,9 @@ def _settings() -> dict[str, object]:
 
 @contextlib.contextmanager
 def _kept_settings() -> Iterator[None]:
-    """Put all global settings back. Within, numbers are float32 and the generators have seeds of their own."""
+    """Put all global settings back. Within, numbers are float32 and the generators have
+    seeds of their own.
+    """
     settings = _settings()
     states = torch.get_rng_state(), numpy.random.get_state(), random.getstate()  # noqa: NPY002
     on_gpu = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -274,23 +332,29 @@ def _kept_settings() -> Iterator[None]:
             if on_gpu is not None:
                 torch.cuda.set_rng_state_all(on_gpu)
             torch.set_default_dtype(settings["the default dtype"])
-            torch.set_num_threads(settings["the number of threads"])  # also the number that new threads take
+            # also the number that new threads take
+            torch.set_num_threads(settings["the number of threads"])
             if settings["the working directory"]:
                 os.chdir(settings["the working directory"])
 
 
-# --- the decorator ----------------------------------------------------------------------------------------
+# --- the decorator --------------------------------------------------------------------
 
 
-def exercise(*, chapter: int, label: str, second: str, seconds: float = SECONDS) -> Callable:
-    """Make a check of a function `check(answer) -> bool` that prints its verdict with `judge` and `answer_of`.
+def exercise(
+    *, chapter: int, label: str, second: str, seconds: float = SECONDS
+) -> Callable:
+    """Make a check of a function `check(answer) -> bool` that prints its verdict with
+    `judge` and `answer_of`.
 
-    Each call of the reader's code ends after `seconds`, prints nothing, and changes no global setting; what it
-    tried to is said in one sentence. An answer that is missing, None or of another kind is refused with a sentence,
-    NumPy arrays are taken as tensors. From the second failed try on the `second` hint follows. Every try goes to the
-    reader's record (pltutorial.progress).
+    Each call of the reader's code ends after `seconds`, prints nothing, and changes no
+    global setting; what it tried to is said in one sentence. An answer that is missing,
+    None or of another kind is refused with a sentence, NumPy arrays are taken as
+    tensors. From the second failed try on the `second` hint follows. Every try goes to
+    the reader's record (pltutorial.progress).
 
-    The check draws its inputs anew at each call, so its sentences should hold no number that depends on the draw.
+    The check draws its inputs anew at each call, so its sentences should hold no number
+    that depends on the draw.
     """
 
     def decorate(check: Callable[..., bool]) -> Callable[..., bool]:
@@ -329,8 +393,14 @@ def exercise(*, chapter: int, label: str, second: str, seconds: float = SECONDS)
 
 
 def _refused(name: str, given: list, wants_function: bool) -> bool:
-    """Whether there is no answer that could be checked; then it is said, and the try does not count."""
-    what = "your function, without brackets after its name" if wants_function else "your answer"
+    """Whether there is no answer that could be checked; then it is said, and the
+    try does not count.
+    """
+    what = (
+        "your function, without brackets after its name"
+        if wants_function
+        else "your answer"
+    )
     if len(given) != 1:
         count = "nothing" if not given else f"{len(given)} things"
         hint = f"{name} was given {count}; give it {what}, and nothing else."
@@ -350,26 +420,40 @@ def _described(value) -> str:
     kind = type(value).__name__
     if isinstance(value, torch.Tensor | numpy.ndarray):
         return f"a {kind} of shape {tuple(value.shape)}"
-    return f"{value!r:.40} ({kind})" if isinstance(value, str | int | float | bool) else f"a {kind}"
+    return (
+        f"{value!r:.40} ({kind})"
+        if isinstance(value, str | int | float | bool)
+        else f"a {kind}"
+    )
 
 
 def _guarded(answer):
     """A function whose every call is guarded, wherever the check makes it."""
     if isinstance(
-        answer, types.FunctionType | types.MethodType | types.BuiltinFunctionType | functools.partial
+        answer,
+        types.FunctionType
+        | types.MethodType
+        | types.BuiltinFunctionType
+        | functools.partial,
     ):
         return functools.partial(call, answer)
     return answer
 
 
 def _verdict(check: Callable[..., bool], answer) -> bool:
-    """The check's verdict; an answer that it cannot make sense of is a failed try, and no traceback."""
+    """The check's verdict; an answer that it cannot make sense of is a failed
+    try, and no traceback.
+    """
     try:
         return bool(check(answer))
     except OutOfTime as late:
         return judge(False, "", str(late))
     except Exception as problem:
-        return judge(False, "", f"your answer could not be checked ({type(problem).__name__}: {problem}).")
+        return judge(
+            False,
+            "",
+            f"your answer could not be checked ({type(problem).__name__}: {problem}).",
+        )
 
 
 def _say_what_else(trial: _Try) -> None:
@@ -378,6 +462,11 @@ def _say_what_else(trial: _Try) -> None:
         lines = "1 line" if trial.printed == 1 else f"{trial.printed} lines"
         print(f"(Your function also printed {lines}, not shown here.)")
     if trial.changed:
-        print(f"(Your function also changed {', '.join(dict.fromkeys(trial.changed))}; put back.)")
+        print(
+            "(Your function also changed "
+            f"{', '.join(dict.fromkeys(trial.changed))}; put back.)"
+        )
     if trial.left_behind:
-        print("(Your function could not be stopped and still runs; restart the kernel.)")
+        print(
+            "(Your function could not be stopped and still runs; restart the kernel.)"
+        )
