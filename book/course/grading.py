@@ -20,13 +20,17 @@ from nbformat import NotebookNode
 
 from . import runner, submissions
 from .assignments import CELL_SECONDS, CourseError
+from .integrity import is_untouched, reaches, secret_of, signed
 from .reports import export, export_leftovers, file_name, say, sums, write_whole
+from .runner import Part
 from .submissions import LONGEST, Submission, mark_of, read_cells
 
 SUBMISSION_SECONDS = 600  # all cells of one submission together
-_HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S)
+_HIDDEN = re.compile(
+    r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S
+)
 _SOLUTION = re.compile(r"^### BEGIN SOLUTION\n(.*?)^### END SOLUTION", re.M | re.S)
-_RULES = 6  # raised whenever the same submission could get another grade
+_RULES = 7  # raised whenever the same submission could get another grade
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,24 @@ def tasks_of(source: NotebookNode) -> list[Task]:
         elif cell.cell_type == "markdown":
             answer = _SOLUTION.search(cell.source)[1]
             rubric = answer.partition("**Rubric**")[2].strip() or answer
-            found[marks.grade_id] = {"title": heading, "points": marks.points, "rubric": rubric}
+            found[marks.grade_id] = {
+                "title": heading,
+                "points": marks.points,
+                "rubric": rubric,
+            }
         elif marks.solution:
-            found[marks.grade_id] = {"title": heading, "starter": _SOLUTION.sub("", cell.source).strip()}
+            found[marks.grade_id] = {
+                "title": heading,
+                "starter": _SOLUTION.sub("", cell.source).strip(),
+            }
         else:
             tests = {
                 "visible": _HIDDEN.sub("", cell.source).strip(),
                 "hidden": _HIDDEN.search(cell.source)[1],
             }
-            found[marks.grade_id.removesuffix("-tests")].update(points=marks.points, **tests)
+            found[marks.grade_id.removesuffix("-tests")].update(
+                points=marks.points, **tests
+            )
     return [Task(name=name, **parts) for name, parts in found.items()]
 
 
@@ -106,10 +119,16 @@ def _ids(tasks: list[Task]) -> set[str]:
 # --- grading one ------------------------------------------------------------------------------------------
 
 
-def grade(submission: Submission, tasks: list[Task], seconds: float = CELL_SECONDS) -> dict:
-    """Run one submission and say what each exercise earned; it never raises for what a student wrote."""
+def grade(
+    submission: Submission, tasks: list[Task], seconds: float = CELL_SECONDS
+) -> dict:
+    """Run one submission and say what each exercise earned."""
     started = time.perf_counter()
-    result = {"student": submission.student, "assignment": submission.assignment, "remark": submission.remark}
+    result = {
+        "student": submission.student,
+        "assignment": submission.assignment,
+        "remark": submission.remark,
+    }
     cells: list[dict] = []
     try:
         if submission.path is not None:
@@ -123,12 +142,22 @@ def grade(submission: Submission, tasks: list[Task], seconds: float = CELL_SECON
             cell["source"] = 'raise ValueError("a cell of over 1,000,000 characters")'
     code, places = _program(cells, tasks) if cells else ([], {})
     ran = runner.run(code, seconds, SUBMISSION_SECONDS) if code else []
-    result["exercises"] = [_judged(task, cells, ran, places.get(task.name, {})) for task in tasks]
+    result["exercises"] = [
+        _judged(task, cells, ran, places.get(task.name, {})) for task in tasks
+    ]
+    look = reaches("\n".join(one.text for one in code if not one.name))
+    look += sorted({one.remark for one in ran if one.remark})
+    if look:
+        result["remark"] = "; ".join(
+            filter(None, [result["remark"], f"look at it: {', '.join(look)}"])
+        )
     result["seconds"] = round(time.perf_counter() - started, 2)
     return result
 
 
-def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str, dict[str, int]]]:
+def _program(
+    cells: list[dict], tasks: list[Task]
+) -> tuple[list[Part], dict[str, dict[str, int]]]:
     """The code to run, in the student's order, and where each exercise's parts stand.
 
     The tests follow an answer and whatever comes before the next known cell, so that an
@@ -138,14 +167,14 @@ def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str,
     graded = {task.name: task for task in tasks if not task.written}
     known = _ids(tasks)
     last = {mark_of(cell): number for number, cell in enumerate(cells)}
-    code: list[str] = []
+    code: list[Part] = []
     places: dict[str, dict[str, int]] = {name: {} for name in graded}
     open_name = before = ""  # whose tests are still to come; whose cell came before
 
     def add(name: str, part: str, text: str) -> None:
         if text.strip():
             places[name][part] = len(code)
-            code.append(text)
+            code.append(Part(text, "" if part == "answer" else name))
 
     def add_tests(name: str) -> None:
         if name:
@@ -159,7 +188,7 @@ def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str,
             open_name = ""
         if mark in graded:  # of whatever type: what was made Markdown is code again
             if before == mark and _goes_on(source):
-                code[-1] += f"\n{source}"
+                code[-1] = Part(f"{code[-1].text}\n{source}")
             else:
                 add(mark, "answer", source)
             before = mark
@@ -167,9 +196,9 @@ def _program(cells: list[dict], tasks: list[Task]) -> tuple[list[str], dict[str,
                 open_name = mark
         elif cell["cell_type"] == "code" and mark not in known and source.strip():
             if open_name and code and _goes_on(source):
-                code[-1] += f"\n{source}"
+                code[-1] = Part(f"{code[-1].text}\n{source}")
             else:
-                code.append(source)
+                code.append(Part(source))
                 before = ""
     add_tests(open_name)
     for name in graded:
@@ -198,19 +227,34 @@ def _notes(cells: list[dict], tasks: list[Task]) -> list[str]:
     return found
 
 
-def _judged(task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[str, int]) -> dict:
+def _judged(
+    task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[str, int]
+) -> dict:
     """Points, verdict and message of one exercise; a written one waits for a person."""
-    judged = {"name": task.name, "title": task.title, "of": task.points, "points": 0, "by_hand": task.written}
+    judged = {
+        "name": task.name,
+        "title": task.title,
+        "of": task.points,
+        "points": 0,
+        "by_hand": task.written,
+    }
     own = [cell for cell in cells if mark_of(cell) == task.name]
     text = own[-1]["source"].strip() if own else ""
     if task.written:
         empty = not text or text == "*Your answer:*"
-        return {**judged, "answer": text, "verdict": "empty" if empty else "waits", "message": ""}
+        return {
+            **judged,
+            "answer": text,
+            "verdict": "empty" if empty else "waits",
+            "message": "",
+        }
     judged["answer"] = text
     if not cells:
         return {**judged, "verdict": "missing", "message": "nothing to run"}
     parts = {part: ran[number] for part, number in places.items()}
-    passed = all(parts[part].problem == "" for part in ("visible", "hidden") if part in parts)
+    passed = all(
+        parts[part].problem == "" for part in ("visible", "hidden") if part in parts
+    )
     if passed and "hidden" in parts:
         return {**judged, "points": task.points, "verdict": "right", "message": ""}
     order = ("answer", "visible", "hidden")
@@ -222,9 +266,11 @@ def _judged(task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[s
             "verdict": "missing",
             "message": f"its cell is missing from the notebook ({message})",
         }
-    where = {"answer": "your cell", "visible": "a test that you have", "hidden": "a test on other numbers"}[
-        first
-    ]
+    where = {
+        "answer": "your cell",
+        "visible": "a test that you have",
+        "hidden": "a test on other numbers",
+    }[first]
     kind = "stopped" if message.startswith("stopped after") else "wrong"
     if "not written yet" in message or text == task.starter:
         kind = "untouched"
@@ -235,7 +281,12 @@ def _judged(task: Task, cells: list[dict], ran: list[runner.Ran], places: dict[s
 
 
 def grade_all(
-    submitted: Path, course: Path, results: Path, *, jobs: int = 0, seconds: float = CELL_SECONDS
+    submitted: Path,
+    course: Path,
+    results: Path,
+    *,
+    jobs: int = 0,
+    seconds: float = CELL_SECONDS,
 ) -> list[dict]:
     """Grade a folder of submissions into results/: grades.csv, exercises.csv, feedback/, written.html, by_hand.csv.
 
@@ -248,23 +299,38 @@ def grade_all(
     tasks = load_tasks(course)
     handed_in, left = submissions.collect_all(submitted, _names(tasks))
     jobs = jobs or max(1, (os.cpu_count() or 2))
+    secret, changed = secret_of(course), {}
     started, done = time.perf_counter(), []
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {}
         for submission in handed_in:
             key = _key(submission, tasks[submission.assignment], seconds)
-            path = results / "results" / submission.assignment / file_name(submission.student, ".json")
+            path = (
+                results
+                / "results"
+                / submission.assignment
+                / file_name(submission.student, ".json")
+            )
             known = _read(path)
-            if known and known.get("key") == key:
+            if known and known.get("key") == key and is_untouched(known, secret):
                 done.append(known)
                 continue
-            future = pool.submit(_grade_safely, submission, tasks[submission.assignment], seconds)
+            if known and known.get("key") == key:
+                was = "its earlier result was changed by somebody; graded again"
+                changed[path] = was
+            future = pool.submit(
+                _grade_safely, submission, tasks[submission.assignment], seconds
+            )
             waiting[future] = (path, key)
         fresh = len(waiting)
         try:
             for future in as_completed(waiting):
                 path, key = waiting[future]
                 result = {**future.result(), "key": key}
+                if path in changed:
+                    remarks = filter(None, [result["remark"], changed[path]])
+                    result["remark"] = "; ".join(remarks)
+                result = signed(result, secret)
                 write_whole(path, json.dumps(result, indent=1))
                 done.append(result)
                 earned, of, _ = sums(result)
@@ -273,14 +339,18 @@ def grade_all(
                     f"in {result['seconds']} s"
                 )
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: what is done is written
+            pool.shutdown(
+                wait=False, cancel_futures=True
+            )  # Ctrl-C: what is done is written
             raise
     done.sort(key=lambda one: (one["assignment"], one["student"]))
     export(done, tasks, results)
     export_leftovers(left, results)
     if fresh:
         each = (time.perf_counter() - started) / fresh
-        print(f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per student and assignment")
+        print(
+            f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per student and assignment"
+        )
     else:
         print(f"{len(done)} as before, nothing new to grade")
     return done
@@ -302,8 +372,14 @@ def _key(submission: Submission, tasks: list[Task], seconds: float) -> str:
         content = submission.path.read_bytes() if submission.path else b""
     except OSError:
         content = b"not readable"
-    parts = (content, repr(tasks).encode(), f"{_RULES} {seconds} {submission.remark}".encode())
-    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    parts = (
+        content,
+        repr(tasks).encode(),
+        f"{_RULES} {seconds} {submission.remark}".encode(),
+    )
+    return hashlib.sha256(
+        b"\0".join(hashlib.sha256(part).digest() for part in parts)
+    ).hexdigest()
 
 
 def _read(path: Path) -> dict | None:

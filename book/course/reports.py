@@ -50,28 +50,56 @@ def sums(result: dict) -> tuple[float, int, int]:
     """Points earned, points there are, and points that still wait for a person."""
     exercises = result["exercises"]
     waiting = sum(one["of"] for one in exercises if one["verdict"] == "waits")
-    return sum(one["points"] for one in exercises), sum(one["of"] for one in exercises), waiting
+    return (
+        sum(one["points"] for one in exercises),
+        sum(one["of"] for one in exercises),
+        waiting,
+    )
 
 
 def export(done: list[dict], tasks: dict[str, list[Task]], results: Path) -> None:
     by_hand = _by_hand(done, results / "by_hand.csv")
     for result in done:
         for one in result["exercises"]:
-            points, comment = by_hand.get((result["student"], result["assignment"], one["name"]), ("", ""))
+            points, comment = by_hand.get(
+                (result["student"], result["assignment"], one["name"]), ("", "")
+            )
             if one["by_hand"] and points != "":
                 one.update(points=float(points), verdict="by hand", message=comment)
     rows, details = [], []
     for result in done:
         earned, of, waiting = sums(result)
         start = [result["student"], result["assignment"]]
-        rows.append([*start, f"{earned:g}", of, waiting, result["remark"], result["seconds"]])
+        rows.append(
+            [*start, f"{earned:g}", of, waiting, result["remark"], result["seconds"]]
+        )
         for one in result["exercises"]:
             details.append(
-                [*start, one["name"], f"{one['points']:g}", one["of"], one["verdict"], one["message"]]
+                [
+                    *start,
+                    one["name"],
+                    f"{one['points']:g}",
+                    one["of"],
+                    one["verdict"],
+                    one["message"],
+                ]
             )
-        path = results / "feedback" / result["assignment"] / file_name(result["student"], ".html")
+        path = (
+            results
+            / "feedback"
+            / result["assignment"]
+            / file_name(result["student"], ".html")
+        )
         write_whole(path, feedback(result))
-    head = ["student", "assignment", "points", "of", "waiting for a person", "remark", "seconds"]
+    head = [
+        "student",
+        "assignment",
+        "points",
+        "of",
+        "waiting for a person",
+        "remark",
+        "seconds",
+    ]
     write_whole(results / "grades.csv", _table(head, rows))
     head = ["student", "assignment", "exercise", "points", "of", "verdict", "message"]
     write_whole(results / "exercises.csv", _table(head, details))
@@ -98,10 +126,16 @@ def _table(head: list[str], rows: list[list]) -> str:
 
 def _harmless(cell):
     """Text that a spreadsheet does not take for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "@", "-")) else cell
+    return (
+        f"'{cell}"
+        if isinstance(cell, str) and cell.startswith(("=", "+", "@", "-"))
+        else cell
+    )
 
 
-def _by_hand(done: list[dict], path: Path) -> dict[tuple[str, str, str], tuple[str, str]]:
+def _by_hand(
+    done: list[dict], path: Path
+) -> dict[tuple[str, str, str], tuple[str, str]]:
     """Points entered by a person. The file is extended by what now waits, and nothing entered is lost.
 
     Raises:
@@ -111,14 +145,25 @@ def _by_hand(done: list[dict], path: Path) -> dict[tuple[str, str, str], tuple[s
     if path.exists():
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
-            separator = ";" if first.count(";") > first.count(",") else ","  # as some spreadsheets save it
+            separator = (
+                ";" if first.count(";") > first.count(",") else ","
+            )  # as some spreadsheets save it
             for row in csv.reader(file, delimiter=separator):
                 if any(row):
-                    cells = [re.sub(r"^'(?=[=+@-])", "", cell) for cell in [*row, *[""] * 6]]
+                    cells = [
+                        re.sub(r"^'(?=[=+@-])", "", cell) for cell in [*row, *[""] * 6]
+                    ]
                     student, assignment, exercise, of, points, comment = cells[:6]
-                    rows[student, assignment, exercise] = [of, points.strip().replace(",", "."), comment]
+                    rows[student, assignment, exercise] = [
+                        of,
+                        points.strip().replace(",", "."),
+                        comment,
+                    ]
     for (student, _, exercise), (of, points, _comment) in rows.items():
-        if points and not (re.fullmatch(r"\d+(?:\.\d+)?", points) and float(points) <= float(of or "inf")):
+        if points and not (
+            re.fullmatch(r"\d+(?:\.\d+)?", points)
+            and float(points) <= float(of or "inf")
+        ):
             raise CourseError(
                 f"{path.name}: {points!r} points for {student}, {exercise}; enter a number from 0 to {of}"
             )
@@ -129,7 +174,12 @@ def _by_hand(done: list[dict], path: Path) -> dict[tuple[str, str, str], tuple[s
                 key = result["student"], result["assignment"], one["name"]
                 rows.setdefault(key, [str(one["of"]), "", ""])
     if rows != before:
-        write_whole(path, _table(list(BY_HAND), [[*key, *rest] for key, rest in sorted(rows.items())]))
+        write_whole(
+            path,
+            _table(
+                list(BY_HAND), [[*key, *rest] for key, rest in sorted(rows.items())]
+            ),
+        )
     return {key: (points, comment) for key, (_, points, comment) in rows.items()}
 
 
@@ -170,9 +220,13 @@ def feedback(result: dict) -> str:
     if result["remark"]:
         parts.append(f"<p>{html.escape(result['remark'])}</p>")
     for one in result["exercises"]:
-        parts.append(f"<h2>{html.escape(one['title'])}: {one['points']:g} of {one['of']}</h2>")
+        parts.append(
+            f"<h2>{html.escape(one['title'])}: {one['points']:g} of {one['of']}</h2>"
+        )
         message = f" {html.escape(one['message'])}" if one["message"] else ""
-        parts.append(f'<p><span class="{one["verdict"]}">{WORDS[one["verdict"]]}</span>{message}</p>')
+        parts.append(
+            f'<p><span class="{one["verdict"]}">{WORDS[one["verdict"]]}</span>{message}</p>'
+        )
         if one.get("answer"):
             parts.append(f"<pre>{html.escape(one['answer'])}</pre>")
     return _page(f"{result['assignment']}: {result['student']}", parts)
@@ -180,7 +234,9 @@ def feedback(result: dict) -> str:
 
 def _written(done: list[dict], tasks: dict[str, list[Task]]) -> str:
     """All written answers, exercise by exercise with its rubric, for whoever grades them."""
-    parts = ["<p>Enter points and comments in by_hand.csv, then run the grading again.</p>"]
+    parts = [
+        "<p>Enter points and comments in by_hand.csv, then run the grading again.</p>"
+    ]
     for assignment, known in tasks.items():
         for task in known:
             answers = [
@@ -192,9 +248,12 @@ def _written(done: list[dict], tasks: dict[str, list[Task]]) -> str:
                 and one["verdict"] in ("waits", "by hand")
             ]
             if task.written and answers:
-                parts.append(f"<h2>{assignment}, {html.escape(task.title)} ({task.points} points)</h2>")
+                parts.append(
+                    f"<h2>{assignment}, {html.escape(task.title)} ({task.points} points)</h2>"
+                )
                 parts.append(f"<pre>{html.escape(task.rubric)}</pre>")
                 parts += [
-                    f"<h3>{html.escape(name)}</h3><pre>{html.escape(text)}</pre>" for name, text in answers
+                    f"<h3>{html.escape(name)}</h3><pre>{html.escape(text)}</pre>"
+                    for name, text in answers
                 ]
     return _page("Written answers", parts)

@@ -57,7 +57,9 @@ class _Handed:
 def printable(text: str) -> str:
     """A name as it can be written anywhere: odd bytes and control characters as codes."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text
+    )
 
 
 def collect(submitted: Path, names: dict[str, set[str]]) -> list[Submission]:
@@ -65,7 +67,9 @@ def collect(submitted: Path, names: dict[str, set[str]]) -> list[Submission]:
     return collect_all(submitted, names)[0]
 
 
-def collect_all(submitted: Path, names: dict[str, set[str]]) -> tuple[list[Submission], list[Leftover]]:
+def collect_all(
+    submitted: Path, names: dict[str, set[str]]
+) -> tuple[list[Submission], list[Leftover]]:
     """Who handed in what, whatever the files are called, and what is left over.
 
     Args:
@@ -76,7 +80,9 @@ def collect_all(submitted: Path, names: dict[str, set[str]]) -> tuple[list[Submi
         CourseError: the folder does not exist or holds nothing.
     """
     if not submitted.is_dir():
-        raise CourseError(f"{str(submitted)!r} is no folder; give one that holds student/assignment/*.ipynb")
+        raise CourseError(
+            f"{str(submitted)!r} is no folder; give one that holds student/assignment/*.ipynb"
+        )
     left: list[Leftover] = []
     handed: dict[str, _Handed] = {}
     _gather(submitted, "", names, handed, left, 0)
@@ -86,12 +92,16 @@ def collect_all(submitted: Path, names: dict[str, set[str]]) -> tuple[list[Submi
             f"nothing was handed in under {str(submitted)!r}{hint}; it must hold student/assignment/*.ipynb"
         )
     sorted_files = {who: _sorted(one, names) for who, one in handed.items()}
-    wanted = [name for name in names if any(name in files for files in sorted_files.values())]
+    wanted = [
+        name for name in names if any(name in files for files in sorted_files.values())
+    ]
     entries = []
     for who in sorted(handed):
         files, odd = sorted_files[who], handed[who].remarks
         spare = [path for _, path in files.get("", [])]
-        left += [Leftover(f"{who}: {printable(path.name)}", _why_not(path)) for path in spare]
+        left += [
+            Leftover(f"{who}: {printable(path.name)}", _why_not(path)) for path in spare
+        ]
         for assignment in wanted or list(names):
             entries.append(_entry(who, assignment, files, spare, odd, left))
     return entries, left
@@ -111,7 +121,9 @@ def _entry(who, assignment, files, spare, odd, left) -> Submission:
     best = max(found, key=lambda one: (one[0], _changed(one[1]), one[1].name))
     path = best[1]
     name = printable(path.name)
-    remarks = [] if path.name == f"{assignment}.ipynb" else [f"the file was named {name}"]
+    remarks = (
+        [] if path.name == f"{assignment}.ipynb" else [f"the file was named {name}"]
+    )
     if len(found) > 1:
         remarks.append(f"{len(found)} files, this one graded")
         left += [
@@ -137,16 +149,23 @@ def _why_not(path: Path) -> str:
     return "a notebook of no assignment of this course"
 
 
-def _sorted(handed: _Handed, names: dict[str, set[str]]) -> dict[str, list[tuple[int, Path]]]:
+def _sorted(
+    handed: _Handed, names: dict[str, set[str]]
+) -> dict[str, list[tuple[int, Path]]]:
     """A student's files by assignment, each with its number of known cells; "": none."""
     simple = {_simple(name): name for name in names}
     found: dict[str, list[tuple[int, Path]]] = {}
     for path, where in handed.files:
         marks = _marks(path)
-        count, best = max(((len(marks & known), name) for name, known in names.items()), default=(0, ""))
+        count, best = max(
+            ((len(marks & known), name) for name, known in names.items()),
+            default=(0, ""),
+        )
         parts = [*where.split("/")[:-1], path.stem]
         folders = [simple[_simple(part)] for part in parts if _simple(part) in simple]
-        inside = [name for key, name in simple.items() if _simple(path.stem).endswith(key)]
+        inside = [
+            name for key, name in simple.items() if _simple(path.stem).endswith(key)
+        ]
         if count:
             assignment = best
         elif folders:
@@ -236,7 +255,9 @@ def _kind(path: Path) -> str:
     return "file" if stat.S_ISREG(mode) else "a pipe, socket or device"
 
 
-def _student(folder: Path, shown: str, one: _Handed, left: list[Leftover], depth: int = 0) -> None:
+def _student(
+    folder: Path, shown: str, one: _Handed, left: list[Leftover], depth: int = 0
+) -> None:
     """All files of a student's folder, at any depth, and those in its zips."""
     for path in _listed(folder, shown, left):
         name = printable(path.name)
