@@ -1,9 +1,7 @@
-"""Grades a folder of submissions: student/assignment/*.ipynb, whatever
-state they are in.
+"""Grades a folder of submissions: student/assignment/*.ipynb, whatever state they are in.
 
-Each submission is run by itself (runner.py) on the tests of the instructor's notebook;
-its result is one file, so that a run that was cut off goes on where it was, and no
-grade is lost or counted twice.
+Each submission is run by itself (runner.py) on the tests of the instructor's notebook; its result is one file, so
+that a run that was cut off goes on where it was, and no grade is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -22,7 +20,9 @@ from nbformat import NotebookNode
 
 from . import runner, submissions
 from .assignments import CELL_SECONDS, CourseError
+from .integrity import is_untouched, reaches, secret_of, signed
 from .reports import export, export_leftovers, file_name, say, sums, write_whole
+from .runner import Part
 from .submissions import LONGEST, Submission, mark_of, read_cells
 
 SUBMISSION_SECONDS = 600  # all cells of one submission together
@@ -30,7 +30,7 @@ _HIDDEN = re.compile(
     r"^### BEGIN HIDDEN TESTS\n(.*?)^### END HIDDEN TESTS", re.M | re.S
 )
 _SOLUTION = re.compile(r"^### BEGIN SOLUTION\n(.*?)^### END SOLUTION", re.M | re.S)
-_RULES = 6  # raised whenever the same submission could get another grade
+_RULES = 7  # raised whenever the same submission could get another grade
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def load_tasks(course: Path) -> dict[str, list[Task]]:
     paths = sorted((course / "source").glob("*/*.ipynb"))
     if not paths:
         raise CourseError(
-            f"there are no assignments in {str(course)!r}; run `make assignments "
-            "SEED=...` first, with the seed of the course"
+            f"there are no assignments in {str(course)!r}; run `make assignments SEED=...` first, with the seed of the "
+            "course"
         )
     return {path.stem: tasks_of(nbformat.read(path, as_version=4)) for path in paths}
 
@@ -116,15 +116,13 @@ def _ids(tasks: list[Task]) -> set[str]:
     return {task.name for task in tasks} | {f"{task.name}-tests" for task in tasks}
 
 
-# --- grading one ----------------------------------------------------------------------
+# --- grading one ------------------------------------------------------------------------------------------
 
 
 def grade(
     submission: Submission, tasks: list[Task], seconds: float = CELL_SECONDS
 ) -> dict:
-    """Run one submission and say what each exercise earned; it never raises for
-    what a student wrote.
-    """
+    """Run one submission and say what each exercise earned."""
     started = time.perf_counter()
     result = {
         "student": submission.student,
@@ -147,13 +145,19 @@ def grade(
     result["exercises"] = [
         _judged(task, cells, ran, places.get(task.name, {})) for task in tasks
     ]
+    look = reaches("\n".join(one.text for one in code if not one.name))
+    look += sorted({one.remark for one in ran if one.remark})
+    if look:
+        result["remark"] = "; ".join(
+            filter(None, [result["remark"], f"look at it: {', '.join(look)}"])
+        )
     result["seconds"] = round(time.perf_counter() - started, 2)
     return result
 
 
 def _program(
     cells: list[dict], tasks: list[Task]
-) -> tuple[list[str], dict[str, dict[str, int]]]:
+) -> tuple[list[Part], dict[str, dict[str, int]]]:
     """The code to run, in the student's order, and where each exercise's parts stand.
 
     The tests follow an answer and whatever comes before the next known cell, so that an
@@ -163,14 +167,14 @@ def _program(
     graded = {task.name: task for task in tasks if not task.written}
     known = _ids(tasks)
     last = {mark_of(cell): number for number, cell in enumerate(cells)}
-    code: list[str] = []
+    code: list[Part] = []
     places: dict[str, dict[str, int]] = {name: {} for name in graded}
     open_name = before = ""  # whose tests are still to come; whose cell came before
 
     def add(name: str, part: str, text: str) -> None:
         if text.strip():
             places[name][part] = len(code)
-            code.append(text)
+            code.append(Part(text, "" if part == "answer" else name))
 
     def add_tests(name: str) -> None:
         if name:
@@ -184,7 +188,7 @@ def _program(
             open_name = ""
         if mark in graded:  # of whatever type: what was made Markdown is code again
             if before == mark and _goes_on(source):
-                code[-1] += f"\n{source}"
+                code[-1] = Part(f"{code[-1].text}\n{source}")
             else:
                 add(mark, "answer", source)
             before = mark
@@ -192,9 +196,9 @@ def _program(
                 open_name = mark
         elif cell["cell_type"] == "code" and mark not in known and source.strip():
             if open_name and code and _goes_on(source):
-                code[-1] += f"\n{source}"
+                code[-1] = Part(f"{code[-1].text}\n{source}")
             else:
-                code.append(source)
+                code.append(Part(source))
                 before = ""
     add_tests(open_name)
     for name in graded:
@@ -273,7 +277,7 @@ def _judged(
     return {**judged, "verdict": kind, "message": f"{where}: {message}"}
 
 
-# --- grading all ----------------------------------------------------------------------
+# --- grading all ------------------------------------------------------------------------------------------
 
 
 def grade_all(
@@ -284,11 +288,10 @@ def grade_all(
     jobs: int = 0,
     seconds: float = CELL_SECONDS,
 ) -> list[dict]:
-    """Grade a folder of submissions into results/: grades.csv, exercises.csv,
-    feedback/, written.html, by_hand.csv.
+    """Grade a folder of submissions into results/: grades.csv, exercises.csv, feedback/, written.html, by_hand.csv.
 
-    A submission that was graded before, and has not changed since, is not run again.
-    Points that a person entered in by_hand.csv are counted in.
+    A submission that was graded before, and has not changed since, is not run again. Points that a person entered in
+    by_hand.csv are counted in.
 
     Raises:
         CourseError: nothing to grade, or no assignments to grade it by.
@@ -296,6 +299,7 @@ def grade_all(
     tasks = load_tasks(course)
     handed_in, left = submissions.collect_all(submitted, _names(tasks))
     jobs = jobs or max(1, (os.cpu_count() or 2))
+    secret, changed = secret_of(course), {}
     started, done = time.perf_counter(), []
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {}
@@ -308,9 +312,12 @@ def grade_all(
                 / file_name(submission.student, ".json")
             )
             known = _read(path)
-            if known and known.get("key") == key:
+            if known and known.get("key") == key and is_untouched(known, secret):
                 done.append(known)
                 continue
+            if known and known.get("key") == key:
+                was = "its earlier result was changed by somebody; graded again"
+                changed[path] = was
             future = pool.submit(
                 _grade_safely, submission, tasks[submission.assignment], seconds
             )
@@ -320,6 +327,10 @@ def grade_all(
             for future in as_completed(waiting):
                 path, key = waiting[future]
                 result = {**future.result(), "key": key}
+                if path in changed:
+                    remarks = filter(None, [result["remark"], changed[path]])
+                    result["remark"] = "; ".join(remarks)
+                result = signed(result, secret)
                 write_whole(path, json.dumps(result, indent=1))
                 done.append(result)
                 earned, of, _ = sums(result)
@@ -328,8 +339,9 @@ def grade_all(
                     f"in {result['seconds']} s"
                 )
         except BaseException:
-            # Ctrl-C: what is done is written
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(
+                wait=False, cancel_futures=True
+            )  # Ctrl-C: what is done is written
             raise
     done.sort(key=lambda one: (one["assignment"], one["student"]))
     export(done, tasks, results)
@@ -337,8 +349,7 @@ def grade_all(
     if fresh:
         each = (time.perf_counter() - started) / fresh
         print(
-            f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per "
-            "student and assignment"
+            f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per student and assignment"
         )
     else:
         print(f"{len(done)} as before, nothing new to grade")
@@ -346,17 +357,12 @@ def grade_all(
 
 
 def _grade_safely(submission: Submission, tasks: list[Task], seconds: float) -> dict:
-    """A grade, or a remark that calls the instructor: one submission
-    never stops the others.
-    """
+    """A grade, or a remark that calls the instructor: one submission never stops the others."""
     try:
         return grade(submission, tasks, seconds)
     except Exception as problem:
         empty = Submission(submission.student, submission.assignment, None)
-        remark = (
-            f"could not be graded ({type(problem).__name__}: "
-            f"{problem}); look at it yourself"
-        )
+        remark = f"could not be graded ({type(problem).__name__}: {problem}); look at it yourself"
         return {**grade(empty, tasks), "remark": remark}
 
 
