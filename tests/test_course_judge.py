@@ -1,4 +1,6 @@
-"""Two processes: the student's gives values only, and the judge's verdict on every graded exercise is the same."""
+"""Two processes: the student's gives values only, and the judge's verdict on every
+graded exercise is the same.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from book.course import runner, sandbox
 from book.course.runner import Part
 
 SEEDS = (0, 7)
-MODULES = {chapter.number: importlib.import_module(chapter.course) for chapter in CHAPTERS}
+MODULES = {
+    chapter.number: importlib.import_module(chapter.course) for chapter in CHAPTERS
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,7 +29,9 @@ def without_a_sandbox():
 
 @pytest.mark.parametrize("chapter", MODULES)
 def test_verdicts_of_all_graded_siblings(chapter):
-    """In one go: solutions pass all their tests, wrong answers and starters fail the hidden."""
+    """In one go: solutions pass all their tests, wrong answers and
+    starters fail the hidden.
+    """
     parts, passing, failing = [], [], []
     for seed in SEEDS:
         for one in MODULES[chapter].graded(random.Random(seed)):

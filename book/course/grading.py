@@ -1,7 +1,9 @@
-"""Grades a folder of submissions: student/assignment/*.ipynb, whatever state they are in.
+"""Grades a folder of submissions: student/assignment/*.ipynb, whatever
+state they are in.
 
-Each submission is run by itself (runner.py) on the tests of the instructor's notebook; its result is one file, so
-that a run that was cut off goes on where it was, and no grade is lost or counted twice.
+Each submission is run by itself (runner.py) on the tests of the instructor's notebook;
+its result is one file, so that a run that was cut off goes on where it was, and no
+grade is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -93,8 +95,8 @@ def load_tasks(course: Path) -> dict[str, list[Task]]:
     paths = sorted((course / "source").glob("*/*.ipynb"))
     if not paths:
         raise CourseError(
-            f"there are no assignments in {str(course)!r}; run `make assignments SEED=...` first, with the seed of the "
-            "course"
+            f"there are no assignments in {str(course)!r}; run `make assignments "
+            "SEED=...` first, with the seed of the course"
         )
     return {path.stem: tasks_of(nbformat.read(path, as_version=4)) for path in paths}
 
@@ -116,7 +118,7 @@ def _ids(tasks: list[Task]) -> set[str]:
     return {task.name for task in tasks} | {f"{task.name}-tests" for task in tasks}
 
 
-# --- grading one ------------------------------------------------------------------------------------------
+# --- grading one ----------------------------------------------------------------------
 
 
 def grade(
@@ -277,7 +279,7 @@ def _judged(
     return {**judged, "verdict": kind, "message": f"{where}: {message}"}
 
 
-# --- grading all ------------------------------------------------------------------------------------------
+# --- grading all ----------------------------------------------------------------------
 
 
 def grade_all(
@@ -288,10 +290,11 @@ def grade_all(
     jobs: int = 0,
     seconds: float = CELL_SECONDS,
 ) -> list[dict]:
-    """Grade a folder of submissions into results/: grades.csv, exercises.csv, feedback/, written.html, by_hand.csv.
+    """Grade a folder of submissions into results/: grades.csv, exercises.csv,
+    feedback/, written.html, by_hand.csv.
 
-    A submission that was graded before, and has not changed since, is not run again. Points that a person entered in
-    by_hand.csv are counted in.
+    A submission that was graded before, and has not changed since, is not run again.
+    Points that a person entered in by_hand.csv are counted in.
 
     Raises:
         CourseError: nothing to grade, or no assignments to grade it by.
@@ -339,9 +342,8 @@ def grade_all(
                     f"in {result['seconds']} s"
                 )
         except BaseException:
-            pool.shutdown(
-                wait=False, cancel_futures=True
-            )  # Ctrl-C: what is done is written
+            # Ctrl-C: what is done is written
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     done.sort(key=lambda one: (one["assignment"], one["student"]))
     export(done, tasks, results)
@@ -349,7 +351,8 @@ def grade_all(
     if fresh:
         each = (time.perf_counter() - started) / fresh
         print(
-            f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per student and assignment"
+            f"{fresh} graded, {len(done) - fresh} as before; {each:.1f} s per "
+            "student and assignment"
         )
     else:
         print(f"{len(done)} as before, nothing new to grade")
@@ -357,12 +360,17 @@ def grade_all(
 
 
 def _grade_safely(submission: Submission, tasks: list[Task], seconds: float) -> dict:
-    """A grade, or a remark that calls the instructor: one submission never stops the others."""
+    """A grade, or a remark that calls the instructor: one submission
+    never stops the others.
+    """
     try:
         return grade(submission, tasks, seconds)
     except Exception as problem:
         empty = Submission(submission.student, submission.assignment, None)
-        remark = f"could not be graded ({type(problem).__name__}: {problem}); look at it yourself"
+        remark = (
+            f"could not be graded ({type(problem).__name__}: "
+            f"{problem}); look at it yourself"
+        )
         return {**grade(empty, tasks), "remark": remark}
 
 

@@ -1,4 +1,5 @@
-"""The judge of one submission: runs the tests, and asks the student's process for values.
+"""The judge of one submission: runs the tests, and asks the student's
+process for values.
 
 It never imports what a student wrote. The student's process begins before any test has
 come here, so that it cannot know one.
@@ -32,7 +33,9 @@ _OUTPUT = 4_000
 def work(
     pipe: Connection, seconds: float, total: float, kind: str, folder: str
 ) -> None:
-    """In a new process: begin the student's, then run the parts that come by the pipe."""
+    """In a new process: begin the student's, then run the parts
+    that come by the pipe.
+    """
     if hasattr(os, "setsid"):
         os.setsid()
     channel, student = sandbox.start(kind, seconds, total, folder, [pipe.fileno()])

@@ -1,7 +1,9 @@
-"""Runs one submission in two processes: a judge with the tests, and the student's, which has none.
+"""Runs one submission in two processes: a judge with the tests, and the
+student's, which has none.
 
-Both are forked from one that has PyTorch loaded already (where the system can fork), so a
-student costs parts of a second. judge.py says how they speak, sandbox.py where they live.
+Both are forked from one that has PyTorch loaded already
+(where the system can fork), so a student costs parts of a second. judge.py says how
+they speak, sandbox.py where they live.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Ran:
 
 
 def context() -> multiprocessing.context.BaseContext:
-    """Processes that begin with PyTorch loaded, or plain new ones where the system cannot fork (Windows)."""
+    """Processes that begin with PyTorch loaded, or plain new ones where the system
+    cannot fork (Windows).
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     chosen = multiprocessing.get_context("forkserver")
@@ -54,9 +58,11 @@ def context() -> multiprocessing.context.BaseContext:
 
 
 def run(parts: list[Part], seconds: float, total: float) -> list[Ran]:
-    """Run parts one after the other; each may compute for `seconds`, all together take `total`.
+    """Run parts one after the other; each may compute for `seconds`, all
+    together take `total`.
 
-    A part that cannot be stopped, or takes the process down, is left out when the others are run once more.
+    A part that cannot be stopped, or takes the process down, is left out when the
+    others are run once more.
     """
     skipped: dict[int, Ran] = {}
     ran: dict[int, Ran] = {}
@@ -77,7 +83,9 @@ def run(parts: list[Part], seconds: float, total: float) -> list[Ran]:
 def _attempt(
     parts: list[Part], skipped: dict[int, Ran], seconds: float, end: float
 ) -> tuple[dict[int, Ran], tuple[int, str] | None]:
-    """One judge over all parts that are not skipped; also the part that was fatal, and how."""
+    """One judge over all parts that are not skipped; also the part that
+    was fatal, and how.
+    """
     items = [
         [number, "test" if part.name else "cell", part.name, part.text]
         for number, part in enumerate(parts)

@@ -1,7 +1,9 @@
-"""Where a student's process runs: in a container, behind bubblewrap, in namespaces of its own, or plainly.
+"""Where a student's process runs: in a container, behind bubblewrap, in namespaces of
+its own, or plainly.
 
-In all but the last it has no network and sees the system, the package and a folder of its
-own, nothing of the course. Limits of memory, files, processes and time hold in each.
+In all but the last it has no network and sees the system, the package and a
+folder of its own, nothing of the course. Limits of memory, files, processes and
+time hold in each.
 """
 
 from __future__ import annotations
@@ -74,8 +76,11 @@ SAID = {
     "container": "each submission runs in a container without a network",
     "bubblewrap": "each submission runs behind bubblewrap, without a network",
     "unshare": "each submission runs in Linux namespaces of its own, without a network",
-    "none": "NO sandbox is in force: student code runs with your rights and can read "
-    "your files; use SANDBOX=container, bubblewrap or unshare, or a user who owns nothing",
+    "none": (
+        "NO sandbox is in force: student code runs with your rights and can "
+        "read your files; use SANDBOX=container, bubblewrap or unshare, or a "
+        "user who owns nothing"
+    ),
 }
 
 
@@ -98,7 +103,9 @@ class _Forked:
 
 
 def start(kind: str, seconds: float, total: float, folder: str, closed: list[int]):
-    """Begin a student's process in a folder of its own; a channel to it, and its handle."""
+    """Begin a student's process in a folder of its own; a channel to
+    it, and its handle.
+    """
     if kind in ("none", "unshare") and hasattr(os, "fork"):
         return _fork(kind, seconds, total, folder)
     command = _command(kind, seconds, total, folder)
@@ -156,7 +163,9 @@ def _only(read: int, write: int) -> tuple[int, int]:
 
 
 def end_children() -> None:
-    """Kill whatever is still a child of this process, and theirs as they become ours."""
+    """Kill whatever is still a child of this process, and theirs
+    as they become ours.
+    """
     for _ in range(1000):
         try:
             text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
@@ -397,5 +406,8 @@ def _container_problem() -> str:
     if not _engine():
         return "there is neither podman nor docker"
     if sys.platform != "linux" and "GRADING_IMAGE" not in os.environ:
-        return "set GRADING_IMAGE to an image that holds Python and this project's packages"
+        return (
+            "set GRADING_IMAGE to an image that holds Python and "
+            "this project's packages"
+        )
     return _tried(_container([sys.executable, "-c", "import torch; print('ready')"]))

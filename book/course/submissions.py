@@ -55,7 +55,9 @@ class _Handed:
 
 
 def printable(text: str) -> str:
-    """A name as it can be written anywhere: odd bytes and control characters as codes."""
+    """A name as it can be written anywhere: odd bytes and control
+    characters as codes.
+    """
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(
         letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text
@@ -81,7 +83,8 @@ def collect_all(
     """
     if not submitted.is_dir():
         raise CourseError(
-            f"{str(submitted)!r} is no folder; give one that holds student/assignment/*.ipynb"
+            f"{str(submitted)!r} is no folder; give one that holds "
+            "student/assignment/*.ipynb"
         )
     left: list[Leftover] = []
     handed: dict[str, _Handed] = {}
@@ -89,7 +92,8 @@ def collect_all(
     if not handed:
         hint = f" ({left[0].file}: {left[0].why})" if left else ""
         raise CourseError(
-            f"nothing was handed in under {str(submitted)!r}{hint}; it must hold student/assignment/*.ipynb"
+            f"nothing was handed in under {str(submitted)!r}{hint}; it must hold "
+            "student/assignment/*.ipynb"
         )
     sorted_files = {who: _sorted(one, names) for who, one in handed.items()}
     wanted = [
@@ -108,7 +112,9 @@ def collect_all(
 
 
 def _entry(who, assignment, files, spare, odd, left) -> Submission:
-    """The best of a student's files for an assignment, or a remark that says why none."""
+    """The best of a student's files for an assignment, or a remark
+    that says why none.
+    """
     found = files.get(assignment, [])
     if not found:
         what = ""
@@ -152,7 +158,9 @@ def _why_not(path: Path) -> str:
 def _sorted(
     handed: _Handed, names: dict[str, set[str]]
 ) -> dict[str, list[tuple[int, Path]]]:
-    """A student's files by assignment, each with its number of known cells; "": none."""
+    """A student's files by assignment, each with its number of
+    known cells; "": none.
+    """
     simple = {_simple(name): name for name in names}
     found: dict[str, list[tuple[int, Path]]] = {}
     for path, where in handed.files:
@@ -289,7 +297,9 @@ def _student(
 
 
 def _student_of(path: Path, names: dict[str, set[str]]) -> str:
-    """Whose flat file this is, as platforms name it; else its name without the task's."""
+    """Whose flat file this is, as platforms name it; else its name
+    without the task's.
+    """
     stem = printable(path.stem)
     if found := _FLAT.fullmatch(stem):
         return f"{found['name']}_{found['number']}"
@@ -314,7 +324,9 @@ def _holds_a_class(folder: Path, names: dict[str, set[str]]) -> bool:
 
 
 def _unpacked(path: Path, shown: str, left: list[Leftover]) -> Path | None:
-    """The files of a zip in a temporary folder; what cannot be unpacked is left over."""
+    """The files of a zip in a temporary folder; what cannot be
+    unpacked is left over.
+    """
     target = Path(tempfile.mkdtemp(prefix="grading-zip-"))
     atexit.register(shutil.rmtree, target, ignore_errors=True)
     try:

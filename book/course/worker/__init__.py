@@ -1,1 +1,3 @@
-"""What runs in a student's process. It imports nothing of the course: all it knows may be read by the student."""
+"""What runs in a student's process. It imports nothing of the course: all it knows may
+be read by the student.
+"""

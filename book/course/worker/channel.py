@@ -1,4 +1,6 @@
-"""Messages between the judge and a student's process: JSON and safetensors, nothing that could run."""
+"""Messages between the judge and a student's process: JSON and safetensors,
+nothing that could run.
+"""
 
 from __future__ import annotations
 

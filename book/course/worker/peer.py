@@ -1,7 +1,9 @@
-"""Calls between two processes, with gradients, modules and callbacks; only data travels.
+"""Calls between two processes, with gradients, modules and callbacks;
+only data travels.
 
-Both sides are alike: each may call what the other has shown to it, while it waits for an
-answer itself. A tensor arrives as a copy; what the callee changed in it is carried back.
+Both sides are alike: each may call what the other has shown to it, while it
+waits for an answer itself. A tensor arrives as a copy; what the callee changed
+in it is carried back.
 Gradients cross too: the backward pass of one side asks the other for its part.
 """
 
@@ -22,13 +24,17 @@ _MOST_GRAPHS = 500  # backward passes that may still come
 
 
 class RaisedError(Exception):
-    """The other side's function raised; `kind` is the name of what, `text` its words."""
+    """The other side's function raised; `kind` is the name of
+    what, `text` its words.
+    """
 
     kind, text = "Exception", ""
 
 
 class Peer:
-    """One end. `name` tells its handles from the other's; a `trusting` end rebuilds what it is shown."""
+    """One end. `name` tells its handles from the other's; a `trusting` end
+    rebuilds what it is shown.
+    """
 
     def __init__(self, channel: Channel, name: str, *, trusting: bool) -> None:
         self.channel, self.name, self.trusting = channel, name, trusting
@@ -36,9 +42,8 @@ class Peer:
         self.around: Callable[[dict], Any] | None = (
             None  # a context for what is called here
         )
-        self.extra: dict[
-            str, Callable[[dict, list], dict]
-        ] = {}  # other requests served
+        # other requests served
+        self.extra: dict[str, Callable[[dict, list], dict]] = {}
         self.changed_inputs = False  # whether a call changed what it was given
         self.on_break: Callable[[BaseException], None] | None = None
         self.forget()
@@ -142,9 +147,8 @@ class Peer:
         unpacking = Unpacking(self, tensors)
         args = unpacking.value(message["args"])
         kwargs = unpacking.value(message["kwargs"])
-        self._take_state(
-            message.get("state"), tensors
-        )  # of modules that came with them
+        # of modules that came with them
+        self._take_state(message.get("state"), tensors)
         function, inputs = self._target(message["target"])
         with torch.inference_mode(False), torch.set_grad_enabled(bool(message["grad"])):
             value = function(*args, **kwargs)

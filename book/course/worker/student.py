@@ -96,7 +96,9 @@ class _Capped(io.StringIO):
 
 
 def _log(folder: str) -> int:
-    """Lead what is written past Python, by the system or other processes, into a file."""
+    """Lead what is written past Python, by the system or other
+    processes, into a file.
+    """
     path = Path(folder) / ".printed"
     log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -146,7 +148,9 @@ def time_limit(seconds: float):
 
 
 def confine(folder: str, total: float) -> None:
-    """A folder of its own, no keyboard, and limits of memory, files, processes and time."""
+    """A folder of its own, no keyboard, and limits of memory, files,
+    processes and time.
+    """
     os.chdir(folder)
     kept = {
         name: os.environ[name]
@@ -196,7 +200,9 @@ def _running() -> int:
 
 
 def main() -> None:
-    """Speak with the judge over standard input and output: in a container, or after bwrap."""
+    """Speak with the judge over standard input and output: in a
+    container, or after bwrap.
+    """
     seconds, total, folder = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
     read, write = os.dup(0), os.dup(1)
     os.set_inheritable(read, False)

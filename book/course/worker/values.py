@@ -1,4 +1,6 @@
-"""Values as data: JSON and a list of tensors, and what stands for things of the other side."""
+"""Values as data: JSON and a list of tensors, and what stands for things
+of the other side.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +152,9 @@ def _array(packing: Packing, value: numpy.ndarray | numpy.generic) -> list:
 
 
 def _tree(module: nn.Module, peer: Peer) -> dict:
-    """A module's shape: its class where PyTorch has it, names of parameters, children."""
+    """A module's shape: its class where PyTorch has it, names of
+    parameters, children.
+    """
     known = type(module).__module__.startswith("torch.nn.modules")
     hidden = ("training", "_parameters", "_buffers", "_modules")
     fields = {
@@ -373,7 +377,9 @@ class RemoteModule(nn.Module):
 
 
 def _build(peer: Peer, tree: dict, depth: int) -> nn.Module:
-    """A module as the other side described it; only a trusting end takes PyTorch's classes."""
+    """A module as the other side described it; only a trusting end takes
+    PyTorch's classes.
+    """
     if depth > _DEEPEST:
         raise ChannelError("nested too deeply")
     handle = str(tree["handle"])
