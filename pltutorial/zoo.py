@@ -49,7 +49,7 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
 
     Args:
         folder: where the ``.safetensors`` files are; the shipped styles if left out,
-            ``zoo.RESTORERS`` for the networks that enlarge, denoise and inpaint,
+            ``zoo.RESTORERS`` for those that enlarge, denoise, deblur and inpaint,
             ``zoo.LIKENESS`` for those that draw from a code.
 
     Returns:
@@ -66,7 +66,7 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
         >>> "great_wave" in available()
         True
         >>> sorted(available(RESTORERS))[:2]
-        ['denoise_combined', 'denoise_pixel']
+        ['deblur_combined', 'denoise_combined']
         >>> available(RESTORERS)["denoise_pixel"]["steps"]
         8000
 
@@ -303,13 +303,14 @@ def load_restorer(
     model: str | os.PathLike | None = None,
     device: str | torch.device | None = None,
 ) -> nn.Module:
-    """A trained network that enlarges, denoises or inpaints.
+    """A trained network that enlarges, denoises, deblurs or inpaints.
 
     Args:
-        task: ``"upscale"``, ``"denoise"`` or ``"inpaint"``.
+        task: ``"upscale"``, ``"denoise"``, ``"deblur"`` or ``"inpaint"``.
         loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the
             others, which is taken if left out; a number between 0 (pixel) and 1
-            (the other) blends the weights of both.
+            (the other) blends the weights of both. For deblurring there is
+            ``"combined"`` alone.
         factor: for upscaling, how much larger each side becomes.
         model: a file that :func:`pltutorial.networks.save_network` wrote, in place of a
             network that ships.

@@ -23,6 +23,7 @@ from pltutorial.networks.generators import (
     InversionNet,
 )
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
+from pltutorial.tasks.deblur import deblurring_net
 from pltutorial.zoo import INVERTED, INVERTER_LOSSES, VAE_LOSSES
 
 CARD = {
@@ -101,6 +102,7 @@ def zoo_of_restorers(folder: Path) -> Path:
         likeness = "feature" if "upscale" in name else "combined"
         for seed, loss in enumerate(("pixel", likeness)):
             named[f"{name}_{loss}"] = lambda make=make, seed=seed: livened(make(), seed)
+    named["deblur_combined"] = lambda: livened(deblurring_net(8, 1), 1)
     return _saved(folder, named)
 
 

@@ -25,6 +25,7 @@ SHIPPED = {
     "upscale_x4_feature": zoo.RESTORERS,
     "upscale_x8_pixel": zoo.RESTORERS,
     "denoise_combined": zoo.RESTORERS,
+    "deblur_combined": zoo.RESTORERS,
     "inpaint_combined": zoo.RESTORERS,
     "invert_relu4_3_deepsim": zoo.LIKENESS,
     "vae_gan": zoo.LIKENESS,

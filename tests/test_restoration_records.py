@@ -19,6 +19,7 @@ from pltutorial.degradations import add_noise
 from pltutorial.metrics import psnr
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
+from pltutorial.tasks.deblur import deblurring_net
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "book")]
@@ -118,6 +119,22 @@ def test_non_local_means_cleans():
     )
 
 
+@pytest.mark.parametrize("blur", benchmark.BLURS)
+def test_the_wiener_filter_that_knows_the_kernel_sharpens(blur):
+    target = picture(72, 96)
+    given = benchmark.blurred_with_noise(target, blur, 3)
+    assert torch.equal(given, benchmark.blurred_with_noise(target, blur, 3))
+    assert not torch.equal(given, benchmark.blurred_with_noise(target, blur, 4))
+    assert torch.equal(given, given.mul(255).round() / 255)
+    sharp = benchmark.wiener(given, benchmark.BLURS[blur](), 0.01)
+    assert sharp.shape == target.shape
+    before, after = (float(psnr(x, target, channel="rgb")) for x in (given, sharp))
+    assert after > before + 1
+    other = next(name for name in benchmark.BLURS if name != blur)
+    wrong = benchmark.wiener(given, benchmark.BLURS[other](), 0.01)
+    assert float(psnr(wrong, target, channel="rgb")) < after
+
+
 def test_means_keep_each_picture():
     rows = [{"psnr": 30.0, "distance": 0.1}, {"psnr": 31.0, "distance": 0.3}]
     assert benchmark.means(rows) == {
@@ -176,6 +193,16 @@ def test_bounds_can_fail(capsys):
     assert capsys.readouterr().out.count("FAILS") == 3
 
 
+def test_deblurring_has_bounds_of_its_own(capsys):
+    good = {"blurred": case(26, 0.2), "combined": case(28, 0.15)}
+    found = {"deblur": {"test": {"motion9": good, "disc2": good}}}
+    assert len(benchmark.bounds(found)) == 4
+    assert not benchmark.show_bounds(found)
+    bad = {"blurred": case(26, 0.2), "combined": case(27, 0.19)}
+    assert benchmark.show_bounds({"deblur": {"test": {"disc2": bad}}})
+    assert capsys.readouterr().out.count("FAILS") == 2
+
+
 def test_card_gets_its_own_numbers():
     found = {
         "upscale": {
@@ -205,6 +232,9 @@ def test_card_gets_its_own_numbers():
         "sigma25",
     }
     assert benchmark.held_out("inpaint_combined", found).keys() == {"measured by"}
+    rows = {name: case(28, 0.2) for name in ("blurred", "wiener", "combined")}
+    measured = benchmark.held_out("deblur_combined", {"deblur": {"test": {"d": rows}}})
+    assert set(measured["test"]["d"]) == {"blurred", "wiener", "this network"}
 
 
 def test_unknown_network_is_one_sentence(tmp_path):
@@ -244,6 +274,8 @@ def small(tmp_path, monkeypatch):
                 network,
                 {"steps": 1},
             )
+    name = "deblur_combined.safetensors"
+    save_network(tmp_path / "networks" / name, deblurring_net(4, 1), {"steps": 1})
     for number in range(5):
         write_image(tmp_path / "set5" / f"{number}.png", picture(48, 56, seed=number))
     changes = {
@@ -258,6 +290,7 @@ def small(tmp_path, monkeypatch):
         "BLENDS": (0.5,),
         "STRENGTHS": (0.8,),
         "PATCHES": (3,),
+        "BALANCES": (0.01, 0.1),
     }
     changes |= {"REACHES": (2, 3), "bundled_names": lambda folder: ["monarch"]}
     changes["read_image"] = lambda path: read_image(path)[..., :40, :48]
@@ -288,6 +321,10 @@ def test_whole_run_writes_the_record_and_the_cards(small, monkeypatch, capsys):
         "pixel",
         "combined",
     }
+    for blur in benchmark.BLURS:
+        found = set(record["deblur"]["test"][blur])
+        assert found == {"blurred", "wiener", "combined"}
+        assert record["tuning"][blur]["balance"] in benchmark.BALANCES
     assert set(record["inpaint"]["set5"]["holes20"]) == {
         "mean_colour",
         "biharmonic",
