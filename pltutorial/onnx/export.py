@@ -89,8 +89,9 @@ def to_onnx(
         )
     if getattr(network, "config", {}).get("noise"):
         raise InputError(
-            "the network has noise in its blocks, which other runtimes draw differently, "
-            "so that no print could be compared; export one without, such as eight_styles"
+            "the network has noise in its blocks, which other runtimes draw "
+            "differently, so that no print could be compared; export one without, such "
+            "as eight_styles"
         )
     _needed("onnx")
     from .networks import written
