@@ -32,11 +32,13 @@ from .deepsim import (
     DeepSimLoss as DeepSimLoss,
     kl_divergence as kl_divergence,
 )
+from .networks.discriminator import (
+    Discriminator as Discriminator,
+)
 from .networks.generators import (
     VAE as VAE,
     ColorizationNet as ColorizationNet,
     ConvAutoencoder as ConvAutoencoder,
-    Discriminator as Discriminator,
     InversionNet as InversionNet,
     code_shape as code_shape,
 )

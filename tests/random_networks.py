@@ -15,11 +15,11 @@ from torch import nn
 
 from pltutorial import LossNetwork, zoo
 from pltutorial.networks import save_network
+from pltutorial.networks.discriminator import Discriminator
 from pltutorial.networks.generators import (
     VAE,
     ColorizationNet,
     ConvAutoencoder,
-    Discriminator,
     InversionNet,
 )
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet

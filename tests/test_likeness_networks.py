@@ -17,12 +17,12 @@ from PIL import Image
 from torch import nn
 
 from pltutorial.networks import build, load_network, save_network
+from pltutorial.networks.discriminator import Discriminator
 from pltutorial.networks.generators import (
     POOLED_LAYERS,
     VAE,
     ColorizationNet,
     ConvAutoencoder,
-    Discriminator,
     InversionNet,
     brightness_of,
     code_shape,

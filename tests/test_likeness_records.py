@@ -16,11 +16,11 @@ from helpers import picture, refused
 from pltutorial import InputError, zoo
 from pltutorial.metrics import psnr
 from pltutorial.networks import load_network, save_network
+from pltutorial.networks.discriminator import Discriminator
 from pltutorial.networks.generators import (
     VAE,
     ColorizationNet,
     ConvAutoencoder,
-    Discriminator,
     InversionNet,
 )
 

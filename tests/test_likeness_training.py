@@ -17,7 +17,10 @@ from pltutorial.datasets import Pictures
 from pltutorial.images import bundled, bundled_names, middle_square
 from pltutorial.losses import LossTerms
 from pltutorial.networks import encode, load_network, save_network
-from pltutorial.networks.generators import Discriminator, InversionNet
+from pltutorial.networks.discriminator import Discriminator
+from pltutorial.networks.generators import (
+    InversionNet,
+)
 from pltutorial.optimize import Record
 from pltutorial.settings import TrainingSettings
 from pltutorial.tasks.likeness import code_scale, likeness_card

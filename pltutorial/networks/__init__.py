@@ -4,6 +4,7 @@ files that keep them.
 
 from .codes import encode as encode
 from .codes import keep_strongest as keep_strongest
+from .discriminator import Discriminator as Discriminator
 from .files import FORMAT as FORMAT
 from .files import VERSION as VERSION
 from .files import architecture as architecture
@@ -15,7 +16,6 @@ from .files import save_network as save_network
 from .generators import VAE as VAE
 from .generators import ColorizationNet as ColorizationNet
 from .generators import ConvAutoencoder as ConvAutoencoder
-from .generators import Discriminator as Discriminator
 from .generators import InversionNet as InversionNet
 from .generators import code_shape as code_shape
 from .inference import apply as apply
