@@ -10,7 +10,7 @@ from torch import nn
 
 from ..color import brightness_of, from_chroma
 from .kinds import network_kind
-from .stages import SLOPE, ConvStage, check_sizes
+from .stages import SLOPE, ConvStage, check_numbers
 
 
 @network_kind
@@ -47,7 +47,7 @@ class ColorizationNet(nn.Module):
 
     def __init__(self, width: int = 32, blocks: int = 4) -> None:
         super().__init__()
-        check_sizes("none", width=width, blocks=blocks)
+        check_numbers("none", width=width, blocks=blocks)
         self.config = {"kind": self.kind, "width": width, "blocks": blocks}
         self.card: dict = {}
         widths = [1, width, 2 * width, 3 * width]

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, nearest
 from .kinds import network_kind
-from .stages import check_sizes
+from .stages import check_numbers
 
 
 @network_kind
@@ -48,7 +48,7 @@ class Discriminator(nn.Module):
         self, code_channels: int = 0, width: int = 32, *, spectral: bool = True
     ) -> None:
         super().__init__()
-        check_sizes("none", width=width)
+        check_numbers("none", width=width)
         if code_channels < 0:
             raise InputError(f"code_channels={code_channels} was given; give 0 or more")
         self.config = {

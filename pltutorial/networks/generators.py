@@ -15,7 +15,7 @@ from .kinds import network_kind
 from .stages import (
     SLOPE,
     ConvStage,
-    check_sizes,
+    check_numbers,
     doubling_stages,
     halving_stages,
     scaled_tanh,
@@ -69,7 +69,7 @@ class InversionNet(nn.Module):
         stride: int | None = None,
     ) -> None:
         super().__init__()
-        check_sizes(norm, width=width)
+        check_numbers(norm, width=width)
         self.config = {
             "kind": self.kind,
             "layer": layer,
@@ -170,7 +170,7 @@ class ConvAutoencoder(nn.Module):
         self, width: int = 32, channels: int = 8, blocks: int = 2, *, norm: str = "none"
     ) -> None:
         super().__init__()
-        check_sizes(norm, width=width, channels=channels)
+        check_numbers(norm, width=width, channels=channels)
         self.config = {
             "kind": self.kind,
             "width": width,

@@ -81,7 +81,7 @@ def halving_stages(widths: Sequence[int], norm: str, outputs: int) -> nn.Sequent
     return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, 3, padding=1))
 
 
-def check_sizes(norm: str, **numbers: int) -> None:
+def check_numbers(norm: str, **numbers: int) -> None:
     """Refuse an unknown norm, and numbers of channels or blocks below 1."""
     if norm not in NORMS:
         raise InputError(f"there is no norm {norm!r}; {nearest(norm, NORMS)}")

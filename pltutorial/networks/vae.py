@@ -14,7 +14,7 @@ from .codes import code_shape
 from .kinds import network_kind
 from .stages import (
     SLOPE,
-    check_sizes,
+    check_numbers,
     doubling_stages,
     halving_stages,
     scaled_tanh,
@@ -61,7 +61,7 @@ class VAE(nn.Module):
         norm: str = "none",
     ) -> None:
         super().__init__()
-        check_sizes(norm, width=width, latent=latent)
+        check_numbers(norm, width=width, latent=latent)
         if size < 16 or size % 16:
             raise InputError(
                 f"pictures of {size} pixels were asked for; give a multiple of 16"
