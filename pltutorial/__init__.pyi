@@ -32,15 +32,21 @@ from .deepsim import (
     DeepSimLoss as DeepSimLoss,
     kl_divergence as kl_divergence,
 )
+from .networks.codes import (
+    code_shape as code_shape,
+)
+from .networks.colorization import (
+    ColorizationNet as ColorizationNet,
+)
 from .networks.discriminator import (
     Discriminator as Discriminator,
 )
 from .networks.generators import (
-    VAE as VAE,
-    ColorizationNet as ColorizationNet,
     ConvAutoencoder as ConvAutoencoder,
     InversionNet as InversionNet,
-    code_shape as code_shape,
+)
+from .networks.vae import (
+    VAE as VAE,
 )
 from .losses import (
     PerceptualLoss as PerceptualLoss,

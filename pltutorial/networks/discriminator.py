@@ -1,4 +1,4 @@
-"""The discriminator D, which judges what generators draw."""
+"""The discriminator: was a picture photographed or made?"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, nearest
-from .generators import check_numbers
 from .kinds import network_kind
+from .stages import check_numbers
 
 
 @network_kind
@@ -22,7 +22,7 @@ class Discriminator(nn.Module):
     Three 4x4 convolutions of stride 2, two 3x3 ones and a decision for each 8x8 pixels,
     which sees 54x54; the papers average to one decision a picture, which fits one size
     alone. The code enters before the last two. All convolutions are normalised by their
-    largest singular value (Miyato et al. 2018), which keeps the game stable on small
+    largest singular value (Miyato et al. 2018), which keeps training stable on small
     data; ``spectral=False`` leaves that out, as in the papers, which are older.
 
     Args:
@@ -52,14 +52,16 @@ class Discriminator(nn.Module):
         if code_channels < 0:
             raise InputError(f"code_channels={code_channels} was given; give 0 or more")
         self.config = {
-            **{"kind": self.kind, "code_channels": code_channels, "width": width},
+            "kind": self.kind,
+            "code_channels": code_channels,
+            "width": width,
             "spectral": spectral,
         }
         self.card: dict = {}
         self.code_channels = code_channels
 
-        def conv(*how) -> nn.Module:
-            layer = nn.Conv2d(*how)
+        def conv(*sizes: int) -> nn.Module:
+            layer = nn.Conv2d(*sizes)
             return spectral_norm(layer) if spectral else layer
 
         self.conv1 = conv(3, width, 4, 2, 1)
@@ -130,7 +132,7 @@ class Discriminator(nn.Module):
         features = {}
         for name in self.layer_names:
             if name == "conv4" and self.code is not None:
-                x = torch.cat([x, self._told(code, x)], 1)
+                x = torch.cat([x, self._code_map(code, x)], 1)
             elif name == "conv4" and code is not None:
                 raise InputError(
                     "a code was given to a discriminator that is "
@@ -143,7 +145,8 @@ class Discriminator(nn.Module):
                     return {name: features[name] for name in layers}, None
         return features, _convolved(self.last, x).float()
 
-    def _told(self, code: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    def _code_map(self, code: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+        """The code's features at the height and width of x."""
         if (
             code is None
             or code.ndim != 4
@@ -155,8 +158,8 @@ class Discriminator(nn.Module):
                 f"was given to the discriminator; give ({len(x)}, "
                 f"{self.code_channels}, h, w)"
             )
-        told = F.leaky_relu(_convolved(self.code, code), 0.2)
-        return F.interpolate(told, x.shape[-2:], mode="area").to(x.dtype)
+        features = F.leaky_relu(_convolved(self.code, code), 0.2)
+        return F.interpolate(features, x.shape[-2:], mode="area").to(x.dtype)
 
 
 def _convolved(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
