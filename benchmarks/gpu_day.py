@@ -122,6 +122,18 @@ def run(
     _collect(work, out, list(names))
 
 
+def read_jobs(path: Path) -> list[list[dict]]:
+    """The slots of a file, each job with all its settings."""
+    read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    given = read.get("defaults", {})
+
+    def whole(job: dict) -> dict:
+        defaults = given.get("all", {}) | given.get(job["task"], {})
+        return job | {"settings": defaults | job["settings"]}
+
+    return [[whole(job) for job in slot] for slot in read["slots"]]
+
+
 def _run_slot(slot: list[dict], seconds: float, pictures: Path, work: Path) -> None:
     begin, whole, spent = time.monotonic(), sum(job["share"] for job in slot), 0.0
     for job in slot:
@@ -288,7 +300,7 @@ def main() -> None:
     elif asked.command == "train":
         train(asked.task, asked.config, asked.out, asked.pictures)
     else:
-        slots = yaml.safe_load(asked.jobs.read_text())
+        slots = read_jobs(asked.jobs)
         run(asked.pictures, asked.out, slots, asked.minutes, asked.timings)
 
 

@@ -5,7 +5,7 @@
 #
 # PICTURES: what `python -m benchmarks.gpu_day pack FOLDER FILE --megabytes 6` wrote, or any folder of pictures.
 # OUT: gets at most eight files of at most 16 MiB: tests.txt, timings.json, and networks with their logs as .tar.
-# JOBS: a YAML list of trainings (benchmarks/gpu_day.yaml); they run at once and are stopped when MINUTES are over.
+# JOBS: a YAML file of trainings (benchmarks/gpu_day.yaml); they run at once and are stopped when MINUTES are over.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 pictures=$1 out=$2 jobs=${3:-benchmarks/gpu_day.yaml} minutes=${4:-8}

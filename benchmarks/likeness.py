@@ -41,6 +41,7 @@ from pltutorial import (
     reencode,
 )
 from pltutorial import reconstruct_features as optimise
+from pltutorial.color import brightness_of
 from pltutorial.deepsim import kl_divergence
 from pltutorial.device import best_device
 from pltutorial.errors import InputError
@@ -53,7 +54,6 @@ from pltutorial.metrics import (
     sharpness,
 )
 from pltutorial.networks import encode, load_network, save_network
-from pltutorial.networks.generators import brightness_of
 from pltutorial.training.cards import processor
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,7 +2,7 @@
 book/feed_forward.py [styles] [weights]`.
 
 ``styles``: a photograph that no training saw, in the eight styles of the
-conditional network; seconds.
+conditional network, the full one; seconds.
 ``weights``: the same photograph by networks of one style, each tuned with another style
 weight from the shipped one; some minutes on two CPU cores. An interrupted run goes on
 where it was. Stored as JPEG so that the repository stays small.
@@ -48,7 +48,7 @@ LESSON = StyleTrainingSettings(
 def styles() -> None:
     """One photograph in every style, in a sheet of three by three."""
     photo = read_image(bundled("test/kodim23"), 384)
-    network = load_style("eight_styles")
+    network = load_style("eight_styles_full")
     painted = {
         name: stylize(photo, name, network=network) for name in network.style_names
     }

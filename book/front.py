@@ -65,7 +65,7 @@ def strip() -> str:
     """The strip, a slider of files; `theme/site.js` plays it once unless less
     motion is asked for.
     """
-    from pltutorial.teaching.figures import slider_page
+    from pltutorial.teaching.slider import slider_page
 
     about = json.loads((STRIP / "strip.json").read_text(encoding="utf-8"))
     frames = [f"images/strip/{frame['file']}" for frame in about["frames"]]

@@ -32,13 +32,21 @@ from .deepsim import (
     DeepSimLoss as DeepSimLoss,
     kl_divergence as kl_divergence,
 )
-from .networks.generators import (
-    VAE as VAE,
-    ColorizationNet as ColorizationNet,
-    ConvAutoencoder as ConvAutoencoder,
-    Discriminator as Discriminator,
-    InversionNet as InversionNet,
+from .networks.codes import (
     code_shape as code_shape,
+)
+from .networks.colorization import (
+    ColorizationNet as ColorizationNet,
+)
+from .networks.discriminator import (
+    Discriminator as Discriminator,
+)
+from .networks.generators import (
+    ConvAutoencoder as ConvAutoencoder,
+    InversionNet as InversionNet,
+)
+from .networks.vae import (
+    VAE as VAE,
 )
 from .losses import (
     PerceptualLoss as PerceptualLoss,

@@ -14,13 +14,13 @@ from PIL import Image
 from torch import nn
 
 from pltutorial import LossNetwork, zoo
-from pltutorial.networks import save_network
-from pltutorial.networks.generators import (
+from pltutorial.networks import (
     VAE,
     ColorizationNet,
     ConvAutoencoder,
     Discriminator,
     InversionNet,
+    save_network,
 )
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 from pltutorial.tasks.deblur import deblurring_net

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from helpers import assert_sentence, picture
+from helpers import assert_sentence, picture, refused
 from random_networks import livened
 
 from pltutorial import InputError, networks, restoration, stylize, zoo
@@ -357,3 +357,9 @@ def test_writing_is_whole_or_not_at_all(exported, tmp_path, monkeypatch):
     assert_sentence(str(problem.value))
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_a_network_with_noise_is_refused(tmp_path):
+    noisy = networks.TransformNet(4, 1, noise=True)
+    with refused("noise in its blocks", "export one without"):
+        export_onnx(noisy, tmp_path / "noisy.onnx")

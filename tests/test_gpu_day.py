@@ -65,7 +65,7 @@ def test_one_command_trains_and_gathers(folder):
         ],
         [{"name": "b", "task": "denoise", "share": 1, "settings": _denoiser(2)}],
     ]
-    (folder / "jobs.yaml").write_text(yaml.safe_dump(slots))
+    (folder / "jobs.yaml").write_text(yaml.safe_dump({"slots": slots}))
     out = folder / "out"
     done = subprocess.run(
         [
@@ -104,10 +104,13 @@ def _denoiser(steps: int) -> dict:
 def test_the_jobs_that_are_shipped_can_be_read():
     from pltutorial import tasks
 
-    for slot in yaml.safe_load((ROOT / "benchmarks/gpu_day.yaml").read_text()):
+    names = []
+    for slot in gpu_day.read_jobs(ROOT / "benchmarks/gpu_day.yaml"):
         for job in slot:
             settings = dict(job["settings"])
-            settings.pop("data_note", None)
+            assert settings.pop("data_note")
             kind = tasks.find(job["task"]).settings
             lists = {n: tuple(v) for n, v in settings.items() if isinstance(v, list)}
             kind(**settings | lists)  # refuses what makes no sense
+            names.append(job["name"])
+    assert "eight_styles_full" in names

@@ -14,13 +14,14 @@ from torch import nn
 
 from pltutorial.deepsim import DeepSimLoss
 from pltutorial.inversion import encode, invert, keep_strongest, reencode
-from pltutorial.networks import load_network, save_network
-from pltutorial.networks.generators import (
-    POOLED_LAYERS,
+from pltutorial.networks import (
     ConvAutoencoder,
     InversionNet,
     code_shape,
+    load_network,
+    save_network,
 )
+from pltutorial.networks.codes import POOLED_LAYERS
 from pltutorial.vgg import RELU_LAYERS, Encoder, LossNetwork
 
 

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from pltutorial.deepsim import PAUSE_BELOW, DeepSimLoss, kl_divergence
 from pltutorial.losses import LossTerms
-from pltutorial.networks.generators import (
+from pltutorial.networks import (
     VAE,
     ConvAutoencoder,
     Discriminator,

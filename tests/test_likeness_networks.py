@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from pltutorial.networks import build, load_network, save_network
-from pltutorial.networks.generators import (
-    POOLED_LAYERS,
+from pltutorial.color import brightness_of, from_chroma
+from pltutorial.networks import (
     VAE,
     ColorizationNet,
     ConvAutoencoder,
     Discriminator,
     InversionNet,
-    brightness_of,
+    build,
     code_shape,
-    from_chroma,
+    load_network,
+    save_network,
 )
+from pltutorial.networks.codes import POOLED_LAYERS
 from pltutorial.networks.kinds import known_kinds
 from pltutorial.vgg import RELU_LAYERS
 

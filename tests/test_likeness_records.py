@@ -15,13 +15,14 @@ from helpers import picture, refused
 
 from pltutorial import InputError, zoo
 from pltutorial.metrics import psnr
-from pltutorial.networks import load_network, save_network
-from pltutorial.networks.generators import (
+from pltutorial.networks import (
     VAE,
     ColorizationNet,
     ConvAutoencoder,
     Discriminator,
     InversionNet,
+    load_network,
+    save_network,
 )
 
 ROOT = Path(__file__).resolve().parent.parent

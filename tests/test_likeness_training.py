@@ -16,8 +16,13 @@ from training_runs import FULL, likened, rows, state
 from pltutorial.datasets import Pictures
 from pltutorial.images import bundled, bundled_names, middle_square
 from pltutorial.losses import LossTerms
-from pltutorial.networks import encode, load_network, save_network
-from pltutorial.networks.generators import Discriminator, InversionNet
+from pltutorial.networks import (
+    Discriminator,
+    InversionNet,
+    encode,
+    load_network,
+    save_network,
+)
 from pltutorial.optimize import Record
 from pltutorial.settings import TrainingSettings
 from pltutorial.tasks.likeness import code_scale, likeness_card

@@ -15,8 +15,8 @@ from random_networks import CARD, autoencoder, inverter
 from test_task_commands import FLOAT, written
 
 from pltutorial import invert, read_image, reencode, write_image
-from pltutorial.networks import apply, load_network, save_network
-from pltutorial.networks.generators import InversionNet, brightness_of
+from pltutorial.color import brightness_of
+from pltutorial.networks import InversionNet, apply, load_network, save_network
 from pltutorial.restoration import denoise, read_mask
 
 

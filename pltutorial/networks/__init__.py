@@ -2,8 +2,11 @@
 files that keep them.
 """
 
+from .codes import code_shape as code_shape
 from .codes import encode as encode
 from .codes import keep_strongest as keep_strongest
+from .colorization import ColorizationNet as ColorizationNet
+from .discriminator import Discriminator as Discriminator
 from .files import FORMAT as FORMAT
 from .files import VERSION as VERSION
 from .files import architecture as architecture
@@ -12,12 +15,8 @@ from .files import build as build
 from .files import load_network as load_network
 from .files import read_header as read_header
 from .files import save_network as save_network
-from .generators import VAE as VAE
-from .generators import ColorizationNet as ColorizationNet
 from .generators import ConvAutoencoder as ConvAutoencoder
-from .generators import Discriminator as Discriminator
 from .generators import InversionNet as InversionNet
-from .generators import code_shape as code_shape
 from .inference import apply as apply
 from .kinds import network_kind as network_kind
 from .residual import DenoisingNet as DenoisingNet
@@ -29,3 +28,4 @@ from .transform import SMALLEST as SMALLEST
 from .transform import UPSAMPLINGS as UPSAMPLINGS
 from .transform import FastTransformNet as FastTransformNet
 from .transform import TransformNet as TransformNet
+from .vae import VAE as VAE

@@ -8,10 +8,38 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError, nearest
-from ..vgg import Encoder, LossNetwork
-from .generators import code_shape
+from ..vgg import RELU_LAYERS, Encoder, LossNetwork
 
 PLACES = ("position", "code")
+POOLED_LAYERS = tuple(f"pool{stage}" for stage in range(1, 6))
+_CHANNELS = (64, 128, 256, 512, 512)  # of the five stages of VGG-16
+
+
+def code_shape(layer: str) -> tuple[int, int]:
+    """Channels of a VGG-16 code and how many pixels of the picture lie
+    between its positions.
+
+    Args:
+        layer: a name such as ``"relu4_3"``, or ``"pool4"``, the 2x2 maxima of the
+            last layer of stage 4.
+
+    Raises:
+        InputError: there is no such layer (with the nearest name).
+
+    Example:
+        >>> code_shape("relu3_3"), code_shape("pool5")  # channels and stride
+        ((256, 4), (512, 32))
+
+    Taught in chapter 8.
+    """
+    if layer not in (*RELU_LAYERS, *POOLED_LAYERS):
+        raise InputError(
+            f"there is no code {layer!r}; "
+            f"{nearest(layer, (*RELU_LAYERS, *POOLED_LAYERS))}"
+        )
+    stage = int(layer[4])
+    halvings = stage if layer.startswith("pool") else stage - 1
+    return _CHANNELS[stage - 1], 2**halvings
 
 
 def encode(
@@ -47,12 +75,9 @@ def encode(
     tap = layer
     if isinstance(network, LossNetwork):
         code_shape(layer)
-        stage = layer[4]
-        tap = (
-            layer
-            if layer.startswith("relu")
-            else f"relu{stage}_{2 if stage in '12' else 3}"
-        )
+        if not layer.startswith("relu"):
+            stage = layer[4]
+            tap = f"relu{stage}_{2 if stage in '12' else 3}"
     features = network(image, tuple(dict.fromkeys((tap, *(more or ())))))
     code = features[tap]
     if tap != layer:
@@ -62,9 +87,8 @@ def encode(
                 f"{layer} needs at least {code_shape(layer)[1]} along each side; use "
                 "a larger picture or a shallower layer"
             )
-        code = (
-            F.max_pool2d(code, 2) if network.pooling == "max" else F.avg_pool2d(code, 2)
-        )
+        pool = F.max_pool2d if network.pooling == "max" else F.avg_pool2d
+        code = pool(code, 2)
     return code if more is None else (code, {name: features[name] for name in more})
 
 

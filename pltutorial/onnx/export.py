@@ -87,6 +87,12 @@ def to_onnx(
         raise InputError(
             f"there is no storage {storage!r}; {nearest(str(storage), LIMITS)}"
         )
+    if getattr(network, "config", {}).get("noise"):
+        raise InputError(
+            "the network has noise in its blocks, which other runtimes draw "
+            "differently, so that no print could be compared; export one without, such "
+            "as eight_styles"
+        )
     _needed("onnx")
     from .networks import written
 

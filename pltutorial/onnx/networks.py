@@ -27,7 +27,7 @@ from ..networks import (
     TransformNet,
 )
 from ..networks._kernels import EPSILON
-from ..networks.generators import SLOPE
+from ..networks.stages import SLOPE
 from .graph import WORTH, Graph, refolded, values_of
 
 # --- transformation networks, and the super-resolution of the paper -------------------
@@ -234,7 +234,7 @@ def _leaky(graph: Graph, x: str) -> str:
 
 
 def _drawn(graph: Graph, layer: nn.Module, x: str) -> str:
-    """``generators._Conv``."""
+    """``stages.ConvStage``."""
     conv = layer.conv
     weight, bias = graph.weight(values_of(conv.weight)), values_of(conv.bias)
     if layer.norm is not None:

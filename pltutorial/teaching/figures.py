@@ -10,23 +10,22 @@ the line is printed.
 from __future__ import annotations
 
 import base64
-import html
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from string import Template
 from typing import Any
 
 import numpy
 from PIL import Image
 
 from ..errors import InputError
+from .facts import curve_facts, picture_facts, plain, sizes_of
 from .sheets import compose, fit, limits_of, panels_of, rgb
+from .slider import slider_page, slug
 
-# pixels; the width of a page's text column, and still legible at half
-# the size on a phone
+# pixels; the width of a page's text column, and still legible at half the size on a
+# phone
 WIDTH = 760
 # Okabe and Ito
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
@@ -88,7 +87,7 @@ def show(
         else None
     )
     figure = compose(rows, headings, None, zoom, scale, cmap, values, width)
-    _display_picture(figure, f"show: {_facts(panels, scale, facts)}", zoom)
+    _display_picture(figure, f"show: {picture_facts(panels, facts)}", zoom)
 
 
 def grid(
@@ -134,7 +133,7 @@ def grid(
     panels = [panel for row in table for panel in row]
     line = (
         f"grid: {len(table)} rows x {len(table[0])} columns, "
-        f"{_facts(panels, scale, facts)}"
+        f"{picture_facts(panels, facts)}"
     )
     _display_picture(figure, line, zoom)
 
@@ -164,14 +163,14 @@ def sweep(
     Taught in chapter 4.
     """
     panels = panels_of(list(images.values()), scale)
-    titles = _titles([f"{name} = {_plain(value)}" for value in images], len(panels))
+    titles = _titles([f"{name} = {plain(value)}" for value in images], len(panels))
     columns = columns or _columns(len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(panels), columns)]
     figure = compose(rows, headings, None, zoom, scale, cmap, False, width)
     line = (
-        f"sweep: {name} = {' '.join(_plain(value) for value in images)}, "
-        f"{_facts(panels, scale, facts)}"
+        f"sweep: {name} = {' '.join(plain(value) for value in images)}, "
+        f"{picture_facts(panels, facts)}"
     )
     _display_picture(figure, line, zoom)
 
@@ -225,15 +224,8 @@ def curves(
     for i, (label, (x, y)) in enumerate(series.items()):
         marker = "o" if markers or len(x) == 1 else None
         color, dashes = _COLORS[i % len(_COLORS)], _LINES[i % len(_LINES)]
-        axis.plot(
-            x,
-            y,
-            label=label,
-            color=color,
-            linestyle=dashes,
-            linewidth=2.2,
-            marker=marker,
-        )
+        style = {"color": color, "linestyle": dashes, "linewidth": 2.2}
+        axis.plot(x, y, label=label, marker=marker, **style)
     if "y" in log:
         axis.set_yscale("log")
     if "x" in log:
@@ -248,20 +240,14 @@ def curves(
     if title:
         axis.set_title(title, fontsize=15)
     if len(series) > 1:
-        axis.legend(
-            fontsize=13,
-            frameon=True,
-            framealpha=0.9,
-            edgecolor="none",
-            handlelength=2.8,
-        )
+        frame = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
+        axis.legend(fontsize=13, handlelength=2.8, **frame)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     # 64 colours are enough for lines and letters, and a third of the bytes.
     picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    _display(
-        {"image/png": _encode(picture, "PNG")}, f"curves: {_curve_facts(series, facts)}"
-    )
+    line = f"curves: {curve_facts(series, facts)}"
+    _display({"image/png": _encode(picture, "PNG")}, line)
 
 
 def frame_slider(
@@ -304,10 +290,10 @@ def frame_slider(
     Taught in chapter 1.
     """
     panels = panels_of(frames, scale)
-    labels = [_plain(label) for label in labels]
+    labels = [plain(label) for label in labels]
     if len(panels) < 2 or len({panel.shape for panel in panels}) != 1:
         raise InputError(
-            f"frame_slider was given {_sizes(panels)}; give at least two "
+            f"frame_slider was given {sizes_of(panels)}; give at least two "
             "pictures of one size."
         )
     if len(labels) != len(panels):
@@ -315,7 +301,7 @@ def frame_slider(
             f"frame_slider was given {len(labels)} labels for {len(panels)} "
             "frames; give one a frame."
         )
-    if not alt.strip() or not _slug(str(name)):
+    if not alt.strip() or not slug(str(name)):
         raise InputError(
             "frame_slider was given no alt text or no name; describe the picture "
             "and name the slider."
@@ -332,7 +318,7 @@ def frame_slider(
         for picture in pictures
     ]
     page = slider_page(str(name), labels, alt, frames, pictures[0].size, start)
-    line = f"frame_slider: {name} = {' '.join(labels)}, {_facts(panels, scale, facts)}"
+    line = f"frame_slider: {name} = {' '.join(labels)}, {picture_facts(panels, facts)}"
     _display({"text/html": page}, line)
 
 
@@ -369,7 +355,7 @@ def live_panel(
             )
     if not _somebody_is_there():
         parts = "; ".join(
-            f"{name} = {' '.join(_plain(v) for v in options)}"
+            f"{name} = {' '.join(plain(v) for v in options)}"
             for name, options in choices.items()
         )
         # Printed, not displayed: the site would give a displayed line the caption of
@@ -391,7 +377,7 @@ def live_panel(
         )
         kind = ipywidgets.SelectionSlider if numbers else ipywidgets.Dropdown
         controls[name] = kind(
-            options=[(_plain(option), option) for option in options],
+            options=[(plain(option), option) for option in options],
             value=start[name],
             description=name.replace("_", " "),
             style={"description_width": "initial"},
@@ -412,30 +398,6 @@ def _somebody_is_there() -> bool:
         return False
     kernel = getattr(_shell(), "kernel", None)
     return bool(getattr(kernel, "_allow_stdin", False))
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _sizes(panels: list[numpy.ndarray]) -> str:
-    sizes = ["x".join(str(side) for side in panel.shape) for panel in panels]
-    count = f"{len(panels)} picture{'s' if len(panels) > 1 else ''}"
-    return f"{count} {sizes[0] if len(set(sizes)) == 1 else ' '.join(sizes)}"
-
-
-def _facts(panels: list[numpy.ndarray], scale, facts: str) -> str:
-    if facts == "shape":
-        return _sizes(panels)
-    if facts != "mean":
-        return f"{_sizes(panels)}, {facts}"
-    # Adding 0.0 turns -0.00 into 0.00; float64 sums do not depend on the
-    # number of threads.
-    means = " ".join(
-        f"{round(float(panel.mean(dtype=numpy.float64)), 2) + 0.0:.2f}"
-        for panel in panels
-    )
-    return f"{_sizes(panels)}, mean{'s' if len(panels) > 1 else ''} {means}"
 
 
 def _line(label: str, line, log: str) -> tuple[numpy.ndarray, numpy.ndarray]:
@@ -462,24 +424,6 @@ def _line(label: str, line, log: str) -> tuple[numpy.ndarray, numpy.ndarray]:
             "out or give log=False."
         )
     return x, y
-
-
-def _curve_facts(
-    series: dict[str, tuple[numpy.ndarray, numpy.ndarray]], facts: str
-) -> str:
-    def one(label: str, y: numpy.ndarray) -> str:
-        head = f"{label} {len(y)} point{'s' if len(y) > 1 else ''}"
-        if facts == "ends":
-            return f"{head} from {y[0]:.2g} to {y[-1]:.2g}"
-        if facts == "trend":
-            # Within 1% is neither a fall nor a rise.
-            change = (y[-1] - y[0]) / max(abs(y[0]), abs(y[-1]), 1e-300)
-            does = "falls" if change < -0.01 else "rises" if change > 0.01 else "stays"
-            return f"{head} {does}"
-        return head
-
-    words = "; ".join(one(label, y) for label, (_, y) in series.items())
-    return words if facts in ("ends", "trend", "shape") else f"{words}; {facts}"
 
 
 def _columns(count: int) -> int:
@@ -526,122 +470,3 @@ def _display(bundle: dict[str, str], line: str) -> None:
     from IPython.display import display
 
     display({**bundle, "text/plain": line}, raw=True)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def slider_page(
-    name: str,
-    labels: Sequence[str],
-    alt: str,
-    frames: Sequence[str],
-    size: tuple[int, int],
-    start: int,
-) -> str:
-    """A slider's HTML: every frame is a picture of its own, so that print and readers
-    without scripts get all.
-    """
-    # small frames are shown at up to twice their size
-    shown = max(size[0], min(2 * size[0], 384))
-    box = max(shown, 288)
-    last, room = len(frames) - 1, max(1, box // (8 * max(map(len, labels)) + 8) - 1)
-    # As many labels below the slider as fit: each, or every second, third ...; the
-    # first and the last always.
-    step = next(
-        step
-        for step in range(1, last + 1)
-        if last % step == 0 and (last // step <= room or step == last)
-    )
-    figures = [
-        (
-            f"{'<figure class=on>' if i == start else '<figure>'}<img "
-            f'src="{frame}" alt="{html.escape(f"{alt}, {label}")}" '
-            f'width="{size[0]}" height="{size[1]}"><figcaption>{html.escape(label)}'
-            "</figcaption></figure>"
-        )
-        for i, (frame, label) in enumerate(zip(frames, labels, strict=True))
-    ]
-    parts = {
-        "id": f"frame-slider-{_slug(name)}",
-        "name": html.escape(name),
-        "label": html.escape(labels[start]),
-    }
-    parts["ticks"] = "".join(f"<i>{html.escape(label)}</i>" for label in labels[::step])
-    return Template(_SLIDER).substitute(
-        parts, figures="\n".join(figures), shown=shown, box=box, last=last, start=start
-    )
-
-
-# The data attribute keeps JupyterLab from taking keys for itself; it asks the element
-# that has the focus. No colours are set, so that the page's own (light or dark) hold;
-# the script's names stay in one function. A frame is decoded before it is shown, and
-# its neighbours after it, so that nothing flickers; the frame before stays beneath it
-# while it fades in.
-_SLIDER = """\
-<div class="frame-slider" id="$id" style="max-width:${box}px">
-<style>
-.frame-slider{--frame:none;--area:1/1;--columns:none;--one:contents;margin:0 0 1rem;
-&>div{display:grid;grid-template-columns:var(--columns);gap:.5rem}
-figure{display:var(--frame);grid-area:var(--area);width:100%;margin:0;padding:0;break-inside:avoid}
-.on,.under{display:block}
-.on{z-index:1}
-img{display:block;width:100%;height:auto}
-figcaption{display:var(--frame);margin:0;text-align:left}
-p{display:flex;justify-content:space-between;gap:.5em;margin:.5rem 0 0}
-span span,section{display:var(--one)}
-button{flex:none;align-self:start;padding:0 \
-.6em;min-height:28px;font:inherit;font-size:.8em}
-input{display:block;width:100%;height:44px;margin:0;cursor:pointer}
-section p{margin:-.4rem 0 0;font-size:.8em}
-i{font-style:normal}
-&.all{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
-&.all,&.all>div{max-width:none!important}
-@media print,(scripting:none){
-&{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
-&,&>div{max-width:none!important}
-button{display:none}
-}}
-</style>
-<div style="max-width:${shown}px">
-$figures
-</div>
-<p><span><b>$name</b><span> = <output aria-live="off">$label</output></span></span>
-<button type="button" aria-pressed="false" data-lm-suppress-shortcuts>side by \
-side</button></p>
-<section><input type="range" min="0" max="$last" step="1" value="$start" \
-autocomplete="off" aria-label="$name" aria-valuetext="$label" \
-data-lm-suppress-shortcuts><p aria-hidden="true">$ticks</p></section>
-<script>
-(() => {
-const script = document.currentScript, calm = matchMedia('(prefers-reduced-motion: \
-reduce)');
-const box = (script && script.closest('.frame-slider')) || \
-document.getElementById('$id');
-if (!box) return;
-const one = (selector) => box.querySelector(selector), frames = \
-box.querySelectorAll('figure');
-const range = one('input'), button = one('button');
-const decode = async (i) => frames[i] && frames[i].firstChild.decode().catch(() => {});
-const neighbours = () => [-1, 1].forEach((way) => decode(+range.value + way));
-range.oninput = async () => {
-  const i = +range.value, now = frames[i], label = now.lastChild.textContent;
-  one('output').textContent = label;
-  range.setAttribute('aria-valuetext', label);
-  await decode(i);
-  const old = one('.on');
-  if (i !== +range.value || now === old) return;
-  frames.forEach((frame) => { frame.className = frame === now ? 'on' : ''; });
-  if (!calm.matches) {
-    old.className = 'under';
-    now.animate({opacity: [0, 1]}, 150).onfinish = () => old.classList.remove('under');
-  }
-  neighbours();
-};
-range.onfocus = range.onpointerenter = neighbours;
-button.onclick = () => button.setAttribute('aria-pressed', box.classList.toggle('all'));
-})();
-</script>
-</div>
-"""
