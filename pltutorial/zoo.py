@@ -213,7 +213,7 @@ def load_style(
     Args:
         name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``,
             the path of a ``.safetensors`` file that
-            :func:`pltutorial.networks.save_network` wrote, or the weights of a blend.
+            :func:`pltutorial.networks.files.save_network` wrote, or the weights of a blend.
         device: where to put it; None takes the best there is.
 
     Raises:
@@ -311,7 +311,7 @@ def load_restorer(
             others, which is taken if left out; a number between 0 (pixel) and 1
             (the other) blends the weights of both.
         factor: for upscaling, how much larger each side becomes.
-        model: a file that :func:`pltutorial.networks.save_network` wrote, in place of a
+        model: a file that :func:`pltutorial.networks.files.save_network` wrote, in place of a
             network that ships.
         device: where to put it; None takes the best there is.
 
