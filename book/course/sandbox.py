@@ -1,9 +1,7 @@
-"""Where a student's process runs: in a container, behind bubblewrap, in namespaces of
-its own, or plainly.
+"""Where a student's process runs: in a container, behind bubblewrap, in namespaces of its own, or plainly.
 
-In all but the last it has no network and sees the system, the package and a
-folder of its own, nothing of the course. Limits of memory, files, processes and
-time hold in each.
+In all but the last it has no network and sees the system, the package and a folder of its
+own, nothing of the course. Limits of memory, files, processes and time hold in each.
 """
 
 from __future__ import annotations
@@ -31,6 +29,7 @@ _WORKER = Path(__file__).with_name("worker")
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/fonts")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _in_force = "none"
+_closed: list[str] = []  # folders that Python refuses to open where there is no sandbox
 
 # From Linux's headers: Python 3.11 has none of these calls.
 _CLONE = {"mount": 0x20000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
@@ -72,15 +71,42 @@ def in_force() -> str:
     return _in_force
 
 
+def close_to_students(folders: list[Path]) -> None:
+    """Name the folders that a student's Python is to refuse where there is no sandbox."""
+    _closed[:] = [os.path.realpath(folder) for folder in folders]
+
+
+def closed() -> list[str]:
+    """Those folders."""
+    return list(_closed)
+
+
+def _refuse(folders: list[str]) -> None:
+    """Open nothing in these folders: against accidents and curiosity, not against craft."""
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove"):
+            for path in arguments[:2]:
+                if isinstance(path, (str, bytes)):
+                    real = os.path.realpath(os.fsdecode(path))
+                    if any(
+                        real == one or real.startswith(one + os.sep) for one in folders
+                    ):
+                        raise PermissionError(
+                            "a folder of the course, closed to students"
+                        )
+        if event in ("os.kill", "os.killpg") and arguments[0] not in (0, os.getpid()):
+            raise PermissionError("another process")
+
+    sys.addaudithook(watch)
+
+
 SAID = {
     "container": "each submission runs in a container without a network",
     "bubblewrap": "each submission runs behind bubblewrap, without a network",
     "unshare": "each submission runs in Linux namespaces of its own, without a network",
-    "none": (
-        "NO sandbox is in force: student code runs with your rights and can "
-        "read your files; use SANDBOX=container, bubblewrap or unshare, or a "
-        "user who owns nothing"
-    ),
+    "none": "NO sandbox is in force: student code runs with your rights and can read "
+    "your files; use SANDBOX=container, bubblewrap or unshare, or a user who owns nothing",
 }
 
 
@@ -102,12 +128,10 @@ class _Forked:
             os.waitpid(self.pid, 0)
 
 
-def start(kind: str, seconds: float, total: float, folder: str, closed: list[int]):
-    """Begin a student's process in a folder of its own; a channel to
-    it, and its handle.
-    """
+def start(kind: str, seconds: float, total: float, folder: str, refused: list[str]):
+    """Begin a student's process in a folder of its own; a channel to it, and its handle."""
     if kind in ("none", "unshare") and hasattr(os, "fork"):
-        return _fork(kind, seconds, total, folder)
+        return _fork(kind, seconds, total, folder, refused)
     command = _command(kind, seconds, total, folder)
     process = subprocess.Popen(
         command,
@@ -129,7 +153,7 @@ def _environment(kind: str) -> dict[str, str]:
     return kept
 
 
-def _fork(kind: str, seconds: float, total: float, folder: str):
+def _fork(kind: str, seconds: float, total: float, folder: str, refused: list[str]):
     ours, theirs = os.pipe(), os.pipe()  # to us, to them
     _prctl(_PR_SUBREAPER, 1)  # what a student leaves behind becomes ours to end
     pid = os.fork()
@@ -144,6 +168,8 @@ def _fork(kind: str, seconds: float, total: float, folder: str):
         home = folder
         if kind == "unshare":
             home = _unshare(folder)
+        else:
+            _refuse(refused)
         student_process.serve(Channel(read, write), seconds, total, home)
     except BaseException as problem:
         with contextlib.suppress(OSError):
@@ -163,9 +189,7 @@ def _only(read: int, write: int) -> tuple[int, int]:
 
 
 def end_children() -> None:
-    """Kill whatever is still a child of this process, and theirs
-    as they become ours.
-    """
+    """Kill whatever is still a child of this process, and theirs as they become ours."""
     for _ in range(1000):
         try:
             text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
@@ -310,9 +334,18 @@ def _unshare_problem() -> str:
     if sys.platform != "linux":
         return "it needs Linux"
     code = (
-        "import sys, tempfile; from book.course import sandbox\n"
-        "sandbox._unshare(tempfile.mkdtemp())\n"
-        "import torch; open('/home/student/a', 'w'); print('ready')"
+        "import os, tempfile; from book.course import sandbox\n"
+        "if pid := os.fork():\n"  # PyTorch has threads by now, and they may not move
+        "    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)\n"
+        "try:\n"
+        "    sandbox._unshare(tempfile.mkdtemp())\n"
+        "    open('/home/student/a', 'w').close()\n"
+        "    import torch._dynamo\n"
+        "    print('ready', flush=True)\n"
+        "    os._exit(0)\n"
+        "except Exception as problem:\n"
+        "    os.write(2, str(problem).encode())\n"
+        "    os._exit(1)\n"
     )
     root = Path(__file__).resolve().parents[2]
     return _tried([sys.executable, "-c", code], cwd=root)
@@ -406,8 +439,5 @@ def _container_problem() -> str:
     if not _engine():
         return "there is neither podman nor docker"
     if sys.platform != "linux" and "GRADING_IMAGE" not in os.environ:
-        return (
-            "set GRADING_IMAGE to an image that holds Python and "
-            "this project's packages"
-        )
+        return "set GRADING_IMAGE to an image that holds Python and this project's packages"
     return _tried(_container([sys.executable, "-c", "import torch; print('ready')"]))
