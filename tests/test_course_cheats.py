@@ -154,7 +154,9 @@ def solutions(course: Path) -> str:
 
 
 def graded(course: Path, folder: Path, seconds: float = SECONDS) -> dict[str, dict]:
-    done = grading.grade_all(folder / "in", course, folder / "out", jobs=2, seconds=seconds)
+    done = grading.grade_all(
+        folder / "in", course, folder / "out", jobs=2, seconds=seconds
+    )
     return {one["student"]: one for one in done}
 
 
@@ -238,7 +240,9 @@ def test_a_result_that_somebody_changed_is_graded_again(course, tmp_path):
 def test_points_by_hand_are_not_entered_unseen(course, tmp_path, capsys):
     place = hand_in(course, tmp_path / "in", "ann", WRONG)
     text = place.read_text(encoding="utf-8")
-    place.write_text(text.replace("*Your answer:*", "Because of Jensen."), encoding="utf-8")
+    place.write_text(
+        text.replace("*Your answer:*", "Because of Jensen."), encoding="utf-8"
+    )
     graded(course, tmp_path)
     table = tmp_path / "out" / "by_hand.csv"
     asked = table.read_text()
@@ -305,17 +309,17 @@ def test_nothing_of_a_student_outlives_the_grading(course, tmp_path, kind):
 
 
 def test_limits_hold(course, tmp_path, kind):
-    """Memory, files and processes without end stop one submission, and only that."""
+    """Memory and files without end stop one submission, and only that."""
     bombs = {
-        "memory": "x = [bytearray(2**28) for _ in range(100)]",
+        "memory": "x = bytearray(2**33)",
         "file": "open('big', 'wb').write(b'0' * 2**27)",
-        "processes": "import os\nwhile True:\n    if os.fork() == 0:\n        pass"
-        if kind == "unshare"
-        else "raise OSError('not tried without a sandbox')",
+        # no bomb without an end: where a limit fails, the test fails and not the machine
     }
     for name, code in bombs.items():
         hand_in(course, tmp_path / "in", name, code)
-    hand_in(course, tmp_path / "in", "honest", solutions(course))
+    asked = "resource.getrlimit(resource.RLIMIT_NPROC)[0] < 0"
+    limited = f"import resource\nif {asked}:\n    raise OSError('no limit')\n"
+    hand_in(course, tmp_path / "in", "honest", limited + solutions(course))
     done = graded(course, tmp_path)
     for name in bombs:
         first = done[name]["exercises"][0]
@@ -346,7 +350,7 @@ def test_the_sandbox_shows_nothing_of_the_course(course, tmp_path):
     looking = f"""
 import os, socket
 def seen():
-    found = [path for path in {[str(course), str(tmp_path), "/etc/passwd", "/root"]!r} if os.path.exists(path)]
+    found = [path for path in {[str(course), str(tmp_path), "/etc/passwd", "/var", "/srv"]!r} if os.path.exists(path)]
     try:
         open("/usr/x", "w")
         found.append("wrote into /usr")
@@ -367,7 +371,7 @@ def seen():
         sandbox.choose(before)
     assert str(course) not in said
     assert "wrote into" not in said
-    assert "'/root'" not in said
+    assert "/var" not in said
     assert "'/etc/passwd'" not in said
     assert "1000" in said
     assert "'mine'" in said

@@ -36,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "assignments":
             command.add_argument("--seed", required=True, help="any text; keep it to yourself")
             command.add_argument("--chapters", help="such as 1,3 (all)")
+            command.add_argument(
+                "--gradebook", action="store_true", help="for nbgrader's own commands too"
+            )
         elif name == "grade":
             command.add_argument("submitted", type=Path)
             command.add_argument("--course", type=Path, default=COURSE / "assignments")
@@ -78,7 +81,8 @@ def _run(given: argparse.Namespace) -> int:
             chapters = [int(part) for part in given.chapters.split(",")] if given.chapters else None
         except ValueError:
             raise CourseError(f"--chapters takes numbers such as 1,3, not {given.chapters!r}") from None
-        released = make(given.seed, given.to or COURSE / "assignments", chapters)
+        target = given.to or COURSE / "assignments"
+        released = make(given.seed, target, chapters, gradebook=given.gradebook)
         print(
             f"{len(released)} assignments in {released[0].parent.parent}; hand these out, and keep source/ and the seed"
         )

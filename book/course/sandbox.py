@@ -230,32 +230,32 @@ def _packages() -> list[str]:
     return [*dict.fromkeys(found)] + ([] if str(root) in found else [str(root)])
 
 
-def _visible() -> list[str]:
-    """What a student's process may read."""
+def _wanted() -> list[str]:
+    """What a student's process may read, as Python names it."""
     import pltutorial
 
-    found = [
-        *_SYSTEM,
-        sys.prefix,
-        sys.base_prefix,
-        str(Path(pltutorial.__file__).parent),
-    ]
-    found += [path for path in _packages()[:-1] if Path(path).is_dir()]
-    found = [one for path in found for one in (path, os.path.realpath(path))]
+    found = [*_SYSTEM, sys.prefix, sys.base_prefix]
+    found += [str(Path(pltutorial.__file__).parent), *_packages()[:-1]]
+    return [path for path in found if Path(path).exists() and path != "/"]
+
+
+def _visible() -> list[str]:
+    """The same without symbolic links, and none inside of another."""
     kept: list[str] = []
-    for path in sorted({path for path in found if Path(path).exists()}, key=len):
-        inside = any(Path(path).is_relative_to(other) for other in kept)
-        if path != "/" and not (inside or Path(path).is_symlink()):
+    for path in sorted({os.path.realpath(path) for path in _wanted()}, key=len):
+        if not any(Path(path).is_relative_to(other) for other in kept):
             kept.append(path)
     return kept
 
 
 def _links() -> dict[str, str]:
-    """Symbolic links that must be there too, such as /bin and an environment's own."""
+    """Symbolic links on the way there, such as /bin and an environment's own."""
     found = {}
-    for path in (*_SYSTEM, sys.prefix):
-        if Path(path).is_symlink():
-            found[path] = os.path.realpath(path)
+    for path in _wanted():
+        for part in reversed([Path(path), *Path(path).parents]):
+            if part.is_symlink():
+                found[str(part)] = os.path.realpath(part)
+                break
     return found
 
 
@@ -428,8 +428,8 @@ def _container(command: list[str]) -> list[str]:
     words += ["--memory", str(MEMORY), "--pids-limit", str(PROCESSES), "--cpus", "1"]
     words += ["--tmpfs", "/tmp:size=256m", "--tmpfs", f"{HOME}:size=256m,mode=1777"]
     words += ["--user", "1000:1000", "--workdir", HOME]
-    for path in (*_visible(), *_links()):
-        words += ["--volume", f"{path}:{path}:ro"]
+    for path, real in ({path: path for path in _visible()} | _links()).items():
+        words += ["--volume", f"{real}:{path}:ro"]
     words += ["--volume", f"{_WORKER}:/grading/worker:ro"]
     words += ["--env", f"PYTHONPATH={_path_of_packages()}"]
     return [*words, os.environ.get("GRADING_IMAGE", IMAGE), *command]
