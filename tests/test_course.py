@@ -1,4 +1,6 @@
-"""The course: three outputs of one source, a release that tells nothing, and grades that are right whatever comes in."""
+"""The course: three outputs of one source, a release that tells nothing, and grades
+that are right whatever comes in.
+"""
 
 from __future__ import annotations
 
@@ -33,27 +35,32 @@ def table(path: Path) -> list[dict]:
 
 def digests(folder: Path) -> dict[str, str]:
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
 
 
-# --- student and instructor notebooks ---------------------------------------------------------------------
+# --- student and instructor notebooks -------------------------------------------------
 
 
 def chapter() -> nbformat.NotebookNode:
     """A small chapter with every kind of exercise."""
     solution = (
-        'def doubled(x, by=2):\n    """Twice x."""\n    return by * x\n\n\nassert check_doubled(doubled)'
+        'def doubled(x, by=2):\n    """Twice x."""\n    return by * x\n\n\n'
+        "assert check_doubled(doubled)"
     )
     cells = [
         new_markdown_cell(
-            "# A chapter\n\nSee [the API](../book/api.md) and ![a wave](../book/images/wave.jpg)."
+            "# A chapter\n\n"
+            "See [the API](../book/api.md) and ![a wave](../book/images/wave.jpg)."
         ),
         new_code_cell("from pltutorial.exercises import check_doubled"),
         new_markdown_cell(
-            "## Exercises\n\n:::{exercise} ★ Coding: twice\n:label: ex-twice\n\nWrite it.\n\n:::"
+            "## Exercises\n\n:::{exercise} ★ Coding: twice\n:label: ex-twice\n\n"
+            "Write it.\n\n:::"
         ),
         new_markdown_cell(":::{solution-start} ex-twice\n:class: dropdown\n:::"),
         new_code_cell(
@@ -84,11 +91,20 @@ def test_student_notebook_has_stubs_and_no_solution():
     made = notebooks.student(chapter())
     nbformat.validate(made)
     text = "\n".join(cell.source for cell in made.cells)
-    for hidden in ("by * x", "multiplication", "3 * x", "gram", "solution", "scale = 2", "{exercise}"):
+    for hidden in (
+        "by * x",
+        "multiplication",
+        "3 * x",
+        "gram",
+        "solution",
+        "scale = 2",
+        "{exercise}",
+    ):
         assert hidden not in text
     stub, faulty = (cell.source for cell in made.cells if cell["id"].endswith("-stub"))
     assert stub == (
-        'def doubled(x, by=2):\n    """Twice x."""\n    raise NotImplementedError\n\n\ncheck_doubled(doubled)'
+        'def doubled(x, by=2):\n    """Twice x."""\n    raise NotImplementedError\n\n'
+        "\ncheck_doubled(doubled)"
     )
     assert faulty == "def thrice(x):\n    return 4 * x\n\n\ncheck_thrice(thrice)"
     assert "### ★ Recall: a word\n\nWhich?" in text
@@ -100,7 +116,13 @@ def test_instructor_notebook_has_open_solutions():
     made = notebooks.instructor(chapter())
     nbformat.validate(made)
     text = "\n".join(cell.source for cell in made.cells)
-    for shown in ("by * x", "multiplication", "3 * x", "The word is gram.", "**Solution**"):
+    for shown in (
+        "by * x",
+        "multiplication",
+        "3 * x",
+        "The word is gram.",
+        "**Solution**",
+    ):
         assert shown in text
     (cell,) = [cell for cell in made.cells if "by * x" in cell.source]
     assert "jupyter" not in cell.metadata
@@ -117,7 +139,10 @@ def test_the_source_is_left_alone():
 
 def test_stub_of_a_value_leaves_it_to_fill_in():
     code = "stripes = torch.ones(3)\ncheck_picture(stripes)"
-    assert notebooks.stub_of(code) == "stripes = ...  # your answer\n\n\ncheck_picture(stripes)"
+    assert (
+        notebooks.stub_of(code)
+        == "stripes = ...  # your answer\n\n\ncheck_picture(stripes)"
+    )
     assert notebooks.stub_of("print(3)") == ""
 
 
@@ -128,12 +153,17 @@ def described(notebook) -> set[str]:
         if cell.cell_type == "code":
             for node in ast.walk(tree_of(cell)):
                 if isinstance(node, ast.FunctionDef):
-                    found |= {line.strip() for line in (ast.get_docstring(node) or "").splitlines()}
+                    found |= {
+                        line.strip()
+                        for line in (ast.get_docstring(node) or "").splitlines()
+                    }
     return found
 
 
 def test_the_books_chapters_for_students_and_instructors(tmp_path):
-    """Twice the same bytes; no line of a solution's code for students, every one for the instructor."""
+    """Twice the same bytes; no line of a solution's code for students, every one
+    for the instructor.
+    """
     written = notebooks.write_all(tmp_path / "a")
     notebooks.write_all(tmp_path / "b")
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
@@ -143,8 +173,14 @@ def test_the_books_chapters_for_students_and_instructors(tmp_path):
         inside, hidden, shown = False, set(), set()
         for cell in source.cells:
             inside = inside or "{solution-start}" in cell.source
-            lines = {line.strip() for line in cell.source.splitlines() if len(line.strip()) > 20}
-            (hidden if inside else shown).update(lines if cell.cell_type == "code" or inside else lines)
+            lines = {
+                line.strip()
+                for line in cell.source.splitlines()
+                if len(line.strip()) > 20
+            }
+            (hidden if inside else shown).update(
+                lines if cell.cell_type == "code" or inside else lines
+            )
             inside = inside and "{solution-end}" not in cell.source
         hidden = {
             line
@@ -170,12 +206,18 @@ def test_the_books_chapters_for_students_and_instructors(tmp_path):
                 assert "check_" in cell.source
 
 
-# --- graded exercises and their release -------------------------------------------------------------------
+# --- graded exercises and their release -----------------------------------------------
 
 
 def test_what_a_graded_exercise_must_have():
     good = course_example.graded(random.Random(0))[0]
-    for change in ({"name": "a b"}, {"points": 0}, {"hidden": " "}, {"wrong": ("x",)}, {"answer": "because"}):
+    for change in (
+        {"name": "a b"},
+        {"points": 0},
+        {"hidden": " "},
+        {"wrong": ("x",)},
+        {"answer": "because"},
+    ):
         with pytest.raises(ValueError):
             Graded(**{**good.__dict__, **change})
 
@@ -218,7 +260,13 @@ def test_release_holds_starters_and_visible_tests_and_nothing_else(course):
 def test_a_leak_would_be_found(course):
     (path,) = (course / "release").rglob("*.ipynb")
     known = exercises()["course_example"]
-    for secret in (known[0].solution, known[1].hidden, known[2].answer, known[2].rubric, known[0].wrong[0]):
+    for secret in (
+        known[0].solution,
+        known[1].hidden,
+        known[2].answer,
+        known[2].rubric,
+        known[0].wrong[0],
+    ):
         notebook = nbformat.read(path, as_version=4)
         notebook.cells[-1].source += f"\n{secret}"
         assert assignments.leaked(nbformat.writes(notebook), known), secret
@@ -232,48 +280,67 @@ def test_same_seed_same_bytes_other_seed_other_answers(course, tmp_path):
     assignments.make("secret-seed-1", tmp_path / "again", module=course_example)
     for folder in ("source", "release"):
         assert digests(course / folder) == digests(tmp_path / "again" / folder)
-    assert exercises("another")["course_example"][0].solution != exercises()["course_example"][0].solution
+    assert (
+        exercises("another")["course_example"][0].solution
+        != exercises()["course_example"][0].solution
+    )
 
 
 def test_seed_and_names_are_checked(monkeypatch):
     with pytest.raises(CourseError, match="no seed"):
         assignments.drawn(" ")
-    monkeypatch.setattr(course_example, "graded", lambda draw: [course_example_one()] * 2)
+    monkeypatch.setattr(
+        course_example, "graded", lambda draw: [course_example_one()] * 2
+    )
     with pytest.raises(CourseError, match="named times"):
         exercises()
 
 
 def course_example_one() -> Graded:
-    return Graded("times", "t", 1, "s", "a = 1", "a = 2", "", "assert a == 2", ("a = 3", "a = 4"))
+    return Graded(
+        "times", "t", 1, "s", "a = 1", "a = 2", "", "assert a == 2", ("a = 3", "a = 4")
+    )
 
 
 @pytest.mark.parametrize("path", GRADED, ids=lambda path: path.stem)
 def test_graded_exercises_of_a_chapter(path):
-    """Names, kinds and seeds; running them is the business of the chapter's own tests."""
+    """Names, kinds and seeds; running them is the business of the
+    chapter's own tests.
+    """
     chapter = importlib.import_module(f"book.course.{path.stem}")
     first = chapter.graded(random.Random("one"))
     assert len(first) >= 3
     assert sum(one.written for one in first) >= 1
     assert all(one.name.startswith(f"ch{path.stem[-1]}-") for one in first)
-    assert [one.__dict__ for one in chapter.graded(random.Random("one"))] == [one.__dict__ for one in first]
+    assert [one.__dict__ for one in chapter.graded(random.Random("one"))] == [
+        one.__dict__ for one in first
+    ]
     others = [chapter.graded(random.Random(seed)) for seed in ("two", "three", "four")]
     for number, one in enumerate(first):
         if not one.written:
-            assert any(other[number].solution != one.solution for other in others), one.name
+            assert any(other[number].solution != one.solution for other in others), (
+                one.name
+            )
         for text in (one.starter, one.solution, one.visible, one.hidden, *one.wrong):
             ast.parse(text)
 
 
-# --- grading ----------------------------------------------------------------------------------------------
+# --- grading --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def graded_class(course, tmp_path_factory):
-    """A class of every kind, graded once; what must come out, what came out, and where."""
+    """A class of every kind, graded once; what must come out, what
+    came out, and where.
+    """
     folder = tmp_path_factory.mktemp("class")
     known = exercises()
-    expected = synthetic.make_class(course / "release", known, folder / "submitted", len(synthetic.KINDS))
-    done = grading.grade_all(folder / "submitted", course, folder / "graded", jobs=4, seconds=SECONDS)
+    expected = synthetic.make_class(
+        course / "release", known, folder / "submitted", len(synthetic.KINDS)
+    )
+    done = grading.grade_all(
+        folder / "submitted", course, folder / "graded", jobs=4, seconds=SECONDS
+    )
     return folder, expected, done
 
 
@@ -283,7 +350,9 @@ def test_every_submission_gets_its_points(graded_class):
     assert given == expected
     assert {0, 2, 3, 5} == set(expected.values())  # none, one, the other, both
     rows = table(folder / "graded" / "grades.csv")
-    assert {(row["student"], row["assignment"]): float(row["points"]) for row in rows} == expected
+    assert {
+        (row["student"], row["assignment"]): float(row["points"]) for row in rows
+    } == expected
     assert all(row["of"] == "9" for row in rows)
 
 
@@ -295,7 +364,9 @@ def test_messages_help_and_tell_no_hidden_test(graded_class):
         return by_student[kind]["exercises"][0]
 
     assert first("loops")["verdict"] == "stopped"
-    assert first("crashes")["message"] == "your cell: ZeroDivisionError: division by zero"
+    assert (
+        first("crashes")["message"] == "your cell: ZeroDivisionError: division by zero"
+    )
     assert "ended or crashed" in first("ends-the-program")["message"]
     assert first("untouched")["verdict"] == "untouched"
     assert "another multiple" in first("wrong")["message"]
@@ -312,18 +383,28 @@ def test_messages_help_and_tell_no_hidden_test(graded_class):
     assert len(list((folder / "graded" / "feedback").rglob("*.html"))) == len(done)
 
 
-def test_a_second_run_changes_nothing_and_runs_nothing(graded_class, course, monkeypatch, capsys):
+def test_a_second_run_changes_nothing_and_runs_nothing(
+    graded_class, course, monkeypatch, capsys
+):
     folder, _, done = graded_class
     before = digests(folder / "graded")
-    monkeypatch.setattr(grading.runner, "run", lambda *anything: pytest.fail("it was run again"))
-    again = grading.grade_all(folder / "submitted", course, folder / "graded", seconds=SECONDS)
+    monkeypatch.setattr(
+        grading.runner, "run", lambda *anything: pytest.fail("it was run again")
+    )
+    again = grading.grade_all(
+        folder / "submitted", course, folder / "graded", seconds=SECONDS
+    )
     assert again == done
     assert digests(folder / "graded") == before
     assert "nothing new" in capsys.readouterr().out
 
 
-def test_cut_off_half_way_no_grade_is_lost_or_doubled(graded_class, course, tmp_path, monkeypatch):
-    """Stopped after a few submissions, the run goes on: only the others are run, and the tables are the same."""
+def test_cut_off_half_way_no_grade_is_lost_or_doubled(
+    graded_class, course, tmp_path, monkeypatch
+):
+    """Stopped after a few submissions, the run goes on: only the others are run, and
+    the tables are the same.
+    """
     folder, expected, done = graded_class
     results = tmp_path / "graded"
     real = {(one["student"], one["assignment"]): one for one in done}
@@ -341,39 +422,66 @@ def test_cut_off_half_way_no_grade_is_lost_or_doubled(graded_class, course, tmp_
 
     monkeypatch.setattr(grading, "grade", remembered)
     with pytest.raises(KeyboardInterrupt):
-        grading.grade_all(folder / "submitted", course, results, jobs=1, seconds=SECONDS)
+        grading.grade_all(
+            folder / "submitted", course, results, jobs=1, seconds=SECONDS
+        )
     kept = {path.stem for path in (results / "results").rglob("*.json")}
     assert 0 < len(kept) < len(done)
     (half,) = list((results / "results").rglob(f"{min(kept)}.json"))
     half.write_text(half.read_text()[:40])  # as a machine leaves it that loses power
     runs[:] = ["none"] * 9
     grading.grade_all(folder / "submitted", course, results, jobs=1, seconds=SECONDS)
-    assert sorted(runs[9:]) == sorted({one["student"] for one in done} - kept | {min(kept)})
+    assert sorted(runs[9:]) == sorted(
+        {one["student"] for one in done} - kept | {min(kept)}
+    )
     rows = table(results / "grades.csv")
-    assert {(row["student"], row["assignment"]): float(row["points"]) for row in rows} == expected
+    assert {
+        (row["student"], row["assignment"]): float(row["points"]) for row in rows
+    } == expected
     assert len(rows) == len(expected)
 
 
-def test_a_changed_file_is_graded_again_and_points_by_hand_are_counted(course, tmp_path):
+def test_a_changed_file_is_graded_again_and_points_by_hand_are_counted(
+    course, tmp_path
+):
     known = exercises()["course_example"]
     submitted, results = tmp_path / "in", tmp_path / "out"
-    notebook = nbformat.read(course / "release/course_example/course_example.ipynb", as_version=4)
+    notebook = nbformat.read(
+        course / "release/course_example/course_example.ipynb", as_version=4
+    )
     (submitted / "ann").mkdir(parents=True)
-    synthetic._untouched(notebook, known, submitted / "ann", "course_example", random.Random(0))
-    assert grading.sums(grading.grade_all(submitted, course, results, seconds=SECONDS)[0]) == (0, 9, 0)
-    synthetic._half(notebook, known, submitted / "ann", "course_example", random.Random(0))
-    assert grading.sums(grading.grade_all(submitted, course, results, seconds=SECONDS)[0]) == (2, 9, 4)
+    synthetic._untouched(
+        notebook, known, submitted / "ann", "course_example", random.Random(0)
+    )
+    assert grading.sums(
+        grading.grade_all(submitted, course, results, seconds=SECONDS)[0]
+    ) == (0, 9, 0)
+    synthetic._half(
+        notebook, known, submitted / "ann", "course_example", random.Random(0)
+    )
+    assert grading.sums(
+        grading.grade_all(submitted, course, results, seconds=SECONDS)[0]
+    ) == (2, 9, 4)
     assert "I would look" in (results / "written.html").read_text(encoding="utf-8")
     path = results / "by_hand.csv"
     assert path.read_text().splitlines() == [
         "student,assignment,exercise,of,points,comment",
         "ann,course_example,why,4,,",
     ]
-    path.write_text("student;assignment;exercise;of;points;comment\nann;course_example;why;4;2,5;well said\n")
-    assert grading.sums(grading.grade_all(submitted, course, results, seconds=SECONDS)[0]) == (4.5, 9, 0)
-    assert "well said" in (results / "feedback/course_example/ann.html").read_text(encoding="utf-8")
+    path.write_text(
+        "student;assignment;exercise;of;points;comment\n"
+        "ann;course_example;why;4;2,5;well said\n"
+    )
+    assert grading.sums(
+        grading.grade_all(submitted, course, results, seconds=SECONDS)[0]
+    ) == (4.5, 9, 0)
+    assert "well said" in (results / "feedback/course_example/ann.html").read_text(
+        encoding="utf-8"
+    )
     assert table(results / "grades.csv")[0]["points"] == "4.5"
-    path.write_text("student,assignment,exercise,of,points,comment\nann,course_example,why,4,5,\n")
+    path.write_text(
+        "student,assignment,exercise,of,points,comment\nann,course_example,why,4,5,\n"
+    )
     with pytest.raises(CourseError, match="from 0 to 4"):
         grading.grade_all(submitted, course, results, seconds=SECONDS)
 
@@ -397,7 +505,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula():
     assert table(["a"], [["=1+1"], ["Ann"]]) == "a\n'=1+1\nAnn\n"
 
 
-# --- the commands -----------------------------------------------------------------------------------------
+# --- the commands ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -422,8 +530,17 @@ def test_commands_refuse_with_a_sentence(arguments, words, course, tmp_path, cap
 def test_grading_says_that_student_code_is_code(graded_class, course, capsys, tmp_path):
     (tmp_path / "in" / "ann").mkdir(parents=True)
     (tmp_path / "in" / "ann" / "photo.ipynb").write_bytes(b"\x89PNG")
-    command = ["grade", str(tmp_path / "in"), "--course", str(course), "--sandbox", "none"]
+    command = [
+        "grade",
+        str(tmp_path / "in"),
+        "--course",
+        str(course),
+        "--sandbox",
+        "none",
+    ]
     assert command_line.main(command) == 0
     printed = capsys.readouterr().out
     assert "--network none" in printed
-    assert "what is photo.ipynb?" in (tmp_path / "in-graded" / "grades.csv").read_text(encoding="utf-8")
+    assert "what is photo.ipynb?" in (tmp_path / "in-graded" / "grades.csv").read_text(
+        encoding="utf-8"
+    )

@@ -1,4 +1,6 @@
-"""Ways to points that are not one's own: each gains nothing, and a person is told where it can be seen."""
+"""Ways to points that are not one's own: each gains nothing, and a person is told
+where it can be seen.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ while "channel" not in frame.f_locals:
     frame = frame.f_back
 channel = frame.f_locals["channel"]
 for number in range(9):
-    channel.send({"end": number, "problem": "", "printed": "", "value": {}, "state": []}, [])
+    channel.send({"end": number, "problem": "", "printed": "", "value": {}, "state": \
+[]}, [])
 channel.send({"done": True}, [])
 os._exit(0)
 """,
@@ -161,7 +164,9 @@ def graded(course: Path, folder: Path, seconds: float = SECONDS) -> dict[str, di
 
 
 def test_cheats_gain_nothing(course, tmp_path, kind, capfd):
-    """All at once, among honest ones; nothing of theirs reaches the terminal, and no hidden test the feedback."""
+    """All at once, among honest ones; nothing of theirs reaches the terminal, and no
+    hidden test the feedback.
+    """
     source = next((course / "source").rglob("*.ipynb"))
     reading = f"""
 import json, re
@@ -289,7 +294,10 @@ def test_inputs_changed_in_place_are_told(course, tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_nothing_of_a_student_outlives_the_grading(course, tmp_path, kind):
     length = f"{300 + os.getpid()}.5"
-    code = f"import subprocess\nsubprocess.Popen(['sleep', '{length}'], start_new_session=True)\n"
+    code = (
+        "import subprocess\n"
+        f"subprocess.Popen(['sleep', '{length}'], start_new_session=True)\n"
+    )
     hand_in(course, tmp_path / "in", "ann", code + solutions(course))
     assert grading.sums(graded(course, tmp_path)["ann"])[0] == 5
 
@@ -313,7 +321,8 @@ def test_limits_hold(course, tmp_path, kind):
     bombs = {
         "memory": "x = bytearray(2**33)",
         "file": "open('big', 'wb').write(b'0' * 2**27)",
-        # no bomb without an end: where a limit fails, the test fails and not the machine
+        # no bomb without an end: where a limit fails, the test fails
+        # and not the machine
     }
     for name, code in bombs.items():
         hand_in(course, tmp_path / "in", name, code)
@@ -339,7 +348,9 @@ def test_a_sandbox_that_is_not_there_is_refused_with_a_sentence(monkeypatch):
 
 
 def test_the_sandbox_shows_nothing_of_the_course(course, tmp_path):
-    """In namespaces a student's process finds no other file, no network and no other process."""
+    """In namespaces a student's process finds no other file, no network
+    and no other process.
+    """
     from book.course.runner import Part, run
 
     before = sandbox.in_force()
@@ -350,7 +361,8 @@ def test_the_sandbox_shows_nothing_of_the_course(course, tmp_path):
     looking = f"""
 import os, socket
 def seen():
-    found = [path for path in {[str(course), str(tmp_path), "/etc/passwd", "/var", "/srv"]!r} if os.path.exists(path)]
+    found = [path for path in \
+{[str(course), str(tmp_path), "/etc/passwd", "/var", "/srv"]!r} if os.path.exists(path)]
     try:
         open("/usr/x", "w")
         found.append("wrote into /usr")
@@ -364,7 +376,10 @@ def seen():
     processes = [name for name in os.listdir("/proc") if name.isdigit()]
     return found, processes, os.getuid(), os.listdir(".")
 """
-    test = "found, processes, user, here = seen()\nassert False, (found, processes, user, here)"
+    test = (
+        "found, processes, user, here = seen()\n"
+        "assert False, (found, processes, user, here)"
+    )
     try:
         said = run([Part(looking), Part(test, "a")], SECONDS, 60)[1].problem
     finally:

@@ -1,4 +1,6 @@
-"""Grades for other platforms, nbgrader's own commands, and sandboxes that are other programs."""
+"""Grades for other platforms, nbgrader's own commands, and sandboxes that
+are other programs.
+"""
 
 from __future__ import annotations
 
@@ -86,9 +88,8 @@ def test_gradescope():
     assert made["execution_time"] == 3
     assert [one["status"] for one in made["tests"]] == ["passed", "passed", "failed"]
     assert sum(one["max_score"] for one in made["tests"]) == 14
-    assert "sys.modules" not in json.dumps(
-        made
-    )  # what a person should look at is not for students
+    # what a person should look at is not for students
+    assert "sys.modules" not in json.dumps(made)
 
 
 def test_all_are_written(tmp_path):
@@ -104,7 +105,9 @@ def test_all_are_written(tmp_path):
 
 
 def test_nbgrader_grades_a_release_by_itself(tmp_path):
-    """With a gradebook: the solutions get all automatic points, the release as it is none."""
+    """With a gradebook: the solutions get all automatic points, the
+    release as it is none.
+    """
     made = assignments.make("a-seed", tmp_path, module=course_example, gradebook=True)
     for student, path in (
         ("full", tmp_path / "source"),
@@ -131,10 +134,12 @@ def test_nbgrader_grades_a_release_by_itself(tmp_path):
 
 PARTS = [
     Part(
-        "import os, torch\n\n\ndef twice(x):\n    os.write(1, b'noise')\n    return 2 * x"
+        "import os, torch\n\n\ndef twice(x):\n    os.write(1, b'noise')\n"
+        "    return 2 * x"
     ),
     Part(
-        "import torch\nx = torch.ones(2, requires_grad=True)\ntwice(x).sum().backward()",
+        "import torch\nx = torch.ones(2, requires_grad=True)\n"
+        "twice(x).sum().backward()",
         "a",
     ),
     Part("assert x.grad.tolist() == [2, 2]", "a"),

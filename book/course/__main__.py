@@ -1,9 +1,13 @@
-"""The course, for a lecturer. `make` calls it; so can you: `python -m book.course assignments --seed autumn-4711`.
+"""The course, for a lecturer. `make` calls it; so can you: `python -m book.course
+assignments --seed autumn-4711`.
 
 notebooks    the chapters for students (no solutions) and for the instructor (open ones)
-assignments  graded exercises drawn from the course's seed, released by nbgrader without solutions and hidden tests
-grade        grade a folder of submissions, student/assignment/*.ipynb, into tables and pages of feedback
-lab          the chapters without solutions in mine/, opened in JupyterLab; what you have written there is kept
+assignments  graded exercises drawn from the course's seed, released by nbgrader without
+             solutions and hidden tests
+grade        grade a folder of submissions, student/assignment/*.ipynb, into tables
+             and pages of feedback
+lab          the chapters without solutions in mine/, opened in JupyterLab; what you
+             have written there is kept
 offline-kit  packages, book and notebooks in one folder that installs without a network
 """
 
@@ -20,24 +24,31 @@ from .assignments import CourseError
 ROOT = Path(__file__).resolve().parents[2]
 COURSE = ROOT / "build" / "course"
 WARNING = (
-    "Student code is code. Without a sandbox it runs with your rights: grade in a container "
-    "without a network (docker run --network none) or as a user who owns nothing else."
+    "Student code is code. Without a sandbox it runs with your rights: grade "
+    "in a container without a network (docker run --network none) or as a user "
+    "who owns nothing else."
 )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="book.course", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="book.course",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="what", required=True)
     for name in ("notebooks", "assignments", "grade", "lab", "offline-kit"):
         command = commands.add_parser(name)
         command.add_argument("--to", type=Path, help="where to write")
         if name == "assignments":
-            command.add_argument("--seed", required=True, help="any text; keep it to yourself")
+            command.add_argument(
+                "--seed", required=True, help="any text; keep it to yourself"
+            )
             command.add_argument("--chapters", help="such as 1,3 (all)")
             command.add_argument(
-                "--gradebook", action="store_true", help="for nbgrader's own commands too"
+                "--gradebook",
+                action="store_true",
+                help="for nbgrader's own commands too",
             )
         elif name == "grade":
             command.add_argument("submitted", type=Path)
@@ -46,16 +57,27 @@ def main(arguments: list[str] | None = None) -> int:
                 "--sandbox",
                 default="",
                 metavar="KIND",
-                help="container, bubblewrap, unshare or none (the best that works here)",
+                help=(
+                    "container, bubblewrap, unshare or none (the best that works here)"
+                ),
             )
-            command.add_argument("--jobs", type=int, default=0, help="students at a time (one for each core)")
+            command.add_argument(
+                "--jobs",
+                type=int,
+                default=0,
+                help="students at a time (one for each core)",
+            )
         elif name == "lab":
             command.add_argument("--chapter", type=int, default=1)
             command.add_argument("options", nargs="*", help="for JupyterLab, after --")
         elif name == "offline-kit":
-            command.add_argument("--platform", default="", help="such as win_amd64 (this machine's)")
             command.add_argument(
-                "--wheels", type=Path, help="take packages from this folder, not from an index"
+                "--platform", default="", help="such as win_amd64 (this machine's)"
+            )
+            command.add_argument(
+                "--wheels",
+                type=Path,
+                help="take packages from this folder, not from an index",
             )
     given = parser.parse_args(arguments)
     try:
@@ -73,18 +95,28 @@ def _run(given: argparse.Namespace) -> int:
         from .notebooks import write_all
 
         target = given.to or COURSE
-        print(f"{len(write_all(target))} notebooks in {target / 'student'} and {target / 'instructor'}")
+        print(
+            f"{len(write_all(target))} notebooks in {target / 'student'} and "
+            f"{target / 'instructor'}"
+        )
     elif given.what == "assignments":
         from .assignments import make
 
         try:
-            chapters = [int(part) for part in given.chapters.split(",")] if given.chapters else None
+            chapters = (
+                [int(part) for part in given.chapters.split(",")]
+                if given.chapters
+                else None
+            )
         except ValueError:
-            raise CourseError(f"--chapters takes numbers such as 1,3, not {given.chapters!r}") from None
+            raise CourseError(
+                f"--chapters takes numbers such as 1,3, not {given.chapters!r}"
+            ) from None
         target = given.to or COURSE / "assignments"
         released = make(given.seed, target, chapters, gradebook=given.gradebook)
         print(
-            f"{len(released)} assignments in {released[0].parent.parent}; hand these out, and keep source/ and the seed"
+            f"{len(released)} assignments in {released[0].parent.parent}; hand these "
+            "out, and keep source/ and the seed"
         )
     elif given.what == "grade":
         from . import sandbox
@@ -110,17 +142,29 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def start_lab(folder: Path, chapter: int, options: list[str]) -> int:
-    """Open a chapter's notebook without solutions in JupyterLab; what is there of one's own work is kept."""
+    """Open a chapter's notebook without solutions in JupyterLab; what is there of
+    one's own work is kept.
+    """
     from .notebooks import write_kind
 
     write_kind("student", folder, keep=True)
     page = next((folder / one.file for one in CHAPTERS if one.number == chapter), None)
     if page is None:
         last = CHAPTERS[-1].number
-        raise CourseError(f"there is no chapter {chapter}; it is a number from 1 to {last}")
+        raise CourseError(
+            f"there is no chapter {chapter}; it is a number from 1 to {last}"
+        )
     page = page.resolve()
-    seen = ROOT if page.is_relative_to(ROOT) else page.parent  # the folder that JupyterLab shows
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={seen}", *options, str(page)]
+    # the folder that JupyterLab shows
+    seen = ROOT if page.is_relative_to(ROOT) else page.parent
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--notebook-dir={seen}",
+        *options,
+        str(page),
+    ]
     return subprocess.run(command, cwd=seen).returncode
 
 

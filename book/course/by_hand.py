@@ -1,4 +1,6 @@
-"""Points that a person gives for written answers, in a table that students cannot fill in unseen."""
+"""Points that a person gives for written answers, in a table that students
+cannot fill in unseen.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ def points_by_hand(
 def _entries(
     done: list[dict], path: Path
 ) -> dict[tuple[str, str, str], tuple[str, str]]:
-    """Points entered by a person. The file is extended by what now waits, and nothing entered is lost.
+    """Points entered by a person. The file is extended by what now waits, and
+    nothing entered is lost.
 
     Raises:
         CourseError: an entry that is no number, or is out of range.
@@ -75,9 +78,8 @@ def _entries(
     if path.exists():
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
-            separator = (
-                ";" if first.count(";") > first.count(",") else ","
-            )  # as some spreadsheets save it
+            # as some spreadsheets save it
+            separator = ";" if first.count(";") > first.count(",") else ","
             for row in csv.reader(file, delimiter=separator):
                 if any(row):
                     cells = [
@@ -95,7 +97,8 @@ def _entries(
             and float(points) <= float(of or "inf")
         ):
             raise CourseError(
-                f"{path.name}: {points!r} points for {student}, {exercise}; enter a number from 0 to {of}"
+                f"{path.name}: {points!r} points for {student}, {exercise}; enter a "
+                f"number from 0 to {of}"
             )
     before = dict(rows)
     for result in done:

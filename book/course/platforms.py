@@ -1,4 +1,6 @@
-"""Grades as learning platforms take them: Canvas and Moodle as CSV, Gradescope as JSON."""
+"""Grades as learning platforms take them: Canvas and Moodle as CSV,
+Gradescope as JSON.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,17 @@ from pathlib import Path
 
 from .reports import file_name, sums, table, write_whole
 
-# Canvas names files NAME_USER_..., Moodle folders "First Last_PARTICIPANT_assignsubmission_...".
+# Canvas names files NAME_USER_..., Moodle folders "First
+# Last_PARTICIPANT_assignsubmission_...".
 _CANVAS = re.compile(r"(?P<name>.+)_(?P<number>\d+)")
 _MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_\w+")
 _STATUS = {"right": "passed", "by hand": "passed"}
 
 
 def export_all(done: list[dict], results: Path) -> None:
-    """Write results/canvas.csv, moodle-ASSIGNMENT.csv and gradescope/ASSIGNMENT/*.json."""
+    """Write results/canvas.csv, moodle-ASSIGNMENT.csv and
+    gradescope/ASSIGNMENT/*.json.
+    """
     write_whole(results / "canvas.csv", canvas(done))
     for assignment in sorted({one["assignment"] for one in done}):
         mine = [one for one in done if one["assignment"] == assignment]
@@ -28,13 +33,17 @@ def export_all(done: list[dict], results: Path) -> None:
 
 
 def who(student: str) -> tuple[str, str]:
-    """A student's name and number on the platform that the file came from; "": unknown."""
+    """A student's name and number on the platform that the file came
+    from; "": unknown.
+    """
     found = _MOODLE.fullmatch(student) or _CANVAS.fullmatch(student)
     return (found["name"], found["number"]) if found else (student, "")
 
 
 def canvas(done: list[dict]) -> str:
-    """The gradebook that Canvas imports: one row a student, one column an assignment."""
+    """The gradebook that Canvas imports: one row a student, one
+    column an assignment.
+    """
     assignments = sorted({one["assignment"] for one in done})
     points: dict[str, dict[str, str]] = {}
     possible: dict[str, int] = {}

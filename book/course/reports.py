@@ -1,4 +1,6 @@
-"""What grading writes: tables, a page of feedback for each student, and the written answers for whoever grades them."""
+"""What grading writes: tables, a page of feedback for each student, and the written
+answers for whoever grades them.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def export(
     results: Path,
     by_hand: dict[tuple[str, str, str], tuple[str, str]],
 ) -> None:
-    """Write the tables, the feedback and the written answers, with points given by hand."""
+    """Write the tables, the feedback and the written answers, with
+    points given by hand.
+    """
     for result in done:
         for one in result["exercises"]:
             points, comment = by_hand.get(
@@ -117,7 +121,9 @@ def export(
 
 
 def export_leftovers(left: list[Leftover], results: Path) -> None:
-    """Name each file that no grade comes from: the first ones on the screen, all in a table."""
+    """Name each file that no grade comes from: the first ones on the
+    screen, all in a table.
+    """
     rows = [[one.file, one.why] for one in left]
     write_whole(results / "not_graded.csv", table(["file", "why"], rows))
     for file, why in rows[:20]:
@@ -144,7 +150,8 @@ def _harmless(cell):
     )
 
 
-STYLE = """<style>body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;
+STYLE = """<style>body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem \
+auto;
 padding:0 1rem;color:#222;background:#fff}
 pre{background:#f4f4f4;padding:.7rem;overflow-x:auto;white-space:pre-wrap}
 h2{margin-top:2rem;font-size:1.1rem}
@@ -165,16 +172,25 @@ WORDS = {
 
 
 def _page(title: str, parts: Iterable[str]) -> str:
-    head = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = (
+        "<!doctype html>\n"
+        '<html lang="en"><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width">'
+    )
     return (
-        f"{head}<title>{html.escape(title)}</title>{STYLE}\n<h1>{html.escape(title)}</h1>\n"
+        (
+            f"{head}<title>{html.escape(title)}</title>{STYLE}\n"
+            f"<h1>{html.escape(title)}</h1>\n"
+        )
         + "\n".join(parts)
         + "\n"
     )
 
 
 def feedback(result: dict) -> str:
-    """One student's page: points, verdict and the message that helps, for each exercise; it loads nothing."""
+    """One student's page: points, verdict and the message that helps, for each
+    exercise; it loads nothing.
+    """
     earned, of, waiting = sums(result)
     later = f", {waiting} more to be graded by a person" if waiting else ""
     parts = [f"<p><strong>{earned:g} of {of} points</strong>{later}.</p>"]
@@ -186,7 +202,8 @@ def feedback(result: dict) -> str:
         )
         message = f" {html.escape(one['message'])}" if one["message"] else ""
         parts.append(
-            f'<p><span class="{one["verdict"]}">{WORDS[one["verdict"]]}</span>{message}</p>'
+            "<p><span "
+            f'class="{one["verdict"]}">{WORDS[one["verdict"]]}</span>{message}</p>'
         )
         if one.get("answer"):
             parts.append(f"<pre>{html.escape(one['answer'])}</pre>")
@@ -194,7 +211,9 @@ def feedback(result: dict) -> str:
 
 
 def _written(done: list[dict], tasks: dict[str, list[Task]]) -> str:
-    """All written answers, exercise by exercise with its rubric, for whoever grades them."""
+    """All written answers, exercise by exercise with its rubric, for
+    whoever grades them.
+    """
     parts = [
         "<p>Enter points and comments in by_hand.csv, then run the grading again.</p>"
     ]
@@ -210,7 +229,8 @@ def _written(done: list[dict], tasks: dict[str, list[Task]]) -> str:
             ]
             if task.written and answers:
                 parts.append(
-                    f"<h2>{assignment}, {html.escape(task.title)} ({task.points} points)</h2>"
+                    f"<h2>{assignment}, {html.escape(task.title)} "
+                    f"({task.points} points)</h2>"
                 )
                 parts.append(f"<pre>{html.escape(task.rubric)}</pre>")
                 parts += [

@@ -1,7 +1,9 @@
-"""Where a student's process runs: in a container, behind bubblewrap, in namespaces of its own, or plainly.
+"""Where a student's process runs: in a container, behind bubblewrap, in namespaces of
+its own, or plainly.
 
-In all but the last it has no network and sees the system, the package and a folder of its
-own, nothing of the course. Limits of memory, files, processes and time hold in each.
+In all but the last it has no network and sees the system, the package and a
+folder of its own, nothing of the course. Limits of memory, files, processes and
+time hold in each.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ def in_force() -> str:
 
 
 def close_to_students(folders: list[Path]) -> None:
-    """Name the folders that a student's Python is to refuse where there is no sandbox."""
+    """Name the folders that a student's Python is to refuse where
+    there is no sandbox.
+    """
     _closed[:] = [os.path.realpath(folder) for folder in folders]
 
 
@@ -82,7 +86,9 @@ def closed() -> list[str]:
 
 
 def _refuse(folders: list[str]) -> None:
-    """Open nothing in these folders: against accidents and curiosity, not against craft."""
+    """Open nothing in these folders: against accidents and curiosity,
+    not against craft.
+    """
 
     def watch(event: str, arguments: tuple) -> None:
         if event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove"):
@@ -105,8 +111,11 @@ SAID = {
     "container": "each submission runs in a container without a network",
     "bubblewrap": "each submission runs behind bubblewrap, without a network",
     "unshare": "each submission runs in Linux namespaces of its own, without a network",
-    "none": "NO sandbox is in force: student code runs with your rights and can read "
-    "your files; use SANDBOX=container, bubblewrap or unshare, or a user who owns nothing",
+    "none": (
+        "NO sandbox is in force: student code runs with your rights and can "
+        "read your files; use SANDBOX=container, bubblewrap or unshare, or a "
+        "user who owns nothing"
+    ),
 }
 
 
@@ -129,7 +138,9 @@ class _Forked:
 
 
 def start(kind: str, seconds: float, total: float, folder: str, refused: list[str]):
-    """Begin a student's process in a folder of its own; a channel to it, and its handle."""
+    """Begin a student's process in a folder of its own; a channel to
+    it, and its handle.
+    """
     if kind in ("none", "unshare") and hasattr(os, "fork"):
         return _fork(kind, seconds, total, folder, refused)
     command = _command(kind, seconds, total, folder)
@@ -189,7 +200,9 @@ def _only(read: int, write: int) -> tuple[int, int]:
 
 
 def end_children() -> None:
-    """Kill whatever is still a child of this process, and theirs as they become ours."""
+    """Kill whatever is still a child of this process, and theirs
+    as they become ours.
+    """
     for _ in range(1000):
         try:
             text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
@@ -439,5 +452,8 @@ def _container_problem() -> str:
     if not _engine():
         return "there is neither podman nor docker"
     if sys.platform != "linux" and "GRADING_IMAGE" not in os.environ:
-        return "set GRADING_IMAGE to an image that holds Python and this project's packages"
+        return (
+            "set GRADING_IMAGE to an image that holds Python and "
+            "this project's packages"
+        )
     return _tried(_container([sys.executable, "-c", "import torch; print('ready')"]))
