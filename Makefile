@@ -9,6 +9,7 @@ PIP_ARGS ?=
 CHAPTER ?= 1
 SEED ?=
 SUBMITTED ?=
+SANDBOX ?=
 PLATFORM ?=
 
 .PHONY: help setup pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
@@ -65,7 +66,7 @@ assignments: $(STAMP)
 	@$(BIN)/python -m book.course assignments --seed "$(SEED)"
 
 grade: $(STAMP)
-	@$(BIN)/python -m book.course grade "$(SUBMITTED)"
+	@$(BIN)/python -m book.course grade "$(SUBMITTED)" --sandbox "$(SANDBOX)"
 
 pdf: site
 	$(BIN)/python book/screenshots.py pdf

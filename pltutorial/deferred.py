@@ -29,6 +29,7 @@ class _Deferred:
 
     def __init__(self, module: str, name: str | None = None) -> None:
         self._module, self._name = module, name
+        self.__module__ = module  # where documentation looks for it
 
     def _value(self):
         module = importlib.import_module(self._module)

@@ -221,11 +221,8 @@ def random_holes(
             f"{count} masks of {width}x{height} pixels were asked for; give at least "
             "one, of two pixels or more"
         )
-    seeds = (
-        [[seeds, number] for number in range(count)]
-        if isinstance(seeds, int)
-        else seeds
-    )
+    if isinstance(seeds, int):
+        seeds = [[seeds, number] for number in range(count)]
     if len(seeds) != count:
         raise InputError(
             f"{len(seeds)} seeds were given for {count} masks; give one for "
@@ -240,21 +237,17 @@ def random_holes(
 def _strokes(
     height: int, width: int, share: float, random: numpy.random.Generator
 ) -> numpy.ndarray:
-    wanted = height * width * random.uniform(min(0.05, share), share)
+    area = height * width * random.uniform(min(0.05, share), share)
     canvas, fits = Image.new("L", (width, height)), True
     while fits:
         stroke = _stroke(height, width, random)
-        canvas, fits = _with(canvas, stroke, wanted)
+        canvas, fits = _with(canvas, stroke, area)
     for part in stroke:  # of the stroke that is too much, as many parts as fit
-        canvas, fits = _with(canvas, [part], wanted)
+        canvas, fits = _with(canvas, [part], area)
         if not fits:
             break
-    covered = numpy.asarray(canvas)
-    return (
-        covered.astype(numpy.float32)
-        if covered.any()
-        else _square(height, width, wanted)
-    )
+    covered = numpy.asarray(canvas).astype(numpy.float32)
+    return covered if covered.any() else _square(height, width, area)
 
 
 def _stroke(height: int, width: int, random: numpy.random.Generator) -> list[tuple]:
@@ -288,12 +281,12 @@ def _with(
     return (more, True) if fits else (canvas, False)
 
 
-def _square(height: int, width: int, wanted: float) -> numpy.ndarray:
+def _square(height: int, width: int, area: float) -> numpy.ndarray:
     """A square of so many pixels in the middle: for pictures so small that one
     stroke is too much.
     """
     mask = numpy.zeros((height, width), numpy.float32)
-    side = max(1, int(wanted**0.5))
+    side = max(1, int(area**0.5))
     top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
     mask[top : top + side, left : left + side] = 1
     return mask

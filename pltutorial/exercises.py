@@ -1,3 +1,3 @@
-"""Checks of the exercises: the code is in :mod:`pltutorial.teaching.exercises`."""
+"""Checks of the exercises: the code is in ``pltutorial.teaching.exercises``."""
 
 from .teaching.exercises import *  # noqa: F403

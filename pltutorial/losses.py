@@ -190,9 +190,8 @@ class _SelfProduct(torch.autograd.Function):
         dtype = torch.promote_types(positions.dtype, torch.float32)
         total = positions.new_zeros((count, channels, channels), dtype=dtype)
         # on a CPU in chunks, so that the float32 copy stays in the cache
-        for chunk in positions.split(
-            _CHUNK if positions.device.type == "cpu" else 1 << 20, dim=1
-        ):
+        size = _CHUNK if positions.device.type == "cpu" else 1 << 20
+        for chunk in positions.split(size, dim=1):
             chunk = chunk.to(dtype)
             total.baddbmm_(chunk.transpose(1, 2), chunk)
         return total
@@ -462,13 +461,9 @@ class PerceptualLoss(nn.Module):
         self.style_weights = dict(JOHNSON_STYLE if style is True else style or {})
         self.pixel, self.total_variation = pixel, total_variation
         self.normalization, self.pixel_kind = normalization, pixel_kind
-        named = {
-            **self.content_weights,
-            **self.style_weights,
-            "pixel": pixel,
-            "total_variation": total_variation,
-        }
-        for name, weight in named.items():
+        weights = self.content_weights | self.style_weights
+        weights |= {"pixel": pixel, "total_variation": total_variation}
+        for name, weight in weights.items():
             if not 0 <= weight < float("inf"):
                 raise InputError(
                     f"the weight {weight} of {name} was given; weights are "
@@ -500,13 +495,9 @@ class PerceptualLoss(nn.Module):
         return self._content_target(image)
 
     def _content_target(self, image: torch.Tensor) -> ContentTarget:
+        layers = tuple(self.content_weights)
         with torch.no_grad():
-            features = (
-                self.network(image, tuple(self.content_weights))
-                if self.content_weights
-                else {}
-            )
-        return ContentTarget(features, image)
+            return ContentTarget(self.network(image, layers) if layers else {}, image)
 
     def style_target(
         self,
@@ -540,10 +531,10 @@ class PerceptualLoss(nn.Module):
             raise InputError("no style was given; give at least one picture")
         with torch.no_grad():
             if masks is None:
-                shares = _shares(weights, len(styles))
+                weights = _normalized(weights, len(styles))
                 grams = [self._grams(style) for style in styles]
                 blend = {
-                    name: sum(s * g[name] for s, g in zip(shares, grams, strict=True))
+                    name: sum(w * g[name] for w, g in zip(weights, grams, strict=True))
                     for name in grams[0]
                 }
                 return StyleTarget([blend], [None])
@@ -661,13 +652,9 @@ class PerceptualLoss(nn.Module):
             )
         if isinstance(content, torch.Tensor):
             check_image(content, "the content target")
-        for picture in (
-            [style]
-            if isinstance(style, torch.Tensor)
-            else style
-            if isinstance(style, (list, tuple))
-            else []
-        ):
+        if isinstance(style, torch.Tensor):
+            style = [style]
+        for picture in style if isinstance(style, list | tuple) else ():
             check_image(picture, "the style target")
         self._checked = True
 
@@ -706,7 +693,7 @@ def _check_normalization(normalization: str) -> None:
         )
 
 
-def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
+def _normalized(weights: Sequence[float] | None, count: int) -> list[float]:
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise InputError(

@@ -141,13 +141,16 @@ def ssim(
     measure = _skimage().structural_similarity
     values = []
     for one, other in _pairs(output, target, border, channel, _WINDOW):
-        how = {
-            "gaussian_weights": True,
-            "sigma": _SIGMA,
-            "use_sample_covariance": False,
-            "channel_axis": -1,
-        }
-        values.append(measure(other, one, data_range=1.0, **how))
+        value = measure(
+            other,
+            one,
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=_SIGMA,
+            use_sample_covariance=False,
+            channel_axis=-1,
+        )
+        values.append(value)
     return torch.tensor(values, dtype=torch.float32)
 
 
@@ -229,11 +232,10 @@ def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     _check_pair(output, target)
     _check_size(output)
     values = []
-    for one, other in zip(
-        output.split(1), target.to(output.device).split(1), strict=True
-    ):
-        made, wanted = _alexnet(one)[-1], _alexnet(other)[-1]
-        error = (made - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
+    pairs = zip(output.split(1), target.to(output.device).split(1), strict=True)
+    for one, other in pairs:
+        made, right = _alexnet(one)[-1], _alexnet(other)[-1]
+        error = (made - right).square().sum() / right.square().sum().clamp_min(1e-12)
         values.append(float(error))
     return torch.tensor(values, dtype=torch.float32)
 

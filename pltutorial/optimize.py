@@ -96,26 +96,24 @@ def optimize_image(
 
     Taught in chapter 4.
     """
-    settings = (
-        changed(settings, OptimizeSettings, changes)
-        if changes
-        else settings or OptimizeSettings()
-    )
+    if changes:
+        settings = changed(settings, OptimizeSettings, changes)
+    settings = settings or OptimizeSettings()
     check_image(image, "the picture to start from")
-    # L-BFGS flattens gradients with .view(-1): the leaf must be
-    # contiguous, not channels-last
-    pixels = (
-        image.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
-    )
+    # L-BFGS flattens gradients with .view(-1): the leaf must be contiguous, not
+    # channels-last
+    pixels = image.detach().clone(memory_format=torch.contiguous_format)
+    pixels.requires_grad_()
     rate = settings.learning_rate or _LEARNING_RATES[settings.optimizer]
     if settings.optimizer == "lbfgs":
-        how = {
-            "max_iter": 1,
-            "history_size": settings.history_size,
-            "tolerance_grad": 0,
-            "tolerance_change": 0,
-        }
-        optimizer: torch.optim.Optimizer = torch.optim.LBFGS([pixels], lr=rate, **how)
+        optimizer: torch.optim.Optimizer = torch.optim.LBFGS(
+            [pixels],
+            lr=rate,
+            max_iter=1,
+            history_size=settings.history_size,
+            tolerance_grad=0,
+            tolerance_change=0,
+        )
     else:
         optimizer = torch.optim.Adam([pixels], lr=rate)
     result = Result(pixels.detach().clone())
@@ -135,13 +133,9 @@ def optimize_image(
                 f"the loss became {values[-1]} at step {len(result.history) + 1}; "
                 "lower learning_rate or the weights, or take optimizer='adam'"
             )
-        seconds = time.perf_counter() - start
-        record = Record(
-            len(result.history) + 1,
-            values[-1],
-            dict(zip(terms, values, strict=False)),
-            seconds,
-        )
+        step, seconds = len(result.history) + 1, time.perf_counter() - start
+        named = dict(zip(terms, values, strict=False))
+        record = Record(step, values[-1], named, seconds)
         result.history.append(record)
         if record.total < best:
             best = record.total
@@ -155,19 +149,16 @@ def optimize_image(
             total=settings.steps, disable=silent, unit="step", leave=False
         ) as bar:
             # torch divides the first step by the sum of the gradient
-            first, trust = (_FIRST_MOVE * pixels.numel(), 1.0)
+            first, trust = _FIRST_MOVE * pixels.numel(), 1.0
+            is_lbfgs = settings.optimizer == "lbfgs"
             for _ in range(settings.steps):
-                if settings.optimizer == "lbfgs":
-                    optimizer.param_groups[0]["lr"] = (
-                        rate * trust * (1 if optimizer.state else first)
-                    )
+                if is_lbfgs:
+                    scale = 1 if optimizer.state else first
+                    optimizer.param_groups[0]["lr"] = rate * trust * scale
                     trust = min(1.0, 1.5 * trust)
                 optimizer.step(closure)
                 with torch.no_grad():
-                    if (
-                        settings.optimizer == "lbfgs"
-                        and result.history[-1].total > _DIVERGED * best
-                    ):
+                    if is_lbfgs and result.history[-1].total > _DIVERGED * best:
                         # a wrong guess of the curvature: back to the best picture, and
                         # on from there with shorter steps
                         pixels.copy_(result.image)
@@ -188,9 +179,8 @@ def optimize_image(
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
             raise
-        raise InputError(
-            _too_large(pixels.shape, memory.free(pixels.device))
-        ) from problem
+        room = memory.free(pixels.device)
+        raise InputError(_too_large(pixels.shape, room)) from problem
     result.seconds = time.perf_counter() - start
     return result
 
@@ -232,34 +222,27 @@ def reconstruct_features(
 
     Taught in chapter 2.
     """
-    settings = changed(
-        settings,
-        ReconstructionSettings,
-        changes if layer is None else {**changes, "layer": layer},
-    )
+    if layer is not None:
+        changes = {**changes, "layer": layer}
+    settings = changed(settings, ReconstructionSettings, changes)
     network = _network(network, settings, (settings.layer,))
     image = _enter(image, "the picture to reconstruct", network)
 
     def objective_at(size: int) -> tuple[Callable, torch.Tensor]:
         target = _fit(image, size)
         with torch.no_grad():
-            energy = float(
-                network(target, (settings.layer,))[settings.layer]
-                .float()
-                .square()
-                .mean()
-            )
+            features = network(target, (settings.layer,))[settings.layer]
+            energy = float(features.float().square().mean())
         loss = PerceptualLoss(
             {settings.layer: 1 / max(energy, 1e-12)},
             total_variation=settings.total_variation / 100,
             network=network,
         )
-        features = loss.content_target(target)
-        return lambda output: loss(output, content=features), target
+        targets = loss.content_target(target)
+        return lambda output: loss(output, content=targets), target
 
-    return _coarse_to_fine(
-        objective_at, settings, image, {}, (settings.layer,), callback
-    )
+    layers = (settings.layer,)
+    return _coarse_to_fine(objective_at, settings, image, {}, layers, callback)
 
 
 def reconstruct_style(
@@ -301,12 +284,10 @@ def reconstruct_style(
 
     Taught in chapter 3.
     """
-    layers = (layers,) if isinstance(layers, str) else layers
-    settings = changed(
-        settings,
-        TextureSettings,
-        changes if layers is None else {**changes, "layers": tuple(layers)},
-    )
+    if layers is not None:
+        layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        changes = {**changes, "layers": layers}
+    settings = changed(settings, TextureSettings, changes)
     network = _network(network, settings, settings.layers)
     style = _enter(style, "the style picture", network)
 
@@ -326,13 +307,9 @@ def reconstruct_style(
             network=network,
         )
         scale = max(target.shape[-2:]) / max(style.shape[-2:])
-        height, width = (
-            settings.height or style.shape[-2],
-            settings.width or style.shape[-1],
-        )
-        canvas = target.new_zeros(
-            (1, 3, max(1, round(height * scale)), max(1, round(width * scale)))
-        )
+        height = (settings.height or style.shape[-2]) * scale
+        width = (settings.width or style.shape[-1]) * scale
+        canvas = target.new_zeros((1, 3, max(1, round(height)), max(1, round(width))))
         return lambda output: loss(output, style=grams), canvas
 
     return _coarse_to_fine(objective_at, settings, style, {}, settings.layers, callback)
@@ -398,13 +375,12 @@ def transfer_style(
         for s in ([style] if isinstance(style, torch.Tensor) else style)
     ]
     masks = masks and [tuple(mask.to(content) for mask in pair) for pair in masks]
+    target_content = content
     if settings.preserve_color == "histogram":
         styles = [match_color(s, content) for s in styles]
     elif settings.preserve_color == "luminance":
         styles = [match_luminance(s, content) for s in styles]
-    target_content = (
-        luminance(content) if settings.preserve_color == "luminance" else content
-    )
+        target_content = luminance(content)
     loss = PerceptualLoss(
         dict.fromkeys(settings.content_layers, settings.content_weight),
         dict.fromkeys(settings.style_layers, settings.style_weight),
@@ -428,9 +404,8 @@ def transfer_style(
 
     result = _coarse_to_fine(objective_at, settings, content, starts, layers, callback)
     if settings.preserve_color == "luminance":
-        result.image = with_colors_of(
-            result.image, resize(content, tuple(result.image.shape[-2:]))
-        )
+        colors = resize(content, tuple(result.image.shape[-2:]))
+        result.image = with_colors_of(result.image, colors)
     return result
 
 
@@ -443,12 +418,10 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
         try:
             objective, canvas = objective_at(size)
             check_memory(canvas.shape, layers, settings, canvas.device)
-            shape = tuple(canvas.shape[-2:])
-            start = (
-                resize(joined.image, shape)
-                if number
-                else _start(settings, starts, canvas)
-            )
+            if number:
+                start = resize(joined.image, tuple(canvas.shape[-2:]))
+            else:
+                start = _start(settings, starts, canvas)
         except KeyboardInterrupt:
             if not number:  # nothing is there yet
                 raise
@@ -463,12 +436,11 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
                 record, step=record.step + offset, seconds=record.seconds + seconds
             )
 
-        relay = (
-            None
-            if callback is None
-            else (lambda record, moved=moved: callback(moved(record)))
-        )
-        part = optimize_image(objective, start, settings, callback=relay)
+        def relay(record: Record, moved: Callable = moved) -> None:
+            callback(moved(record))
+
+        relayed = None if callback is None else relay
+        part = optimize_image(objective, start, settings, callback=relayed)
         history = joined.history + [moved(record) for record in part.history]
         joined = Result(part.image, history, seconds + part.seconds, part.stopped)
         if part.stopped != "done":
@@ -538,9 +510,8 @@ def memory_needed(
         for block, (channels, count) in enumerate(_KEPT[:depth])
     )
     history = (2 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
-    return int(
-        shape[-2] * shape[-1] * (kept * bytes_each + 3 * 64 * 4 + history * 3 * 4)
-    )
+    bytes_a_pixel = kept * bytes_each + 3 * 64 * 4 + history * 3 * 4
+    return int(shape[-2] * shape[-1] * bytes_a_pixel)
 
 
 # channels, and maps kept, of each block

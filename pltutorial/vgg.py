@@ -41,10 +41,8 @@ EMBEDDED = Path(__file__).parent / "assets" / "vgg16_features_fp16.safetensors"
 EMBEDDED_SHA256 = "3d39eee2403da518391aba7ed3a5e9a008cefabfda356e02374b607f148df137"
 # The released network takes RGB 0-255 minus this mean, undivided
 # (assets/PROVENANCE.md); here on the [0, 1] scale.
-_RELEASED_MEAN, _RELEASED_STD = (
-    tuple(value / 255 for value in (123.68, 116.779, 103.939)),
-    (1 / 255,) * 3,
-)
+_RELEASED_MEAN = tuple(value / 255 for value in (123.68, 116.779, 103.939))
+_RELEASED_STD = (1 / 255,) * 3
 
 
 class LossNetwork(nn.Module):
@@ -178,11 +176,9 @@ class LossNetwork(nn.Module):
         kind = image.device.type
         if torch.is_autocast_enabled(kind):
             return torch.get_autocast_dtype(kind)
-        return (
-            torch.float64
-            if image.dtype == torch.float64
-            else best_precision(image.device, self.precision)
-        )
+        if image.dtype == torch.float64:
+            return torch.float64
+        return best_precision(image.device, self.precision)
 
     def _weights(self, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """All weights in one precision; lowered once, not in every step as autocast

@@ -167,9 +167,8 @@ def card_text(card: Mapping) -> str:
             ]
             value = f"{terms[0]}: {', '.join(terms[1:])}\n" + "\n".join(value)
         elif key == "seconds":
-            value = (
-                f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.0f} min"
-            )
+            hours, minutes = value / 3600, value / 60
+            value = f"{hours:.1f} h" if hours >= 1 else f"{minutes:.0f} min"
         title = CARD.get(key, key.replace("_", " "))
         lines.append(f"{title}: " + _text(value).replace("\n", "\n  "))
     return "\n".join(lines)
@@ -178,10 +177,8 @@ def card_text(card: Mapping) -> str:
 def _few(points: list, count: int) -> list:
     if len(points) <= count:
         return points
-    return [
-        points[round(number * (len(points) - 1) / (count - 1))]
-        for number in range(count)
-    ]
+    last = len(points) - 1
+    return [points[round(number * last / (count - 1))] for number in range(count)]
 
 
 def _text(value) -> str:
@@ -190,14 +187,10 @@ def _text(value) -> str:
             f"{key.replace('_', ' ')} {_text(part)}" for key, part in value.items()
         )
     if isinstance(value, list | tuple):
-        few = (
-            _few(list(value), 6)
-            if len(value) > 8 and isinstance(value[0], float)
-            else value
-        )
-        return ", ".join(map(_text, few)) + (
-            f" ({len(few)} of {len(value)})" if few is not value else ""
-        )
+        if len(value) <= 8 or not isinstance(value[0], float):
+            return ", ".join(map(_text, value))
+        few = _few(list(value), 6)
+        return f"{', '.join(map(_text, few))} ({len(few)} of {len(value)})"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
@@ -213,7 +206,7 @@ def load_style(
     Args:
         name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``,
             the path of a ``.safetensors`` file that
-            :func:`pltutorial.networks.save_network` wrote, or the weights of a blend.
+            :func:`pltutorial.networks.files.save_network` wrote, or the weights of a blend.
         device: where to put it; None takes the best there is.
 
     Raises:
@@ -233,21 +226,21 @@ def load_style(
     """
     from .networks import load_network
 
-    wanted = (
-        [str(style) for style in name] if isinstance(name, Mapping) else [str(name)]
-    )
-    if not isinstance(name, Mapping) and _is_path(wanted[0]):
-        network = _load_file(
-            wanted[0], device, "`pltutorial transfer` for the style of any picture"
-        )
+    if isinstance(name, Mapping):
+        names = [str(style) for style in name]
+    else:
+        names = [str(name)]
+    if not isinstance(name, Mapping) and _is_path(names[0]):
+        instead = "`pltutorial transfer` for the style of any picture"
+        network = _load_file(names[0], device, instead)
         if (use := _use_of(network.kind)) != "stylize":
             use = "" if use == network.kind else f"use it with `pltutorial {use}`, or "
             raise InputError(
-                f"the network {wanted[0]!r} has no style; {use}give one that "
+                f"the network {names[0]!r} has no style; {use}give one that "
                 "`pltutorial train style` wrote"
             )
         return network
-    return load_network(FOLDER / f"{_network_for(wanted)}.safetensors", device)
+    return load_network(FOLDER / f"{_network_for(names)}.safetensors", device)
 
 
 def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn.Module:
@@ -263,34 +256,33 @@ def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn
 
 
 def _is_path(name: str) -> bool:
-    return (
-        bool(Path(name).suffix) or "/" in name or "\\" in name or Path(name).is_file()
-    )
+    path = Path(name)
+    return bool(path.suffix) or "/" in name or "\\" in name or path.is_file()
 
 
-def _network_for(wanted: list[str]) -> str:
-    """The network with the fewest styles that has all those wanted."""
+def _network_for(names: list[str]) -> str:
+    """The network with the fewest styles that has all of these."""
     known = styles()
     if not known:
         raise InputError(
             f"no trained network is installed in {str(FOLDER)!r}; train one with "
             "`pltutorial train style`, or install the package again"
         )
-    if len(wanted) == 1 and wanted[0] in available():
-        return wanted[0]
-    for style in wanted:
+    if len(names) == 1 and names[0] in available():
+        return names[0]
+    for style in names:
         if style not in known:
             raise InputError(
                 f"there is no trained style {style!r}; {nearest(style, known)}, and "
                 "`pltutorial transfer` takes any picture"
             )
-    if not wanted:
+    if not names:
         raise InputError(f"no style was given; name one of {', '.join(known)}")
-    for network in known[wanted[0]]:
-        if all(network in known[style] for style in wanted):
+    for network in known[names[0]]:
+        if all(network in known[style] for style in names):
             return network
     raise InputError(
-        f"no network knows {', '.join(wanted)} together; blend styles of one network, "
+        f"no network knows {', '.join(names)} together; blend styles of one network, "
         "`pltutorial styles` lists them"
     )
 
@@ -312,7 +304,7 @@ def load_restorer(
             (the other) blends the weights of both. For deblurring there is
             ``"combined"`` alone.
         factor: for upscaling, how much larger each side becomes.
-        model: a file that :func:`pltutorial.networks.save_network` wrote, in place of a
+        model: a file that :func:`pltutorial.networks.files.save_network` wrote, in place of a
             network that ships.
         device: where to put it; None takes the best there is.
 
@@ -327,11 +319,8 @@ def load_restorer(
 
     Taught in chapter 6.
     """
-    from .networks import load_network
-
-    restorers = {
-        name: s for name, s in register.all().items() if s.folder == "restoration"
-    }
+    specs = register.all()
+    restorers = {n: spec for n, spec in specs.items() if spec.folder == "restoration"}
     if task not in restorers:
         raise InputError(f"there is no task {task!r}; {nearest(str(task), restorers)}")
     if model is not None:
@@ -347,7 +336,7 @@ def load_restorer(
     share = _share(loss, losses)
     start = f"upscale_x{_shipped_factor(factor)}" if task == "upscale" else task
     ends = [
-        load_network(_shipped(f"{start}_{losses[end]}", task), device)
+        _load_shipped(RESTORERS, f"{start}_{losses[end]}", task, device)
         for end in range(len(losses))
         if share != 1 - end
     ]
@@ -393,7 +382,7 @@ def load_inverter(
                 f"{nearest(str(value), known)}, or train one with "
                 "`pltutorial train invert`"
             )
-    return _load_likeness(f"invert_{layer}_{loss}", "invert", device)
+    return _load_shipped(LIKENESS, f"invert_{layer}_{loss}", "invert", device)
 
 
 def load_vae(
@@ -425,7 +414,7 @@ def load_vae(
             f"{nearest(str(loss), VAE_LOSSES)}, or train one with "
             "`pltutorial train vae`"
         )
-    return _load_likeness(f"vae_{loss}", "vae", device)
+    return _load_shipped(LIKENESS, f"vae_{loss}", "vae", device)
 
 
 def load_for(
@@ -443,20 +432,6 @@ def load_for(
     )
     check_network(network, task, f"the network {str(model)!r}")
     return network
-
-
-def _load_likeness(
-    name: str, task: str, device: str | torch.device | None
-) -> nn.Module:
-    from .networks import load_network
-
-    path = LIKENESS / f"{name}.safetensors"
-    if not path.is_file():
-        raise InputError(
-            f"the trained network {name!r} is missing from {str(LIKENESS)!r}; install "
-            f"the package again, or train one with `pltutorial train {task}`"
-        )
-    return load_network(path, device)
 
 
 def _share(loss: str | float, losses: tuple[str, ...]) -> float:
@@ -481,12 +456,8 @@ def _share(loss: str | float, losses: tuple[str, ...]) -> float:
 
 
 def _shipped_factor(factor: int) -> int:
-    known = sorted(
-        {
-            int(path.stem.split("_")[1][1:])
-            for path in RESTORERS.glob("upscale_x*_*.safetensors")
-        }
-    )
+    paths = RESTORERS.glob("upscale_x*_*.safetensors")
+    known = sorted({int(path.stem.split("_")[1][1:]) for path in paths})
     if known and factor not in known:
         raise InputError(
             f"no network that ships enlarges by {factor}; give "
@@ -496,14 +467,18 @@ def _shipped_factor(factor: int) -> int:
     return factor
 
 
-def _shipped(name: str, task: str) -> Path:
-    path = RESTORERS / f"{name}.safetensors"
+def _load_shipped(
+    folder: Path, name: str, task: str, device: str | torch.device | None
+) -> nn.Module:
+    from .networks import load_network
+
+    path = folder / f"{name}.safetensors"
     if not path.is_file():
         raise InputError(
-            f"the trained network {name!r} is missing from {str(RESTORERS)!r}; "
-            f"install the package again, or train one with `pltutorial train {task}`"
+            f"the trained network {name!r} is missing from {str(folder)!r}; install "
+            f"the package again, or train one with `pltutorial train {task}`"
         )
-    return path
+    return load_network(path, device)
 
 
 def check_network(

@@ -1,12 +1,13 @@
 """Faults of other implementations, each with a test that would catch it here.
 
 Elsewhere: a convolution's tap overwritten by the in-place ReLU
-(test_vgg, conv taps and Encoder); content targets run too deep (test_losses); Gram
-matrices of regions divided by the whole area (test_losses); mean over C^2 taken for the
-paper's norm, and the 64 times between layers (test_losses); total variation's gradient
-(test_losses); copies to the host in every step (test_losses); the last or a trial
-picture returned instead of the best (test_optimize); a picture given as weights
-(test_weights); 0-255 against 0-1 at the network's input (test_vgg, the plain pass).
+(test_vgg, conv taps and Encoder); content targets run too deep (test_perceptual_loss);
+Gram matrices of regions divided by the whole area (test_losses); mean over C^2 taken
+for the paper's norm, and the 64 times between layers (test_losses); total variation's
+gradient (test_losses); copies to the host in every step (test_perceptual_loss); the
+last or a trial picture returned instead of the best (test_optimize); a picture given as
+weights (test_weights); 0-255 against 0-1 at the network's input (test_vgg, the plain
+pass).
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ from .assignments import CourseError
 ROOT = Path(__file__).resolve().parents[2]
 COURSE = ROOT / "build" / "course"
 WARNING = (
-    "Student code is code: it runs with your rights. Grade in a container without a "
-    "network (docker run --network none) or as a user who owns nothing else."
+    "Student code is code. Without a sandbox it runs with your rights: grade "
+    "in a container without a network (docker run --network none) or as a user "
+    "who owns nothing else."
 )
 
 
@@ -44,9 +45,22 @@ def main(arguments: list[str] | None = None) -> int:
                 "--seed", required=True, help="any text; keep it to yourself"
             )
             command.add_argument("--chapters", help="such as 1,3 (all)")
+            command.add_argument(
+                "--gradebook",
+                action="store_true",
+                help="for nbgrader's own commands too",
+            )
         elif name == "grade":
             command.add_argument("submitted", type=Path)
             command.add_argument("--course", type=Path, default=COURSE / "assignments")
+            command.add_argument(
+                "--sandbox",
+                default="",
+                metavar="KIND",
+                help=(
+                    "container, bubblewrap, unshare or none (the best that works here)"
+                ),
+            )
             command.add_argument(
                 "--jobs",
                 type=int,
@@ -98,15 +112,20 @@ def _run(given: argparse.Namespace) -> int:
             raise CourseError(
                 f"--chapters takes numbers such as 1,3, not {given.chapters!r}"
             ) from None
-        released = make(given.seed, given.to or COURSE / "assignments", chapters)
+        target = given.to or COURSE / "assignments"
+        released = make(given.seed, target, chapters, gradebook=given.gradebook)
         print(
             f"{len(released)} assignments in {released[0].parent.parent}; hand these "
             "out, and keep source/ and the seed"
         )
     elif given.what == "grade":
+        from . import sandbox
         from .grading import grade_all
 
-        print(WARNING)
+        kind = sandbox.choose(given.sandbox)
+        print(f"SANDBOX={kind}: {sandbox.SAID[kind]}")
+        if kind == "none":
+            print(WARNING)
         submitted = given.submitted.resolve()
         results = given.to or submitted.with_name(f"{submitted.name}-graded")
         grade_all(submitted, given.course, results, jobs=given.jobs)

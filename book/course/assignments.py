@@ -8,6 +8,7 @@ it stands in no released file.
 from __future__ import annotations
 
 import importlib.util
+import os
 import random
 import shutil
 import subprocess
@@ -169,9 +170,14 @@ def make(
     target: Path,
     chapters: list[int] | None = None,
     module: ModuleType | None = None,
+    *,
+    gradebook: bool = False,
 ) -> list[Path]:
     """Write source/ and release/ of all assignments under the target; what is not
     released stands in source/ only.
+
+    With a gradebook nbgrader's own commands (autograde, formgrader)
+    know the assignments.
 
     Returns the released notebooks.
 
@@ -187,7 +193,7 @@ def make(
         write(
             source_notebook(name, exercises), target / "source" / name / f"{name}.ipynb"
         )
-    _release(target, list(assignments))
+    _release(target, list(assignments), gradebook)
     released = [target / "release" / name / f"{name}.ipynb" for name in assignments]
     for path, exercises in zip(released, assignments.values(), strict=True):
         if leaks := leaked(path.read_text(encoding="utf-8"), exercises):
@@ -199,7 +205,7 @@ def make(
     return released
 
 
-def _release(target: Path, names: list[str]) -> None:
+def _release(target: Path, names: list[str], gradebook: bool) -> None:
     """Let nbgrader strip solutions and hidden tests, and check its marks."""
     code = (
         "import sys\nfrom nbgrader.apps import NbGraderAPI\n"
@@ -207,7 +213,8 @@ def _release(target: Path, names: list[str]) -> None:
         "from traitlets.config import Config\nc = Config()\nget_config = lambda: c\n"
         "exec(open('nbgrader_config.py', encoding='utf-8').read())\n"
         # grading.py needs no gradebook
-        "c.GenerateAssignment.no_database, c.SaveCells.enabled = True, False\n"
+        f"c.GenerateAssignment.no_database = {not gradebook}\n"
+        f"c.SaveCells.enabled = {gradebook}\n"
         "api = NbGraderAPI(CourseDirectory(config=c, root='.'), config=c)\n"
         "for name in sys.argv[1:]:\n"
         "    done = api.generate_assignment(name, force=True, create=True)\n"
@@ -215,7 +222,17 @@ def _release(target: Path, names: list[str]) -> None:
         "        sys.exit(str(done.get('error') or done.get('log')))\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, *names]
-    ran = subprocess.run(command, cwd=target, capture_output=True, text=True)
+    # nbgrader calls alembic, which lies beside this Python
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
+    ran = subprocess.run(
+        command,
+        cwd=target,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+    )
     if ran.returncode:
         raise CourseError(
             "nbgrader could not make the release: "

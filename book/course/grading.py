@@ -20,8 +20,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from . import runner, submissions
+from . import platforms, runner, sandbox, submissions
 from .assignments import CELL_SECONDS, CourseError
+from .by_hand import BY_HAND, content_of, points_by_hand
 from .integrity import is_untouched, reaches, secret_of, signed
 from .reports import export, export_leftovers, file_name, say, sums, write_whole
 from .runner import Part
@@ -149,10 +150,7 @@ def grade(
     ]
     look = reaches("\n".join(one.text for one in code if not one.name))
     look += sorted({one.remark for one in ran if one.remark})
-    if look:
-        result["remark"] = "; ".join(
-            filter(None, [result["remark"], f"look at it: {', '.join(look)}"])
-        )
+    result["look"] = ", ".join(look)  # for a person, not for the student
     result["seconds"] = round(time.perf_counter() - started, 2)
     return result
 
@@ -303,6 +301,8 @@ def grade_all(
     handed_in, left = submissions.collect_all(submitted, _names(tasks))
     jobs = jobs or max(1, (os.cpu_count() or 2))
     secret, changed = secret_of(course), {}
+    before = content_of(results / BY_HAND)
+    sandbox.close_to_students([course, results, submitted])
     started, done = time.perf_counter(), []
     with ThreadPoolExecutor(jobs) as pool:
         waiting = {}
@@ -331,8 +331,8 @@ def grade_all(
                 path, key = waiting[future]
                 result = {**future.result(), "key": key}
                 if path in changed:
-                    remarks = filter(None, [result["remark"], changed[path]])
-                    result["remark"] = "; ".join(remarks)
+                    look = [one for one in (result.get("look"), changed[path]) if one]
+                    result["look"] = ", ".join(look)
                 result = signed(result, secret)
                 write_whole(path, json.dumps(result, indent=1))
                 done.append(result)
@@ -346,7 +346,8 @@ def grade_all(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     done.sort(key=lambda one: (one["assignment"], one["student"]))
-    export(done, tasks, results)
+    export(done, tasks, results, points_by_hand(done, results, before, secret))
+    platforms.export_all(done, results)
     export_leftovers(left, results)
     if fresh:
         each = (time.perf_counter() - started) / fresh

@@ -31,14 +31,19 @@ _OUTPUT = 4_000
 
 
 def work(
-    pipe: Connection, seconds: float, total: float, kind: str, folder: str
+    pipe: Connection,
+    seconds: float,
+    total: float,
+    kind: str,
+    folder: str,
+    refused: list[str],
 ) -> None:
     """In a new process: begin the student's, then run the parts
     that come by the pipe.
     """
     if hasattr(os, "setsid"):
         os.setsid()
-    channel, student = sandbox.start(kind, seconds, total, folder, [pipe.fileno()])
+    channel, student = sandbox.start(kind, seconds, total, folder, refused)
     sandbox.hide_memory()
     _limit()
     torch.set_num_threads(1)

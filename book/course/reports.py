@@ -15,13 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .assignments import CourseError
-
 if TYPE_CHECKING:
     from .grading import Task
     from .submissions import Leftover
-
-BY_HAND = ("student", "assignment", "exercise", "of", "points", "comment")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -59,8 +55,15 @@ def sums(result: dict) -> tuple[float, int, int]:
     )
 
 
-def export(done: list[dict], tasks: dict[str, list[Task]], results: Path) -> None:
-    by_hand = _by_hand(done, results / "by_hand.csv")
+def export(
+    done: list[dict],
+    tasks: dict[str, list[Task]],
+    results: Path,
+    by_hand: dict[tuple[str, str, str], tuple[str, str]],
+) -> None:
+    """Write the tables, the feedback and the written answers, with
+    points given by hand.
+    """
     for result in done:
         for one in result["exercises"]:
             points, comment = by_hand.get(
@@ -73,7 +76,15 @@ def export(done: list[dict], tasks: dict[str, list[Task]], results: Path) -> Non
         earned, of, waiting = sums(result)
         start = [result["student"], result["assignment"]]
         rows.append(
-            [*start, f"{earned:g}", of, waiting, result["remark"], result["seconds"]]
+            [
+                *start,
+                f"{earned:g}",
+                of,
+                waiting,
+                result["remark"],
+                result.get("look", ""),
+                result["seconds"],
+            ]
         )
         for one in result["exercises"]:
             details.append(
@@ -100,11 +111,12 @@ def export(done: list[dict], tasks: dict[str, list[Task]], results: Path) -> Non
         "of",
         "waiting for a person",
         "remark",
+        "look at it",
         "seconds",
     ]
-    write_whole(results / "grades.csv", _table(head, rows))
+    write_whole(results / "grades.csv", table(head, rows))
     head = ["student", "assignment", "exercise", "points", "of", "verdict", "message"]
-    write_whole(results / "exercises.csv", _table(head, details))
+    write_whole(results / "exercises.csv", table(head, details))
     write_whole(results / "written.html", _written(done, tasks))
 
 
@@ -113,14 +125,15 @@ def export_leftovers(left: list[Leftover], results: Path) -> None:
     screen, all in a table.
     """
     rows = [[one.file, one.why] for one in left]
-    write_whole(results / "not_graded.csv", _table(["file", "why"], rows))
+    write_whole(results / "not_graded.csv", table(["file", "why"], rows))
     for file, why in rows[:20]:
         say(f"not graded: {file} ({why})")
     if len(rows) > 20:
         say(f"and {len(rows) - 20} more; see not_graded.csv")
 
 
-def _table(head: list[str], rows: list[list]) -> str:
+def table(head: list[str], rows: list[list]) -> str:
+    """Rows as CSV, with no cell that a spreadsheet would take for a formula."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [head, *([_harmless(cell) for cell in row] for row in rows)]
@@ -135,57 +148,6 @@ def _harmless(cell):
         if isinstance(cell, str) and cell.startswith(("=", "+", "@", "-"))
         else cell
     )
-
-
-def _by_hand(
-    done: list[dict], path: Path
-) -> dict[tuple[str, str, str], tuple[str, str]]:
-    """Points entered by a person. The file is extended by what now waits, and
-    nothing entered is lost.
-
-    Raises:
-        CourseError: an entry that is no number, or is out of range.
-    """
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    if path.exists():
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            # as some spreadsheets save it
-            separator = ";" if first.count(";") > first.count(",") else ","
-            for row in csv.reader(file, delimiter=separator):
-                if any(row):
-                    cells = [
-                        re.sub(r"^'(?=[=+@-])", "", cell) for cell in [*row, *[""] * 6]
-                    ]
-                    student, assignment, exercise, of, points, comment = cells[:6]
-                    rows[student, assignment, exercise] = [
-                        of,
-                        points.strip().replace(",", "."),
-                        comment,
-                    ]
-    for (student, _, exercise), (of, points, _comment) in rows.items():
-        if points and not (
-            re.fullmatch(r"\d+(?:\.\d+)?", points)
-            and float(points) <= float(of or "inf")
-        ):
-            raise CourseError(
-                f"{path.name}: {points!r} points for {student}, {exercise}; enter a "
-                f"number from 0 to {of}"
-            )
-    before = dict(rows)
-    for result in done:
-        for one in result["exercises"]:
-            if one["verdict"] == "waits":
-                key = result["student"], result["assignment"], one["name"]
-                rows.setdefault(key, [str(one["of"]), "", ""])
-    if rows != before:
-        write_whole(
-            path,
-            _table(
-                list(BY_HAND), [[*key, *rest] for key, rest in sorted(rows.items())]
-            ),
-        )
-    return {key: (points, comment) for key, (_, points, comment) in rows.items()}
 
 
 STYLE = """<style>body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem \

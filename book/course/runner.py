@@ -98,7 +98,8 @@ def _attempt(
     with tempfile.TemporaryDirectory(
         prefix="grading-", ignore_cleanup_errors=True
     ) as folder:
-        arguments = (theirs, seconds, limit, sandbox.in_force(), folder)
+        kind, refused = sandbox.in_force(), sandbox.closed()
+        arguments = (theirs, seconds, limit, kind, folder, refused)
         process = context().Process(target=judge.work, args=arguments)
         process.start()
         theirs.close()
@@ -118,6 +119,8 @@ def _attempt(
                     raise RuntimeError(
                         "the process that judges a submission ended"
                     ) from None
+                if "done" in message or "fatal" in message:
+                    process.join(GRACE)  # it ends what the student has left running
                 if "done" in message:
                     return ran, None
                 if "fatal" in message:

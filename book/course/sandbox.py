@@ -31,6 +31,7 @@ _WORKER = Path(__file__).with_name("worker")
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/fonts")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _in_force = "none"
+_closed: list[str] = []  # folders that Python refuses to open where there is no sandbox
 
 # From Linux's headers: Python 3.11 has none of these calls.
 _CLONE = {"mount": 0x20000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
@@ -72,6 +73,40 @@ def in_force() -> str:
     return _in_force
 
 
+def close_to_students(folders: list[Path]) -> None:
+    """Name the folders that a student's Python is to refuse where
+    there is no sandbox.
+    """
+    _closed[:] = [os.path.realpath(folder) for folder in folders]
+
+
+def closed() -> list[str]:
+    """Those folders."""
+    return list(_closed)
+
+
+def _refuse(folders: list[str]) -> None:
+    """Open nothing in these folders: against accidents and curiosity,
+    not against craft.
+    """
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove"):
+            for path in arguments[:2]:
+                if isinstance(path, (str, bytes)):
+                    real = os.path.realpath(os.fsdecode(path))
+                    if any(
+                        real == one or real.startswith(one + os.sep) for one in folders
+                    ):
+                        raise PermissionError(
+                            "a folder of the course, closed to students"
+                        )
+        if event in ("os.kill", "os.killpg") and arguments[0] not in (0, os.getpid()):
+            raise PermissionError("another process")
+
+    sys.addaudithook(watch)
+
+
 SAID = {
     "container": "each submission runs in a container without a network",
     "bubblewrap": "each submission runs behind bubblewrap, without a network",
@@ -102,12 +137,12 @@ class _Forked:
             os.waitpid(self.pid, 0)
 
 
-def start(kind: str, seconds: float, total: float, folder: str, closed: list[int]):
+def start(kind: str, seconds: float, total: float, folder: str, refused: list[str]):
     """Begin a student's process in a folder of its own; a channel to
     it, and its handle.
     """
     if kind in ("none", "unshare") and hasattr(os, "fork"):
-        return _fork(kind, seconds, total, folder)
+        return _fork(kind, seconds, total, folder, refused)
     command = _command(kind, seconds, total, folder)
     process = subprocess.Popen(
         command,
@@ -129,7 +164,7 @@ def _environment(kind: str) -> dict[str, str]:
     return kept
 
 
-def _fork(kind: str, seconds: float, total: float, folder: str):
+def _fork(kind: str, seconds: float, total: float, folder: str, refused: list[str]):
     ours, theirs = os.pipe(), os.pipe()  # to us, to them
     _prctl(_PR_SUBREAPER, 1)  # what a student leaves behind becomes ours to end
     pid = os.fork()
@@ -144,6 +179,8 @@ def _fork(kind: str, seconds: float, total: float, folder: str):
         home = folder
         if kind == "unshare":
             home = _unshare(folder)
+        else:
+            _refuse(refused)
         student_process.serve(Channel(read, write), seconds, total, home)
     except BaseException as problem:
         with contextlib.suppress(OSError):
@@ -206,32 +243,32 @@ def _packages() -> list[str]:
     return [*dict.fromkeys(found)] + ([] if str(root) in found else [str(root)])
 
 
-def _visible() -> list[str]:
-    """What a student's process may read."""
+def _wanted() -> list[str]:
+    """What a student's process may read, as Python names it."""
     import pltutorial
 
-    found = [
-        *_SYSTEM,
-        sys.prefix,
-        sys.base_prefix,
-        str(Path(pltutorial.__file__).parent),
-    ]
-    found += [path for path in _packages()[:-1] if Path(path).is_dir()]
-    found = [one for path in found for one in (path, os.path.realpath(path))]
+    found = [*_SYSTEM, sys.prefix, sys.base_prefix]
+    found += [str(Path(pltutorial.__file__).parent), *_packages()[:-1]]
+    return [path for path in found if Path(path).exists() and path != "/"]
+
+
+def _visible() -> list[str]:
+    """The same without symbolic links, and none inside of another."""
     kept: list[str] = []
-    for path in sorted({path for path in found if Path(path).exists()}, key=len):
-        inside = any(Path(path).is_relative_to(other) for other in kept)
-        if path != "/" and not (inside or Path(path).is_symlink()):
+    for path in sorted({os.path.realpath(path) for path in _wanted()}, key=len):
+        if not any(Path(path).is_relative_to(other) for other in kept):
             kept.append(path)
     return kept
 
 
 def _links() -> dict[str, str]:
-    """Symbolic links that must be there too, such as /bin and an environment's own."""
+    """Symbolic links on the way there, such as /bin and an environment's own."""
     found = {}
-    for path in (*_SYSTEM, sys.prefix):
-        if Path(path).is_symlink():
-            found[path] = os.path.realpath(path)
+    for path in _wanted():
+        for part in reversed([Path(path), *Path(path).parents]):
+            if part.is_symlink():
+                found[str(part)] = os.path.realpath(part)
+                break
     return found
 
 
@@ -310,9 +347,18 @@ def _unshare_problem() -> str:
     if sys.platform != "linux":
         return "it needs Linux"
     code = (
-        "import sys, tempfile; from book.course import sandbox\n"
-        "sandbox._unshare(tempfile.mkdtemp())\n"
-        "import torch; open('/home/student/a', 'w'); print('ready')"
+        "import os, tempfile; from book.course import sandbox\n"
+        "if pid := os.fork():\n"  # PyTorch has threads by now, and they may not move
+        "    os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 255)\n"
+        "try:\n"
+        "    sandbox._unshare(tempfile.mkdtemp())\n"
+        "    open('/home/student/a', 'w').close()\n"
+        "    import torch._dynamo\n"
+        "    print('ready', flush=True)\n"
+        "    os._exit(0)\n"
+        "except Exception as problem:\n"
+        "    os.write(2, str(problem).encode())\n"
+        "    os._exit(1)\n"
     )
     root = Path(__file__).resolve().parents[2]
     return _tried([sys.executable, "-c", code], cwd=root)
@@ -395,8 +441,8 @@ def _container(command: list[str]) -> list[str]:
     words += ["--memory", str(MEMORY), "--pids-limit", str(PROCESSES), "--cpus", "1"]
     words += ["--tmpfs", "/tmp:size=256m", "--tmpfs", f"{HOME}:size=256m,mode=1777"]
     words += ["--user", "1000:1000", "--workdir", HOME]
-    for path in (*_visible(), *_links()):
-        words += ["--volume", f"{path}:{path}:ro"]
+    for path, real in ({path: path for path in _visible()} | _links()).items():
+        words += ["--volume", f"{real}:{path}:ro"]
     words += ["--volume", f"{_WORKER}:/grading/worker:ro"]
     words += ["--env", f"PYTHONPATH={_path_of_packages()}"]
     return [*words, os.environ.get("GRADING_IMAGE", IMAGE), *command]

@@ -87,22 +87,15 @@ class _Interleave(torch.autograd.Function):
                 group * channels : (group + 1) * channels,
             ]
             _pixels(result, a, b, stacked).copy_(pixels)
-        large = (
-            (count, height, 4 * width, channels)
-            if stacked
-            else (count, 2 * height, 2 * width, channels)
-        )
-        return result.view(large).permute(0, 3, 1, 2)
+        rows, columns = (height, 4 * width) if stacked else (2 * height, 2 * width)
+        return result.view(count, rows, columns, channels).permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: torch.Tensor):
         count, height, width, channels = ctx.shape
-        gradient = (
-            gradient.permute(0, 2, 3, 1)
-            .contiguous()
-            .view(_memory(ctx.shape, ctx.stacked))
-        )
+        gradient = gradient.permute(0, 2, 3, 1).contiguous()
+        gradient = gradient.view(_memory(ctx.shape, ctx.stacked))
         result = gradient.new_zeros((count, height + 1, width + 1, 4 * channels))
         for group, (a, b) in enumerate(SQUARE):
             target = result[
@@ -219,9 +212,9 @@ class _ReflectStacked(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: torch.Tensor):
         reach = ctx.reach
-        whole = gradient.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
-        result = whole[:, :, reach:-reach].contiguous()
-        for outside, inside in _mirrors(whole, 2, reach, result):
+        padded = gradient.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))
+        result = padded[:, :, reach:-reach].contiguous()
+        for outside, inside in _mirrors(padded, 2, reach, result):
             inside.add_(outside.flip(2))
         for outside, inside in _mirrors(result, 1, reach):
             inside.add_(outside.flip(1))
@@ -307,17 +300,10 @@ class _InstanceNorm(torch.autograd.Function):
             part = gradient[one].contiguous(memory_format=torch.channels_last)
             if results:
                 part = torch.ops.aten.threshold_backward(part, results[0][one], 0)
-            how = (
-                None,
-                None,
-                moments[0, i],
-                moments[1, i],
-                True,
-                EPSILON,
-                (True, True, True),
-            )
+            mean, inverse, training = moments[0, i], moments[1, i], True
+            settings = (None, None, mean, inverse, training, EPSILON, (True,) * 3)
             to_x[one], for_scale, for_shift = torch.ops.aten.native_batch_norm_backward(
-                part, x[one], scale[row], *how
+                part, x[one], scale[row], *settings
             )
             to_scale[row] += for_scale
             to_shift[row] += for_shift

@@ -37,10 +37,8 @@ class _Norm(nn.Module):
         self.batch = nn.BatchNorm2d(channels) if norm == "batch" else None
         if norm == "instance":
             shape = (styles, channels) if styles else (channels,)
-            self.weight, self.bias = (
-                nn.Parameter(torch.ones(shape)),
-                nn.Parameter(torch.zeros(shape)),
-            )
+            self.weight = nn.Parameter(torch.ones(shape))
+            self.bias = nn.Parameter(torch.zeros(shape))
 
     def forward(
         self, x: torch.Tensor, style: torch.Tensor | None, relu: bool = False
@@ -51,10 +49,8 @@ class _Norm(nn.Module):
         if self.weight.ndim == 1:
             scale, shift = self.weight[None], self.bias[None]
         else:
-            scale, shift = (
-                style.float() @ self.weight.float(),
-                style.float() @ self.bias.float(),
-            )
+            style = style.float()
+            scale, shift = style @ self.weight.float(), style @ self.bias.float()
         if x.device.type == "cpu":
             return instance_norm(x, scale, shift, relu)
         # a group for each channel is instance normalisation
@@ -257,13 +253,15 @@ class TransformNet(nn.Module):
         self.style_names = tuple(styles)
         self.card: dict = {}
         self.margin = 8  # at most SMALLEST less 4
-        how = {"norm": norm, "styles": len(styles)}
-        self.down = nn.ModuleList(self._downward(width, how))
+        layout = {"norm": norm, "styles": len(styles)}
+        self.down = nn.ModuleList(self._downward(width, layout))
         self.blocks = nn.ModuleList(
             ResidualBlock(4 * width, norm, len(styles)) for _ in range(blocks)
         )
         self.up = nn.ModuleList(
-            ConvLayer(inputs * width, outputs * width, 3, upsampling=upsampling, **how)
+            ConvLayer(
+                inputs * width, outputs * width, 3, upsampling=upsampling, **layout
+            )
             for inputs, outputs in ((4, 2), (2, 1))
         )
         # before each block and each upsampling
@@ -277,11 +275,11 @@ class TransformNet(nn.Module):
 
     _last_kernel = 9
 
-    def _downward(self, width: int, how: dict) -> list[nn.Module]:
+    def _downward(self, width: int, layout: dict) -> list[nn.Module]:
         return [
-            ConvLayer(3, width, 9, **how),
-            ConvLayer(width, 2 * width, 3, 2, **how),
-            ConvLayer(2 * width, 4 * width, 3, 2, **how),
+            ConvLayer(3, width, 9, **layout),
+            ConvLayer(width, 2 * width, 3, 2, **layout),
+            ConvLayer(2 * width, 4 * width, 3, 2, **layout),
         ]
 
     def _enter(self, image: torch.Tensor) -> torch.Tensor:
@@ -433,10 +431,10 @@ class FastTransformNet(TransformNet):
             width, blocks, norm=norm, upsampling=upsampling, styles=styles, noise=noise
         )
 
-    def _downward(self, width: int, how: dict) -> list[nn.Module]:
+    def _downward(self, width: int, layout: dict) -> list[nn.Module]:
         return [
-            ConvLayer(12, 2 * width, 3, **how),
-            ConvLayer(2 * width, 4 * width, 3, 2, **how),
+            ConvLayer(12, 2 * width, 3, **layout),
+            ConvLayer(2 * width, 4 * width, 3, 2, **layout),
         ]
 
     def _enter(self, image: torch.Tensor) -> torch.Tensor:

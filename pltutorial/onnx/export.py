@@ -152,7 +152,7 @@ def check_onnx(
     for number, size in enumerate(sizes):
         inputs = _noise(network, size, number, generator)
         with torch.inference_mode():
-            wanted = _reference(network, inputs)
+            expected = _reference(network, inputs)
         try:
             (found,) = session.run(
                 ["output"], {name: value.numpy() for name, value in inputs.items()}
@@ -163,12 +163,12 @@ def check_onnx(
                 f"{size[1]}x{size[0]} pixels, as its network does; give the network "
                 "that it was written from"
             ) from problem
-        if found.shape != wanted.shape:
+        if found.shape != expected.shape:
             raise InputError(
                 f"{_name(path)} makes pictures of shape {found.shape} and the network "
-                f"{tuple(wanted.shape)}; give the network that it was written from"
+                f"{tuple(expected.shape)}; give the network that it was written from"
             )
-        difference = float((torch.from_numpy(found) - wanted).abs().max())
+        difference = float((torch.from_numpy(found) - expected).abs().max())
         largest = max(largest, math.inf if math.isnan(difference) else difference)
     return largest
 

@@ -89,9 +89,9 @@ class Graph:
 
     def padded(self, x: str, by: int, mode: str = "reflect") -> str:
         """``by`` more positions on each side."""
-        return (
-            self.op("Pad", x, self.constant([0, 0, by, by] * 2), mode=mode) if by else x
-        )
+        if not by:
+            return x
+        return self.op("Pad", x, self.constant([0, 0, by, by] * 2), mode=mode)
 
     def sides(self, x: str) -> str:
         """Height and width, as numbers that are known when the graph runs."""

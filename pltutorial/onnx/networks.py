@@ -46,10 +46,8 @@ def _layer(
     """
     conv, norm = layer.conv, layer.norm
     instance = norm is not None and norm.batch is None
-    weight, bias = (
-        graph.weight(refolded(values_of(conv.weight), fold)),
-        values_of(conv.bias),
-    )
+    weight = graph.weight(refolded(values_of(conv.weight), fold))
+    bias = values_of(conv.bias)
     if instance:
         # takes away what is the same everywhere, which is all that many a plain picture
         # has: not to round to it, it is taken away before the convolution already
@@ -63,15 +61,17 @@ def _layer(
     if layer.upsampling == "resize":
         x = graph.upsampled(x, weight, conv.out_channels, bias)
     elif layer.upsampling:  # what lies outside is cut off, as in the network
-        how = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [3, 3, 2, 2]}
-        x = graph.op("ConvTranspose", graph.padded(x, 1), weight, *biases, **how)
+        options = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [3, 3, 2, 2]}
+        x = graph.op("ConvTranspose", graph.padded(x, 1), weight, *biases, **options)
     elif tiles is not None and min(conv.weight.shape[:2]) >= WORTH:
         x = graph.tiled(graph.padded(x, 1), weight, conv.weight.shape, tiles)
         if bias is not None:
             x = graph.op("Add", x, graph.numbers(bias.view(-1, 1, 1)))
     else:
-        how = {"kernel_shape": [layer.kernel] * 2, "strides": list(conv.stride)}
-        x = graph.op("Conv", graph.padded(x, layer.kernel // 2), weight, *biases, **how)
+        options = {"kernel_shape": [layer.kernel] * 2, "strides": list(conv.stride)}
+        x = graph.op(
+            "Conv", graph.padded(x, layer.kernel // 2), weight, *biases, **options
+        )
     if instance:
         x = _without_mean(graph, x) if layer.upsampling == "transposed" else x
         moments = [values_of(part) for part in (norm.weight, norm.bias)]
@@ -169,11 +169,9 @@ def _residual(graph: Graph, network: nn.Module, x: str, more: str | None = None)
         x = graph.op("Add", graph.convolved(inner, block.two, tiles=tiles), x)
     x = graph.convolved(graph.op("Add", x, start), network.last)
     x = x if more is None else graph.op("Add", x, more)
-    return (
-        graph.op("DepthToSpace", x, blocksize=network.unfold, mode="CRD")
-        if network.unfold > 1
-        else x
-    )
+    if network.unfold == 1:
+        return x
+    return graph.op("DepthToSpace", x, blocksize=network.unfold, mode="CRD")
 
 
 def _clamped(graph: Graph, x: str) -> str:

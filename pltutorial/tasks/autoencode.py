@@ -48,8 +48,8 @@ class AutoencoderTask(LikenessTask):
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """The terms for a batch (N, 3, H, W); the discriminator is told nothing."""
-        _, wanted = self._seen(images)
-        return self._terms(network(images), images, None, wanted)
+        _, features = self._seen(images)
+        return self._terms(network(images), images, None, features)
 
 
 register(

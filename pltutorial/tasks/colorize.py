@@ -63,8 +63,8 @@ class ColorizationTask(LikenessTask):
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """The terms for a batch (N, 3, H, W)."""
-        _, wanted = self._seen(images)
-        return self._terms(network(images), images, None, wanted)
+        _, features = self._seen(images)
+        return self._terms(network(images), images, None, features)
 
     def given(self, images: torch.Tensor) -> torch.Tensor:
         """The pictures without their colours."""

@@ -191,11 +191,9 @@ def transparency(picture: Image.Image) -> torch.Tensor | None:
     ):
         return None
     alpha = numpy.asarray(picture.convert("RGBA").getchannel("A"))
-    return (
-        None
-        if alpha.min() == 255
-        else torch.from_numpy((alpha < 255).astype(numpy.float32))[None, None]
-    )
+    if alpha.min() == 255:
+        return None
+    return torch.from_numpy((alpha < 255).astype(numpy.float32))[None, None]
 
 
 def _check_mask(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -75,13 +75,11 @@ class InversionTask(LikenessTask):
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """The generator's terms for a batch (N, 3, H, W)."""
-        code, wanted = self._seen(images)
-        told = (
-            None
-            if self.adversary is None
-            else code.float() / self.network.scale.view(1, -1, 1, 1)
-        )
-        return self._terms(network(code), images, told, wanted)
+        code, features = self._seen(images)
+        scaled = None
+        if self.adversary is not None:
+            scaled = code.float() / self.network.scale.view(1, -1, 1, 1)
+        return self._terms(network(code), images, scaled, features)
 
 
 def invert(
@@ -201,8 +199,8 @@ def reencode(
     def redrawn(part: torch.Tensor) -> torch.Tensor:
         height, width = part.shape[-2:]
         by = (0, -width % drawer.stride, 0, -height % drawer.stride)
-        whole = F.pad(part, by, mode="replicate") if any(by) else part
-        code = network.encode(whole) if own else encode(whole, network.layer, encoder)
+        padded = F.pad(part, by, mode="replicate") if any(by) else part
+        code = network.encode(padded) if own else encode(padded, network.layer, encoder)
         code = code if change is None else change(code)
         return drawer(code)[..., :height, :width]
 

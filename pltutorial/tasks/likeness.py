@@ -152,11 +152,8 @@ class LikenessTask:
         self.network = self._fresh()
         self.adversary = None
         if settings.adversarial_weight:
-            channels = (
-                0
-                if self.code_layer is None or not self.tells
-                else code_shape(self.code_layer)[0]
-            )
+            is_told = self.tells and self.code_layer is not None
+            channels = code_shape(self.code_layer)[0] if is_told else 0
             self.adversary = Discriminator(
                 channels, settings.discriminator_width, spectral=settings.spectral
             )
@@ -164,13 +161,12 @@ class LikenessTask:
             self._start_from(settings.start)
         elif self.code_layer is not None:
             self.network.scale.copy_(code_scale(self.code_layer, self.encoder))
+        own_features = getattr(self.adversary, "features", None)
         self.objective = DeepSimLoss(
             settings.feature_weight,
             settings.adversarial_weight,
             settings.image_weight,
-            comparator=self.encoder
-            if compares
-            else getattr(self.adversary, "features", None),
+            comparator=self.encoder if compares else own_features,
             layers=settings.feature_layers,
             discriminator=self.adversary,
         )
@@ -186,10 +182,11 @@ class LikenessTask:
         """The discriminator's terms for the pictures of the last :meth:`loss`, and the
         generator's adversarial loss.
         """
-        output, target, told, adversarial = self._game
-        return self.objective.discriminator_loss(
-            output, target, told, discriminator=adversary
-        ), adversarial
+        output, target, code, adversarial = self._last_step
+        terms = self.objective.discriminator_loss(
+            output, target, code, discriminator=adversary
+        )
+        return terms, adversarial
 
     def samples(self, network: nn.Module) -> torch.Tensor:
         """Three test photographs: what the network makes of each, and
@@ -205,11 +202,9 @@ class LikenessTask:
 
     def given(self, images: torch.Tensor) -> torch.Tensor:
         """What the network is given of these pictures."""
-        return (
-            images
-            if self.code_layer is None
-            else encode(images, self.code_layer, self.encoder)
-        )
+        if self.code_layer is None:
+            return images
+        return encode(images, self.code_layer, self.encoder)
 
     def _fresh(self) -> nn.Module:
         raise NotImplementedError
@@ -235,26 +230,25 @@ class LikenessTask:
         self,
         output: torch.Tensor,
         images: torch.Tensor,
-        told: torch.Tensor | None,
-        wanted: dict[str, torch.Tensor] | None,
+        code: torch.Tensor | None,
+        features: dict[str, torch.Tensor] | None,
         judged: torch.Tensor | None = None,
     ) -> LossTerms:
-        terms = self.objective(output, images, told, judged=judged, wanted=wanted)
+        terms = self.objective(output, images, code, judged=judged, wanted=features)
         if self.adversary is not None:
             made = (output if judged is None else judged).detach()
-            adversarial = (
-                terms["adversarial"].detach() / self.settings.adversarial_weight
-            )
-            self._game = (made, images, told, adversarial)
+            weight = self.settings.adversarial_weight
+            adversarial = terms["adversarial"].detach() / weight
+            self._last_step = (made, images, code, adversarial)
         return terms
 
     def _start_from(self, start: str) -> None:
         given = load_network(start, "cpu")
-        mine, theirs = self.network.config, given.config
-        if mine != theirs:
+        own, other = self.network.config, given.config
+        if own != other:
             raise InputError(
-                f"the network {start!r} to start from is {theirs} and this one is "
-                f"{mine}; give the same architecture"
+                f"the network {start!r} to start from is {other} and this one is "
+                f"{own}; give the same architecture"
             )
         self.network.load_state_dict(given.state_dict())
 

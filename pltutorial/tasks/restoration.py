@@ -218,7 +218,7 @@ class RestorationTask:
             with parametrize.cached():
                 adversarial = F.softplus(-self.adversary(output).float()).mean()
             terms["adversarial"] = self.settings.adversarial_weight * adversarial
-            self._game = (output.detach(), images, adversarial.detach())
+            self._last_step = (output.detach(), images, adversarial.detach())
         return terms
 
     def adversary_loss(self, adversary: nn.Module) -> tuple[LossTerms, torch.Tensor]:
@@ -226,7 +226,7 @@ class RestorationTask:
 
         Beside them the generator's adversarial loss.
         """
-        output, target, adversarial = self._game
+        output, target, adversarial = self._last_step
         logits = adversary(torch.cat([target, output.to(target.dtype)])).float()
         real, made = logits.chunk(2)
         terms = {"real": F.softplus(-real).mean(), "made": F.softplus(made).mean()}

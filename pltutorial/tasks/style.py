@@ -160,14 +160,15 @@ class StyleTask:
         torch.manual_seed(settings.seed)
         several = names if len(names) > 1 else ()
         kind = FastTransformNet if settings.network == "fast" else TransformNet
-        how = {
-            "norm": settings.norm,
-            "upsampling": settings.upsampling,
-            "styles": several,
-        }
-        how["noise"] = settings.noise
         width = {} if settings.width is None else {"width": settings.width}
-        self.network: TransformNet = kind(**width, blocks=settings.blocks, **how)
+        self.network: TransformNet = kind(
+            **width,
+            blocks=settings.blocks,
+            norm=settings.norm,
+            upsampling=settings.upsampling,
+            styles=several,
+            noise=settings.noise,
+        )
         self.names = names
         if settings.start is not None:
             self._start_from(settings.start)

@@ -179,13 +179,12 @@ def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Ten
     output = torch.empty_like(image, dtype=torch.float32)
     for number in range(len(image)):
         for channel in range(3):
-            own, wanted = (
+            own, other = (
                 _shares_below(given[number, channel]) for given in (image, reference)
             )
-            present = numpy.flatnonzero(numpy.diff(wanted, prepend=0))
-            curve = numpy.interp(own, wanted[present], present / 255).astype(
-                numpy.float32
-            )
+            present = numpy.flatnonzero(numpy.diff(other, prepend=0))
+            curve = numpy.interp(own, other[present], present / 255)
+            curve = curve.astype(numpy.float32)
             levels = image[number, channel].float().clamp(0, 1) * 255
             below = levels.long().clamp_(max=254)
             table = torch.from_numpy(curve).to(image.device)

@@ -81,14 +81,9 @@ class VAETask(LikenessTask):
         return None if self.settings.encoder == "learned" else self.settings.encoder
 
     def _fresh(self) -> nn.Module:
-        settings = self.settings
-        how = {
-            "size": settings.size,
-            "encoder": settings.encoder,
-            "norm": settings.norm,
-        }
+        s = self.settings
         self._shown: torch.Tensor | None = None
-        return VAE(settings.width, settings.latent, **how)
+        return VAE(s.width, s.latent, size=s.size, encoder=s.encoder, norm=s.norm)
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:
         """The terms for a batch (N, 3, size, size); ``kl`` is the divergence for each

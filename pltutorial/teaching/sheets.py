@@ -118,11 +118,9 @@ def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
     """Shrunk to fit, never enlarged."""
     factor = min(1.0, width / picture.width, height / picture.height)
     size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
-    return (
-        picture
-        if size == picture.size
-        else picture.resize(size, Image.Resampling.LANCZOS)
-    )
+    if size == picture.size:
+        return picture
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 def _font(pixels: float) -> ImageFont.FreeTypeFont:

@@ -102,10 +102,8 @@ class Adversary:
             )
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
         for group in optimizer.param_groups:
-            group["lr"], group["betas"] = (
-                self.settings.discriminator_rate * share,
-                tuple(self.settings.betas),
-            )
+            group["lr"] = self.settings.discriminator_rate * share
+            group["betas"] = tuple(self.settings.betas)
         if self.fused:
             optimizer.found_inf = paused
             self.optimizer.step()

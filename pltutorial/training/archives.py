@@ -152,11 +152,9 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
                     names.append(name)
                     places.append((number, offset, size, deflated))
         except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
-            kind = (
-                "zip file with deflated or plain members"
-                if zipped
-                else "uncompressed tar file"
-            )
+            kind = "uncompressed tar file"
+            if zipped:
+                kind = "zip file with deflated or plain members"
             raise InputError(
                 f"{str(shard)!r} is not a whole, {kind} ({problem}); make "
                 "or download it again"

@@ -54,11 +54,8 @@ def training_card(
         most thirty points [step, terms, total], weighted, of the log.
     """
     device = next(result.network.parameters()).device
-    words = (
-        f"{result.seconds / 60:.0f} minutes"
-        if result.seconds >= 90
-        else f"{result.seconds:.0f} seconds"
-    )
+    seconds, minutes = result.seconds, result.seconds / 60
+    words = f"{minutes:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
     precision = str(best_precision(device, settings.precision)).removeprefix("torch.")
     count = f"{result.pictures:,} pictures of {Path(result.source).name}"
     return {

@@ -169,7 +169,7 @@ def identity(
 
 
 def check_same_run(
-    path: Path, state: Mapping, wanted: Mapping, settings: TrainingSettings
+    path: Path, state: Mapping, this: Mapping, settings: TrainingSettings
 ) -> None:
     """Refuse a checkpoint that this run cannot go on from.
 
@@ -178,14 +178,14 @@ def check_same_run(
     Args:
         path: how a sentence names it.
         state: what :func:`read_checkpoint` gave.
-        wanted: this run's :func:`identity`.
+        this: this run's :func:`identity`.
         settings: this run's settings.
 
     Raises:
         InputError: it is of another run, or of more steps than were asked for.
     """
     known = state["settings"] | state["identity"]
-    for name, value in wanted.items():
+    for name, value in this.items():
         if name == "adversary":
             continue
         earlier = known[name] if name in known else default_of(settings, name)
@@ -200,8 +200,8 @@ def check_same_run(
             f"{settings.steps} steps were asked for; ask for more, or name another "
             "folder"
         )
-    if wanted["adversary"] == (state.get("adversary") is None):
-        earlier, now = ("without", "one") if wanted["adversary"] else ("with", "none")
+    if this["adversary"] == (state.get("adversary") is None):
+        earlier, now = ("without", "one") if this["adversary"] else ("with", "none")
         raise InputError(
             f"the checkpoint {str(path)!r} was made {earlier} a discriminator and this "
             f"run has {now}; say the same again, or name another folder"

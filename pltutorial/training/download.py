@@ -110,10 +110,8 @@ def coco(
         done = all((folder / name).is_file() for name in names)
     else:
         result = folder / split
-        done = (
-            result.is_dir()
-            and sum(path.suffix == ".jpg" for path in _visible(result))
-            >= archive.pictures
+        done = result.is_dir() and archive.pictures <= sum(
+            path.suffix == ".jpg" for path in _visible(result)
         )
     if not done:
         with _disk(folder):
@@ -206,14 +204,10 @@ def _receive(
             reached |= cut.answered
             failures = 1 if have > before else failures + 1
             if failures > len(_PAUSES) or not reached:
-                advice = (
-                    (
-                        f"{have:,} of {size:,} bytes are kept, run this "
-                        "again to go on from there"
-                    )
-                    if have
-                    else "check the network, or give another --url"
-                )
+                advice = "check the network, or give another --url"
+                if have:
+                    advice = f"{have:,} of {size:,} bytes are kept, run this again "
+                    advice += "to go on from there"
                 raise InputError(
                     f"{url} could not be downloaded ({cut}); {advice}"
                 ) from None
@@ -268,9 +262,9 @@ def _blocks(url: str, have: int, size: int) -> Iterator[bytes]:
             yield block
 
 
-def _read(answer: http.client.HTTPResponse, wanted: int) -> bytes:
+def _read(answer: http.client.HTTPResponse, left: int) -> bytes:
     try:
-        block = answer.read(min(wanted, _BLOCK))
+        block = answer.read(min(left, _BLOCK))
     except (http.client.HTTPException, OSError) as problem:
         raise _Cut(problem) from None
     if not block:

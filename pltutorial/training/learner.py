@@ -160,14 +160,14 @@ def _follow(
 
     AveragedModel's own asks the device whether it is the first.
     """
-    mine, theirs = (
+    averages, values = (
         [*module.parameters(), *module.buffers()]
         for module in (average.module, network)
     )
     if first:
-        torch._foreach_copy_(mine, theirs)
+        torch._foreach_copy_(averages, values)
     else:
-        both = zip(mine, theirs, strict=True)
+        both = zip(averages, values, strict=True)
         pairs = [pair for pair in both if pair[0].is_floating_point()]
         torch._foreach_lerp_(*map(list, zip(*pairs, strict=True)), 1 - decay)
     average.n_averaged += 1

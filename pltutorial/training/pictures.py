@@ -101,11 +101,8 @@ class Pictures(Dataset):
                 f"zoom {tuple(zoom)} was given; give two growing numbers "
                 "from 1, such as (1, 1.5)"
             )
-        self.source, self.size, self.seed = (
-            _bundled() if source is None else source,
-            size,
-            seed,
-        )
+        self.source = _bundled() if source is None else source
+        self.size, self.seed = size, seed
         self.zoom, self.flip, self.max_pixels = tuple(zoom), flip, max_pixels
         self.cache = cache
         # decoded pictures by number and by the part of its size a JPEG is decoded at
@@ -169,8 +166,8 @@ class Pictures(Dataset):
         """Picture number i, decoded, and the zoom at a share of its range."""
         if self.cache and i in self._stored:
             size, is_jpeg = self._stored[i]
-            zoom, wanted = self._zoom(size, share)
-            decoded = self._decoded.get((i, _reduction(size, wanted) if is_jpeg else 1))
+            zoom, least = self._zoom(size, share)
+            decoded = self._decoded.get((i, _reduction(size, least) if is_jpeg else 1))
             if decoded is not None:
                 return decoded, zoom
         zoom, key = 1.0, (i, 1)
@@ -178,12 +175,12 @@ class Pictures(Dataset):
         def shrink(picture: Image.Image) -> None:
             """Sets the zoom, and lets a JPEG be decoded at a part of its size."""
             nonlocal zoom, key
-            zoom, wanted = self._zoom(picture.size, share)
+            zoom, least = self._zoom(picture.size, share)
             if self.cache:
                 is_jpeg = isinstance(picture, JpegImageFile)
                 self._stored[i] = picture.size, is_jpeg
-                key = i, _reduction(picture.size, wanted) if is_jpeg else 1
-            picture.draft(None, wanted)
+                key = i, _reduction(picture.size, least) if is_jpeg else 1
+            picture.draft(None, least)
 
         name = self._files.name(i)
         opened = open_picture(self._files.open(i), name, self.max_pixels, shrink)
@@ -244,11 +241,9 @@ class _TooSmall(InputError):
         self.size = size
 
 
-def _reduction(size: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """What part of its size Pillow's ``draft`` decodes a JPEG at,
-    not below ``wanted``.
-    """
-    fits = min(size[0] // wanted[0], size[1] // wanted[1])
+def _reduction(size: tuple[int, int], least: tuple[int, int]) -> int:
+    """The part of its size, not below ``least``, at which Pillow decodes a JPEG."""
+    fits = min(size[0] // least[0], size[1] // least[1])
     return next((part for part in (8, 4, 2) if part <= fits), 1)
 
 
@@ -431,13 +426,8 @@ class _Steps:
     def __init__(
         self, batch_size: int, start: int, stop: int | None, rank: int, world: int
     ):
-        self.batch_size, self.start, self.stop, self.rank, self.world = (
-            batch_size,
-            start,
-            stop,
-            rank,
-            world,
-        )
+        self.batch_size, self.start, self.stop = batch_size, start, stop
+        self.rank, self.world = rank, world
 
     def __iter__(self) -> Iterator[list[int]]:
         step = self.start

@@ -10,7 +10,15 @@ import torch
 from ...errors import InputError
 from ...images import check_image
 from ...losses import pixel_loss
-from .verdicts import alike, answer_of, exercise, fresh_draw, judge, near
+from .verdicts import (
+    alike,
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    near,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -155,11 +163,7 @@ def check_best_picture(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.shape != pictures[:1].shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",
@@ -234,11 +238,7 @@ def check_grey_loss(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",

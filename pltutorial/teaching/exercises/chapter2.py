@@ -9,7 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .verdicts import alike, answer_of, exercise, fresh_draw, judge
+from .verdicts import (
+    alike,
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -207,11 +214,7 @@ def check_tap_loss(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",

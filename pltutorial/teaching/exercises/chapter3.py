@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import torch
 
-from .verdicts import alike, answer_of, exercise, fresh_draw, judge, near
+from .verdicts import (
+    alike,
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    near,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -106,11 +114,7 @@ def check_covariance(answer: Callable[[torch.Tensor], torch.Tensor]) -> bool:
         flat = feature.flatten(2)
         right = torch.stack([torch.cov(picture, correction=0) for picture in flat])
         if not isinstance(value, torch.Tensor) or value.shape != right.shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",
@@ -191,11 +195,7 @@ def check_shifted_gram(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> b
         pairs = left[0].numel()
         right = torch.einsum("niyx,njyx->nij", left, right_side) / pairs
         if not isinstance(value, torch.Tensor) or value.shape != right.shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",
@@ -303,11 +303,7 @@ def check_batch_style_loss(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",

@@ -9,7 +9,13 @@ from torch.nn import functional
 
 from ...degradations import crop_to_multiple, downscale
 from ...metrics import y_channel
-from .verdicts import answer_of, exercise, fresh_draw, judge
+from .verdicts import (
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -38,11 +44,7 @@ def check_unshuffle(answer: Callable[[torch.Tensor, int], torch.Tensor]) -> bool
             return False
         right = functional.pixel_unshuffle(image, factor)
         if not isinstance(value, torch.Tensor) or value.shape != right.shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",
@@ -102,11 +104,7 @@ def check_same_when_small(answer: Callable[[torch.Tensor], torch.Tensor]) -> boo
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.shape != picture.shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",

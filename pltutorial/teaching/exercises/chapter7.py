@@ -8,7 +8,14 @@ from collections.abc import Callable
 import torch
 
 from ...degradations import add_noise
-from .verdicts import answer_of, exercise, fresh_draw, judge, near
+from .verdicts import (
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    near,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -133,11 +140,7 @@ def check_posterior_mean(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.shape != noisy.shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False, "", f"return one picture, {tuple(noisy.shape)}; yours is {got}."
             )

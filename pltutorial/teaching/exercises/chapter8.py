@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .verdicts import answer_of, exercise, fresh_draw, judge, near
+from .verdicts import (
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    near,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -42,11 +49,7 @@ def check_best_pictures(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.shape != pictures.shape:
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",

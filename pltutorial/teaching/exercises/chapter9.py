@@ -7,7 +7,14 @@ from collections.abc import Callable
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from .verdicts import answer_of, exercise, fresh_draw, judge, near
+from .verdicts import (
+    answer_of,
+    exercise,
+    fresh_draw,
+    judge,
+    near,
+    shape_or_type,
+)
 
 
 @exercise(
@@ -41,11 +48,7 @@ def check_gaussian_kl(
         if value is None:
             return False
         if not isinstance(value, torch.Tensor) or value.shape != (count,):
-            got = (
-                tuple(value.shape)
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
+            got = shape_or_type(value)
             return judge(
                 False,
                 "",
@@ -147,11 +150,7 @@ def check_sphere_walk(
             if value is None:
                 return False
             if not isinstance(value, torch.Tensor) or value.shape != a.shape:
-                got = (
-                    tuple(value.shape)
-                    if isinstance(value, torch.Tensor)
-                    else type(value).__name__
-                )
+                got = shape_or_type(value)
                 return judge(
                     False, "", f"return one code, {tuple(a.shape)}; yours is {got}."
                 )

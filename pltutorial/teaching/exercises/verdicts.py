@@ -126,6 +126,13 @@ def as_torch(value):
     return value
 
 
+def shape_or_type(value) -> object:
+    """Of a tensor its shape, of anything else the name of its type: for hints."""
+    return (
+        tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+    )
+
+
 def near(
     value: torch.Tensor, right: torch.Tensor, *, atol: float = 1e-5, rtol: float = 1e-4
 ) -> bool:
@@ -396,11 +403,9 @@ def _refused(name: str, given: list, wants_function: bool) -> bool:
     """Whether there is no answer that could be checked; then it is said, and the
     try does not count.
     """
-    what = (
-        "your function, without brackets after its name"
-        if wants_function
-        else "your answer"
-    )
+    what = "your answer"
+    if wants_function:
+        what = "your function, without brackets after its name"
     if len(given) != 1:
         count = "nothing" if not given else f"{len(given)} things"
         hint = f"{name} was given {count}; give it {what}, and nothing else."
