@@ -563,7 +563,7 @@ def test_shipped_networks_take_noise_away():
 
 def test_the_shipped_network_takes_blur_away_and_leaves_a_sharp_picture_alone():
     photo = photograph()
-    for kernel, gain in ((motion_kernel(9, 0.5), 1.5), (defocus_kernel(2), 2.5)):
+    for kernel, gain in ((motion_kernel(9, 0.5), 1.5), (defocus_kernel(2), 2)):
         blurred = add_noise(blur_with(photo, kernel[None]), 2).clamp(0, 1)
         assert accuracy(deblur(blurred), photo) > accuracy(blurred, photo) + gain
     assert accuracy(deblur(photo), photo) > 30
