@@ -10,6 +10,7 @@ CHAPTER ?= 1
 SEED ?=
 SUBMITTED ?=
 SANDBOX ?=
+GRADEBOOK ?=
 PLATFORM ?=
 
 .PHONY: help setup pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
@@ -20,7 +21,7 @@ help:
 	@echo "make test      set up, check format and lint, run every test"
 	@echo "make lab       open chapter 1 without its solutions in JupyterLab, in mine/ (make lab CHAPTER=3)"
 	@echo "make assignments SEED=...   graded exercises for a class; see 'For a class' in README.md"
-	@echo "make grade SUBMITTED=...    grade a folder of student/assignment/*.ipynb"
+	@echo "make grade SUBMITTED=...    grade a folder of student/assignment/*.ipynb (SANDBOX=container, bubblewrap, ...)"
 	@echo "make pdf       the book as build/pdf/pltutorial.pdf, printed by Chromium"
 	@echo "make slides    a deck for each chapter in build/slides/, each one file that needs no network"
 	@echo "make offline-kit            packages, book and notebooks in one folder, for a room without a network"
@@ -63,7 +64,7 @@ notebooks: $(STAMP)
 	$(BIN)/python -m book.course notebooks
 
 assignments: $(STAMP)
-	@$(BIN)/python -m book.course assignments --seed "$(SEED)"
+	@$(BIN)/python -m book.course assignments --seed "$(SEED)" $(if $(GRADEBOOK),--gradebook)
 
 grade: $(STAMP)
 	@$(BIN)/python -m book.course grade "$(SUBMITTED)" --sandbox "$(SANDBOX)"
