@@ -1,8 +1,11 @@
 # ruff: noqa: I001 each name stands once as itself, so that editors take it for public
 from .degradations import (
     add_noise as add_noise,
+    blur_with as blur_with,
     crop_to_multiple as crop_to_multiple,
+    defocus_kernel as defocus_kernel,
     downscale as downscale,
+    motion_kernel as motion_kernel,
     random_holes as random_holes,
     to_8_bits as to_8_bits,
 )
@@ -123,6 +126,11 @@ from .tasks.colorize import (
     ColorizationSettings as ColorizationSettings,
     ColorizationTask as ColorizationTask,
     colorize as colorize,
+)
+from .tasks.deblur import (
+    DeblurringSettings as DeblurringSettings,
+    DeblurringTask as DeblurringTask,
+    deblur as deblur,
 )
 from .tasks.denoise import (
     DenoisingSettings as DenoisingSettings,

@@ -1,5 +1,5 @@
 """What takes something away from a picture, so that a network can learn to give it
-back: size, cleanness, whole parts.
+back: size, cleanness, sharpness, whole parts.
 """
 
 from __future__ import annotations
@@ -312,6 +312,8 @@ def motion_kernel(
 
     Raises:
         InputError: a length that is not positive, or a size that is even or too small.
+
+    Taught in chapter 7.
     """
     if not 0 < length < math.inf or not (math.isfinite(angle) and abs(bend) <= 1):
         raise InputError(
@@ -347,6 +349,8 @@ def defocus_kernel(radius: float, size: int | None = None) -> torch.Tensor:
 
     Raises:
         InputError: a radius below 0, or a size that is even or too small.
+
+    Taught in chapter 7.
     """
     if not 0 <= radius < math.inf:
         raise InputError(f"radius={radius} was given; give 0 or more pixels")
@@ -370,6 +374,8 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
     Raises:
         InputError: kernels of another shape.
+
+    Taught in chapter 7.
     """
     count, channels, height, width = images.shape
     side = kernels.shape[-1]

@@ -259,6 +259,7 @@ _OF_TASKS = {
     "RestorationTrainingSettings": "restoration",
     "SuperResolutionSettings": "super_resolution",
     "DenoisingSettings": "denoise",
+    "DeblurringSettings": "deblur",
     "InpaintingSettings": "inpaint",
 }
 

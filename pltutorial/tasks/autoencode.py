@@ -40,7 +40,8 @@ class AutoencoderTask(LikenessTask):
 
     settings: AutoencoderSettings
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         settings = self.settings
         return ConvAutoencoder(
             settings.width, settings.code_channels, settings.blocks, norm=settings.norm

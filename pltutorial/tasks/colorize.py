@@ -58,7 +58,8 @@ class ColorizationTask(LikenessTask):
 
     settings: ColorizationSettings
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         return ColorizationNet(self.settings.width, self.settings.blocks)
 
     def loss(self, network: nn.Module, images: torch.Tensor, first: int) -> LossTerms:

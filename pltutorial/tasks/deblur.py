@@ -88,7 +88,8 @@ class DeblurringTask(RestorationTask):
 
     settings: DeblurringSettings
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         return deblurring_net(self.settings.width, self.settings.blocks)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:

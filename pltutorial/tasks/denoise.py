@@ -60,7 +60,8 @@ class DenoisingTask(RestorationTask):
 
     settings: DenoisingSettings
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         return DenoisingNet(self.settings.width, self.settings.blocks)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:

@@ -64,7 +64,8 @@ class InpaintingTask(RestorationTask):
 
     settings: InpaintingSettings
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         return InpaintingNet(self.settings.width, self.settings.blocks)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:

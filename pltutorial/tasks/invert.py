@@ -61,7 +61,8 @@ class InversionTask(LikenessTask):
         """The layer of VGG-16 that is inverted."""
         return self.settings.layer
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         settings = self.settings
         stride = code_shape(settings.layer)[1]
         if settings.size % stride:

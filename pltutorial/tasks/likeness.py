@@ -149,7 +149,7 @@ class LikenessTask:
                 precision=settings.precision, device=device, compile=settings.compile
             )
         torch.manual_seed(settings.seed)
-        self.network = self._fresh()
+        self.network = self.new_network()
         self.adversary = None
         if settings.adversarial_weight:
             is_told = self.tells and self.code_layer is not None
@@ -206,7 +206,8 @@ class LikenessTask:
             return images
         return encode(images, self.code_layer, self.encoder)
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network to train, with fresh weights; each task has its own."""
         raise NotImplementedError
 
     def _seen(

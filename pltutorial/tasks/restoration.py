@@ -169,7 +169,7 @@ class RestorationTask:
     ) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.network = self._fresh()
+        self.network = self.new_network()
         if settings.start is not None:
             self._start_from(settings.start)
         features = dict.fromkeys(settings.feature_layers, settings.feature_weight)
@@ -269,7 +269,8 @@ class RestorationTask:
         ]
         return torch.cat([torch.cat(list(row), 2) for row in rows], 1)[None]
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network to train, with fresh weights; each task has its own."""
         raise NotImplementedError
 
     def _start_from(self, start: str) -> None:

@@ -75,7 +75,8 @@ class SuperResolutionTask(RestorationTask):
 
     settings: SuperResolutionSettings
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         settings = self.settings
         kind = SubPixelNet if settings.network == "sub_pixel" else SuperResolutionNet
         return kind(settings.factor, settings.width, settings.blocks)

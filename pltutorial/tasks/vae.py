@@ -80,7 +80,8 @@ class VAETask(LikenessTask):
         """The fixed encoder, if there is one."""
         return None if self.settings.encoder == "learned" else self.settings.encoder
 
-    def _fresh(self) -> nn.Module:
+    def new_network(self) -> nn.Module:
+        """The network, untrained."""
         s = self.settings
         self._shown: torch.Tensor | None = None
         return VAE(s.width, s.latent, size=s.size, encoder=s.encoder, norm=s.norm)
