@@ -34,8 +34,8 @@ class DeepSimLoss(nn.Module):
         terms = loss(output, target, code)  # the generator's step
         terms.total.backward()
         # the discriminator's step, with its own optimizer
-        game = loss.discriminator_loss(output.detach(), target, code)
-        game.total.backward()  # left out while loss.has_won(game, terms)
+        d_terms = loss.discriminator_loss(output.detach(), target, code)
+        d_terms.total.backward()  # left out while loss.has_won(d_terms, terms)
 
     Args:
         feature: weight of the feature term.

@@ -70,10 +70,11 @@ def deferred_imports() -> Iterator[None]:
         owner = owner or space
         if space != owner:  # another thread's import, at the same time
             return plain(name, globals, locals, fromlist, level)
-        whole = importlib.util.resolve_name("." * level + name, globals["__package__"])
+        relative, package = "." * level + name, globals["__package__"]
+        full_name = importlib.util.resolve_name(relative, package)
         if not fromlist:
-            return _Deferred(whole.partition(".")[0])
-        return SimpleNamespace(**{one: _Deferred(whole, one) for one in fromlist})
+            return _Deferred(full_name.partition(".")[0])
+        return SimpleNamespace(**{one: _Deferred(full_name, one) for one in fromlist})
 
     builtins.__import__ = later
     try:

@@ -148,15 +148,13 @@ def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Image.Im
     """
     path = Path(path)
     try:
-        found, what = (
-            path.is_file(),
-            "is a folder" if path.is_dir() else "does not exist",
-        )
+        found = path.is_file()
+        fault = "is a folder" if path.is_dir() else "does not exist"
     except OSError as problem:  # a name that is too long
-        found, what = False, f"cannot be opened ({problem.strerror})"
+        found, fault = False, f"cannot be opened ({problem.strerror})"
     if not found:
         raise InputError(
-            f"the picture {str(path)!r} {what}; give the path of a picture file"
+            f"the picture {str(path)!r} {fault}; give the path of a picture file"
         )
     if path.stat().st_size == 0:
         raise InputError(

@@ -170,11 +170,11 @@ def stylize_gif(
         alpha = picture.getchannel("A")
         opaque = alpha.getextrema()[0] >= 128
         masks.append(None if opaque else alpha.resize(pictures[-1].size))
-    whole = _with_one_palette(pictures, masks)
+    frames = _with_one_palette(pictures, masks)
     options = {"loop": loop[0]} if loop else {}
     if any(masks):
         options |= {"transparency": 255, "disposal": 2}
-    first, *rest = whole
+    first, *rest = frames
     write_whole(
         target,
         lambda file: first.save(
@@ -187,7 +187,7 @@ def stylize_gif(
             **options,
         ),
     )
-    return Clip(len(whole), *first.size)
+    return Clip(len(frames), *first.size)
 
 
 def _gif_frames(
@@ -240,13 +240,13 @@ def _with_one_palette(
     palette = strip.quantize(
         255 if any(masks) else 256, method=Image.Quantize.MEDIANCUT
     )
-    whole = []
+    frames = []
     for picture, mask in zip(pictures, masks, strict=True):
         frame = picture.quantize(palette=palette, dither=Image.Dither.NONE)
         if mask is not None:
             frame.paste(255, mask=mask.point(lambda value: 255 if value < 128 else 0))
-        whole.append(frame)
-    return whole
+        frames.append(frame)
+    return frames
 
 
 def _bar(items: Iterator, progress: bool, total: int | None = None) -> Iterator:

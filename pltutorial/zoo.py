@@ -206,7 +206,8 @@ def load_style(
     Args:
         name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``,
             the path of a ``.safetensors`` file that
-            :func:`pltutorial.networks.files.save_network` wrote, or the weights of a blend.
+            :func:`pltutorial.networks.files.save_network` wrote, or the weights of a
+            blend.
         device: where to put it; None takes the best there is.
 
     Raises:
@@ -304,8 +305,8 @@ def load_restorer(
             (the other) blends the weights of both. For deblurring there is
             ``"combined"`` alone.
         factor: for upscaling, how much larger each side becomes.
-        model: a file that :func:`pltutorial.networks.files.save_network` wrote, in place of a
-            network that ships.
+        model: a file that :func:`pltutorial.networks.files.save_network` wrote, in
+            place of a network that ships.
         device: where to put it; None takes the best there is.
 
     Raises:

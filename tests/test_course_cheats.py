@@ -49,11 +49,9 @@ before = shell.run_cell
 shell.run_cell = lambda cell, **named: before("pass", **named)
 """,
     "verdicts said by oneself": """
-import json, os, struct, sys
-frame = sys._getframe()
-while "channel" not in frame.f_locals:
-    frame = frame.f_back
-channel = frame.f_locals["channel"]
+import gc, os, sys
+frames = sys._getframe()
+(channel,) = [one for one in gc.get_objects() if type(one).__name__ == "Channel"]
 for number in range(9):
     channel.send({"end": number, "problem": "", "printed": "", "value": {}, "state": \
 []}, [])
@@ -61,11 +59,9 @@ channel.send({"done": True}, [])
 os._exit(0)
 """,
     "a pickle in place of data": f"""
-import os, sys
-frame = sys._getframe()
-while "channel" not in frame.f_locals:
-    frame = frame.f_back
-os.write(frame.f_locals["channel"].write, {pickle.dumps(print)!r} * 3)
+import gc, os
+(channel,) = [one for one in gc.get_objects() if type(one).__name__ == "Channel"]
+os.write(channel.write, {pickle.dumps(print)!r} * 3)
 os._exit(0)
 """,
     "numbers that are equal to all": """

@@ -12,6 +12,9 @@ import pytest
 from book.chapters import CHAPTERS
 from book.course import runner, sandbox
 from book.course.runner import Part
+from book.course.worker.channel import Channel, ChannelError
+from book.course.worker.peer import Peer
+from book.course.worker.values import Unpacking
 
 SEEDS = (0, 7)
 MODULES = {
@@ -51,3 +54,47 @@ def test_verdicts_of_all_graded_siblings(chapter):
     for number, name, which in failing:
         assert ran[number].problem, f"{name}, wrong answer {which}"
         assert "look" not in ran[number].problem
+
+
+JUNK = [
+    {"a": 1},
+    ["no such kind", 1],
+    ["tensor", 5, -1],
+    ["tensor", "x", 0, 0],
+    ["list", 3],
+    ["dict", [[["list", []], 1]]],
+    ["array", "", "no dtype", 1],
+    ["dtype", "load"],
+    ["yours", "nothing"],
+    ["object", "s1", ["system"]],
+    ["optimizer", "s1", "SGD", []],
+    ["module", "s1", {"class": "Linear"}],
+    ["parameter", "s1", "weight"],
+    ["bytes", "zz"],
+    ["range", ["a"]],
+]
+
+
+@pytest.mark.parametrize("node", JUNK, ids=range(len(JUNK)))
+def test_what_is_no_value_is_refused_and_nothing_is_built(node):
+    """The judge takes data only: no object, optimizer or class of a student's."""
+    peer = Peer(Channel(0, 1), "j", trusting=False)
+    with pytest.raises(ChannelError):
+        Unpacking(peer, []).value(node)
+    deep = ["list", [1]]
+    for _ in range(200):
+        deep = ["list", [deep]]
+    with pytest.raises(ChannelError):
+        Unpacking(peer, []).value(deep)
+
+
+def test_answers_of_another_shape_cost_the_cell_and_no_more():
+    forged = """
+import gc
+found = [one for one in gc.get_objects() if type(one).__name__ == "Channel"]
+found[0].send({"problem": 3, "printed": [], "state": [[1]]}, [])
+"""
+    parts = [Part(forged), Part("x = 3"), Part("assert x == 3", "a")]
+    ran = runner.run(parts, 5, 60)
+    assert "no data" in ran[0].problem
+    assert [one.problem for one in ran[1:]] == ["", ""]

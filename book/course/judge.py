@@ -92,6 +92,9 @@ class _Judge:
                 return self._lost(number, self._stopped() if late else crashed)
             except ChannelError as problem:
                 return self._lost(number, f"its answer is no data: {problem}")
+            except Exception as problem:  # what came had another shape than an answer
+                kind = type(problem).__name__
+                return self._lost(number, f"its answer is no data: {kind}")
             self.tell({"end": number, **done})
             self.peer.patience = PATIENCE * self.seconds + GRACE
         return {"done": True}

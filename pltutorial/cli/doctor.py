@@ -91,7 +91,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _python() -> Iterator[Finding]:
-    what = (
+    version = (
         f"{platform.python_version()} on {platform.system()} {platform.machine()}, "
         f"pltutorial {__version__}"
     )
@@ -99,17 +99,17 @@ def _python() -> Iterator[Finding]:
         yield Finding(
             "fix",
             "Python",
-            f"{what}, 32 bits",
+            f"{version}, 32 bits",
             "install the 64-bit Python; PyTorch has no other",
         )
     else:
         where = "" if sys.prefix != sys.base_prefix else ", no virtual environment"
-        yield Finding("ok", "Python", what + where)
+        yield Finding("ok", "Python", version + where)
 
 
 def _packages() -> Iterator[Finding]:
     found, troubles = [], []
-    for name, least in sorted(_wanted().items()):
+    for name, least in sorted(_least_versions().items()):
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -130,15 +130,15 @@ def _packages() -> Iterator[Finding]:
         yield Finding("ok", "packages", ", ".join(sorted(found, reverse=True)))
 
 
-def _wanted() -> dict[str, str]:
+def _least_versions() -> dict[str, str]:
     """Least versions of what the package needs, by name, as its own metadata says."""
-    wanted = {}
+    versions = {}
     for line in importlib.metadata.requires("pltutorial") or ():
         if "extra ==" not in line and (
             match := re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", line)
         ):
-            wanted[match[1]] = match[2] or "0"
-    return wanted
+            versions[match[1]] = match[2] or "0"
+    return versions
 
 
 def _number(version: str) -> tuple[int, ...]:

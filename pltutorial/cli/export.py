@@ -48,12 +48,8 @@ def export(
 
     chosen = [value for value in (name, style, model) if value is not None]
     if len(chosen) != 1:
-        what = (
-            "no network was given"
-            if not chosen
-            else f"{len(chosen)} networks were given"
-        )
-        raise InputError(f"{what}; give one: NAME, --style or --model")
+        count = f"{len(chosen)} networks were" if chosen else "no network was"
+        raise InputError(f"{count} given; give one: NAME, --style or --model")
     check_output(output, () if model is None else (model,), (".onnx",))
     network = _network(name, style, model)
 

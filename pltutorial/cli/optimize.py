@@ -39,8 +39,8 @@ def transfer(
     def work(content: torch.Tensor, *styles: torch.Tensor) -> Result:
         from ..optimize import transfer_style
 
-        shares = [weight for _, weight in weights]
-        return transfer_style(content, styles, style_weights=shares, settings=settings)
+        numbers = [weight for _, weight in weights]
+        return transfer_style(content, styles, style_weights=numbers, settings=settings)
 
     blend = [[str(path), weight] for path, weight in weights]
     _run(job, work, settings, source, *(path for path, _ in weights), styles=blend)

@@ -246,12 +246,8 @@ def _typed(value, hint, said: str):
             for part in parts
             if part != ""
         )
-    wanted = {
-        int: "a whole number",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-    }[hint]
+    names = {int: "a whole number", float: "a number", bool: "true or false"}
+    expected = {**names, str: "text"}[hint]
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:
             return float(value)
@@ -261,4 +257,4 @@ def _typed(value, hint, said: str):
         return value
     elif hint is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise InputError(f"{said}; give {wanted}")
+    raise InputError(f"{said}; give {expected}")

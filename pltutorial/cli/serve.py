@@ -187,9 +187,9 @@ def start(
     """
     folder = _site() if folder is None else Path(folder)
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+        fault = "is a file" if folder.exists() else "does not exist"
         raise InputError(
-            f"the folder {str(folder)!r} {what}; give a folder with an index.html"
+            f"the folder {str(folder)!r} {fault}; give a folder with an index.html"
         )
     if not 0 <= port <= 65535:
         raise InputError(

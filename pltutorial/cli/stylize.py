@@ -182,17 +182,17 @@ def _network(
             or "none is installed, train one with `pltutorial train style`"
         )
         raise InputError(f"no style was given; choose one with --style: {names}")
-    wanted: str | dict | None = _weights(styles) if styles else style
-    network = load_style(wanted if model is None else model, device)
+    blend: str | dict | None = _weights(styles) if styles else style
+    network = load_style(blend if model is None else model, device)
     if not network.style_names:
-        if model is not None and wanted is not None:
+        if model is not None and blend is not None:
             raise InputError(
                 f"the network {str(model)!r} has one style of its "
                 "own; leave --style out"
             )
         return network, None
-    if wanted is None or (
-        isinstance(wanted, str) and wanted not in network.style_names and model is None
+    if blend is None or (
+        isinstance(blend, str) and blend not in network.style_names and model is None
     ):
         # a network was named, and it has several styles
         if len(network.style_names) > 1:
@@ -200,9 +200,9 @@ def _network(
                 "this network has several styles; choose with --style out of "
                 f"{', '.join(network.style_names)}"
             )
-        wanted = network.style_names[0]
-    network.blend(wanted)  # an unknown name is refused before any picture is read
-    return network, wanted
+        blend = network.style_names[0]
+    network.blend(blend)  # an unknown name is refused before any picture is read
+    return network, blend
 
 
 def _weights(text: str) -> dict[str, float]:

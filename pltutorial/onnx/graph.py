@@ -144,13 +144,13 @@ class Graph:
         weight, (by, _) = values_of(conv.weight), conv.padding
         if conv.padding_mode == "replicate":
             x, by = self.padded(x, by, "edge"), 0
-        how = {
+        options = {
             "kernel_shape": list(weight.shape[2:]),
             "strides": list(conv.stride),
             "pads": [by] * 4,
         }
         inputs = self.weight(refolded(weight, fold)), self.numbers(values_of(conv.bias))
-        return self.op("Conv", x, *inputs, dilations=list(conv.dilation), **how)
+        return self.op("Conv", x, *inputs, dilations=list(conv.dilation), **options)
 
     def folded(self, x: str, fold: int) -> str:
         """The pixels of a square as channels: (row, column, colour), where
@@ -193,8 +193,8 @@ class Graph:
         # 36 sums in one pass. Each channel does so by itself: channels become
         # pictures, (C, 1, H, W).
         sums = self.op("Reshape", x, self.constant([inputs, 1, 0, 0]))  # 0: as it is
-        how = {"kernel_shape": [size] * 2, "strides": [TILE] * 2}
-        sums = self.op("Conv", sums, self.numbers(_outer(of_map)), **how)
+        options = {"kernel_shape": [size] * 2, "strides": [TILE] * 2}
+        sums = self.op("Conv", sums, self.numbers(_outer(of_map)), **options)
         sums = self.op("Reshape", sums, self.constant([inputs, size * size, -1]))
         # the sums of the weights are constant: the runtime folds this
         # when it loads the file
@@ -212,8 +212,10 @@ class Graph:
         products = self.op("Reshape", products, shape)
         # back to tiles that do not overlap, each channel by itself
         # again, then cut to size
-        how = {"kernel_shape": [TILE] * 2, "strides": [TILE] * 2}
-        x = self.op("ConvTranspose", products, self.numbers(_outer(to_map.T)), **how)
+        options = {"kernel_shape": [TILE] * 2, "strides": [TILE] * 2}
+        x = self.op(
+            "ConvTranspose", products, self.numbers(_outer(to_map.T)), **options
+        )
         x = self.op("Reshape", x, self.constant([1, outputs, 0, 0]))
         return self.op("Slice", x, self.constant([0, 0]), sides, self.constant([2, 3]))
 
@@ -256,8 +258,8 @@ class Graph:
         )
         bias = self.numbers(values_of(conv.bias) * scale)
         kernel = weight.shape[2]
-        how = {"kernel_shape": [kernel] * 2, "pads": [kernel - 1] * 4}
-        return self.op("ConvTranspose", x, self.weight(weight), bias, **how)
+        options = {"kernel_shape": [kernel] * 2, "pads": [kernel - 1] * 4}
+        return self.op("ConvTranspose", x, self.weight(weight), bias, **options)
 
     def model(
         self, output: str, shape: Sequence[int | str], facts: dict[str, str]

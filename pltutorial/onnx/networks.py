@@ -123,11 +123,9 @@ def _centred(graph: Graph, image: str) -> str:
 
 def _transform(graph: Graph, network: nn.Module) -> str:
     image = graph.input("image", (1, 3, "height", "width"))
-    shares = (
-        graph.input("weights", (len(network.style_names),))
-        if network.style_names
-        else None
-    )
+    shares = None
+    if network.style_names:
+        shares = graph.input("weights", (len(network.style_names),))
     x = graph.whole(_centred(graph, image), 4, "reflect", network.margin)
     fold = 2 if network.kind == "fast" else 1
     x = graph.folded(x, fold)
@@ -350,9 +348,9 @@ def written(network: nn.Module, storage: str, facts: dict[str, str]) -> onnx.Mod
     writer = next((one for one in writers if one is not None), None)
     if writer is None:
         judges = isinstance(network, Discriminator)
-        what = "a discriminator" if judges else f"a {type(network).__name__}"
+        given = "a discriminator" if judges else f"a {type(network).__name__}"
         raise InputError(
-            f"{what} was given, which cannot be exported; give a network that "
+            f"{given} was given, which cannot be exported; give a network that "
             "makes pictures, of those that `pltutorial models` lists or "
             "`pltutorial train` wrote"
         )

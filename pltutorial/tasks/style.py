@@ -442,9 +442,9 @@ def _too_large(
     factor = (
         0.5 if room is None or not needed else min(0.9, (0.8 * room / needed) ** 0.5)
     )
-    what = f"{count} pictures of " if count > 1 else ""
+    number = f"{count} pictures of " if count > 1 else ""
     advice = f"give size={max(16, int(max(height, width) * factor))}"
-    return memory.does_not_fit(f"{what}{width}x{height} pixels", advice, room)
+    return memory.does_not_fit(f"{number}{width}x{height} pixels", advice, room)
 
 
 def _blend(training: StyleTask) -> str:

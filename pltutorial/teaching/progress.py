@@ -158,12 +158,12 @@ def _sound(path: Path) -> bool:
     try:
         with contextlib.closing(_connect(path)) as base:
             columns = [row[1] for row in base.execute("PRAGMA table_info(tries)")]
-            whole = base.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            intact = base.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
     except (sqlite3.OperationalError, OSError):
         return True
     except sqlite3.DatabaseError:
         return False
-    return whole and columns in (
+    return intact and columns in (
         [],
         [column.split()[0] for column in _COLUMNS.split(", ")],
     )

@@ -89,9 +89,9 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
     shards = [Path(name) for name in _expand(str(source))]
     missing = next((shard for shard in shards if not shard.is_file()), None)
     if missing is not None:
-        what = "does not exist" if not missing.exists() else "is a folder"
+        fault = "does not exist" if not missing.exists() else "is a folder"
         raise InputError(
-            f"{str(missing)!r} {what}; give a folder of pictures, a .tar or .zip, or "
+            f"{str(missing)!r} {fault}; give a folder of pictures, a .tar or .zip, or "
             "shards such as name-{000..117}.tar"
         )
     return _members(shards, source)

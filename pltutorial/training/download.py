@@ -451,9 +451,9 @@ def _disk(folder: str | os.PathLike) -> Iterator[None]:
         yield
     except OSError as problem:
         full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "the disk is full" if full else problem.strerror or problem
+        reason = "the disk is full" if full else problem.strerror or problem
         raise InputError(
-            f"{str(folder)!r} cannot be written to ({what}); "
+            f"{str(folder)!r} cannot be written to ({reason}); "
             f"{'free space' if full else 'change its permissions'} or choose another "
             "folder with --to, nothing that is there is lost"
         ) from None
