@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import refused
 
-from pltutorial import LossNetwork, best_device, best_precision
+from pltutorial import LossNetwork, best_device, best_precision, device
 from pltutorial.device import has_fast_bfloat16
 
 CPU = torch.device("cpu")
@@ -60,8 +60,15 @@ class TestPrecision:
             best_precision(CPU)
 
     def fast(
-        self, monkeypatch, capability="AVX512", bf16=True, amx=False, isa=None
+        self,
+        monkeypatch,
+        capability="AVX512",
+        bf16=True,
+        amx=False,
+        isa=None,
+        amd=True,
     ) -> bool:
+        monkeypatch.setattr(device, "_is_amd", lambda: amd)
         monkeypatch.setattr(
             torch.backends.cpu, "get_cpu_capability", lambda: capability
         )
@@ -80,9 +87,14 @@ class TestPrecision:
         monkeypatch.delenv("PLTUTORIAL_PRECISION", raising=False)
         assert self.fast(monkeypatch)
         assert best_precision(CPU) == torch.bfloat16
-        assert self.fast(monkeypatch, bf16=False, amx=True)
+        assert self.fast(monkeypatch, bf16=False, amx=True, amd=False)
         assert not self.fast(monkeypatch, bf16=False)
         assert best_precision(CPU) == torch.float32
+
+    def test_the_instruction_alone_gains_nothing_on_intel(self, monkeypatch):
+        assert not self.fast(monkeypatch, amd=False)
+        assert not self.fast(monkeypatch, amx=True, amd=False, isa="AVX512_CORE_BF16")
+        assert self.fast(monkeypatch, amx=True, amd=False, isa="AVX512_CORE_AMX")
 
     def test_limits_of_the_environment_are_respected(self, monkeypatch):
         assert not self.fast(monkeypatch, capability="AVX2")
