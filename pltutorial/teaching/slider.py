@@ -70,12 +70,12 @@ figure{display:var(--frame);grid-area:var(--area);width:100%;margin:0;padding:0;
 .on{z-index:1}
 img{display:block;width:100%;height:auto}
 figcaption{display:var(--frame);margin:0;text-align:left}
-p{display:flex;justify-content:space-between;gap:.5em;margin:.5rem 0 0}
+p{display:flex;justify-content:space-between;gap:.5em;min-height:2.6em;margin:.5rem 0 0}
 span span,section{display:var(--one)}
 button{flex:none;align-self:start;padding:0 \
 .6em;min-height:28px;font:inherit;font-size:.8em}
 input{display:block;width:100%;height:44px;margin:0;cursor:pointer}
-section p{margin:-.4rem 0 0;font-size:.8em}
+section p{min-height:0;margin:-.4rem 0 0;font-size:.8em}
 i{font-style:normal}
 &.all{--frame:block;--area:auto;--columns:repeat(auto-fill,minmax(8.5rem,1fr));--one:none}
 &.all,&.all>div{max-width:none!important}
