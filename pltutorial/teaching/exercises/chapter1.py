@@ -47,13 +47,13 @@ def check_psnr(answer: Callable[[torch.Tensor, torch.Tensor], float]) -> bool:
     Taught in chapter 1.
     """
     draw = fresh_draw()
-    for strength in (0.3, 0.5, 0.08):
+    for strength in (0.3, 0.5, 0.1):
         height, width = torch.randint(8, 20, (2,), generator=draw).tolist()
         # no white, but the peak is 1
         target = 0.12 + 0.48 * torch.rand((1, 3, height, width), generator=draw)
         # each colour errs by another size, as in photographs, so that a mean of three
         # colours' decibels is not the decibels of the mean
-        sizes = strength * torch.tensor([0.25, 0.5, 1.0])
+        sizes = strength * torch.tensor([0.4, 0.7, 1.0])
         sizes = sizes[torch.randperm(3, generator=draw)].view(1, 3, 1, 1)
         output = target + sizes * (torch.rand(target.shape, generator=draw) - 0.2)
         value = answer_of(answer, output, target)
