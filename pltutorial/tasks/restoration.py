@@ -18,9 +18,9 @@ with deferred_imports():
     import torch
     from torch import nn
     from torch.nn import functional as F
-    from torch.nn.utils import parametrize
 
     from ..apply import through
+    from ..deepsim import DeepSimLoss
     from ..device import best_device
     from ..images import bundled, bundled_names, check_image, middle_square
     from ..losses import (
@@ -195,6 +195,9 @@ class RestorationTask:
         self.adversary = None
         if settings.adversarial_weight:
             self.adversary = Discriminator(0, settings.discriminator_width)
+            self.opponent = DeepSimLoss(
+                0, settings.adversarial_weight, 0, discriminator=self.adversary
+            )
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """What the network is given instead of these crops (N, 3, H, W), of which the
@@ -215,10 +218,11 @@ class RestorationTask:
             grid = grid_loss(output, images, period)
             terms["grid"] = self.settings.grid_weight * grid
         if self.adversary is not None:
-            with parametrize.cached():
-                adversarial = F.softplus(-self.adversary(output).float()).mean()
-            terms["adversarial"] = self.settings.adversarial_weight * adversarial
-            self._last_step = (output.detach(), images, adversarial.detach())
+            terms.update(self.opponent(output, images))
+            adversarial = (
+                terms["adversarial"].detach() / self.settings.adversarial_weight
+            )
+            self._last_step = (output.detach(), images, adversarial)
         return terms
 
     def adversary_loss(self, adversary: nn.Module) -> tuple[LossTerms, torch.Tensor]:
@@ -227,10 +231,10 @@ class RestorationTask:
         Beside them the generator's adversarial loss.
         """
         output, target, adversarial = self._last_step
-        logits = adversary(torch.cat([target, output.to(target.dtype)])).float()
-        real, made = logits.chunk(2)
-        terms = {"real": F.softplus(-real).mean(), "made": F.softplus(made).mean()}
-        return LossTerms(terms), adversarial
+        terms = self.opponent.discriminator_loss(
+            output, target, discriminator=adversary
+        )
+        return terms, adversarial
 
     def terms(self, output: torch.Tensor, target: torch.Tensor) -> LossTerms:
         """The objective of outputs (N, 3, H, W) for targets of the same shape; the loss
