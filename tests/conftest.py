@@ -6,7 +6,7 @@ import random
 import pytest
 from helpers import command, device, network, photo
 from random_networks import encoder, mask, own_networks, random_zoo, task_command
-from training_runs import phi, pictures, server, task, whole
+from training_runs import one_thread, phi, pictures, server, task, whole
 
 __all__ = [
     "command",
@@ -14,6 +14,7 @@ __all__ = [
     "encoder",
     "mask",
     "network",
+    "one_thread",
     "own_networks",
     "phi",
     "photo",

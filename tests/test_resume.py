@@ -63,6 +63,7 @@ class TestResume:
         )
         assert_same_end(tmp_path, whole)
 
+    @pytest.mark.usefixtures("one_thread")
     def test_minutes_end_it_with_a_checkpoint_and_a_network(
         self, task, pictures, whole, tmp_path
     ):
@@ -218,6 +219,7 @@ class TestRefusedToResume:
             train(task(style_weights=(2.0,)), pictures=pictures, folder=tmp_path)
         assert train(task(steps=6), pictures=pictures, folder=tmp_path).steps == 6
 
+    @pytest.mark.usefixtures("one_thread")
     def test_checkpoints_of_2026_are_read(self, task, pictures, whole, tmp_path):
         """They had the digest before the archive."""
         train(task(steps=15), pictures=pictures, folder=tmp_path)

@@ -300,6 +300,17 @@ def whole(server, pictures, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def one_thread():
+    """This process computes as those of ``server`` do: sums of two threads differ from
+    those of one in the last bit.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def phi():
     """A loss network in float32, on the CPU."""
