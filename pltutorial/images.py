@@ -472,9 +472,9 @@ def check_image(
         )
 
 
-def middle_square(path: Path, size: int) -> torch.Tensor:
+def middle_square(picture: Path | torch.Tensor, size: int) -> torch.Tensor:
     """The largest square in the middle of a picture, at a size."""
-    image = read_image(path)
+    image = picture if isinstance(picture, torch.Tensor) else read_image(picture)
     side = min(image.shape[-2:])
     top, left = ((length - side) // 2 for length in image.shape[-2:])
     return resize(image[..., top : top + side, left : left + side], (size, size))
