@@ -16,7 +16,7 @@ import torch
 from ..errors import needed
 from ..files import write_whole
 from ..images import write_image
-from ..losses import Record
+from ..terms import Record
 from .learner import learning_rate
 
 if TYPE_CHECKING:
