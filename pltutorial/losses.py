@@ -21,6 +21,8 @@ NORMALIZATIONS = ("johnson", "gatys", "mean", "relative")
 REDUCTIONS = ("mean", "sum", "none", "map")
 _SILENT = 1e-30  # a target whose mean square is below it counts as so loud
 _FLAT = 1 / 255**2  # a target whose variance is below it counts as so varied
+JOHNSON_CONTENT = {"relu3_3": 1.0}
+JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
 _CHUNK = 8192  # positions summed at a time by a Gram matrix
 
 

@@ -16,6 +16,8 @@ from torch import nn
 from .errors import InputError, nearest
 from .inputs import Inputs
 from .losses import (
+    JOHNSON_CONTENT,
+    JOHNSON_STYLE,
     NORMALIZATIONS,
     feature_loss,
     gram_matrix,
@@ -37,8 +39,6 @@ _USUAL = {
     "input_range": (0.0, 1.0),
     "target_gradient": False,
 }
-JOHNSON_CONTENT = {"relu3_3": 1.0}
-JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
 
 
 class PerceptualLoss(nn.Module):
