@@ -28,6 +28,7 @@ from pathlib import Path
 import chapters
 import front
 import gallery
+import reference
 from execution import (
     CELL_TIMEOUT,
     ChapterFailed,
@@ -174,6 +175,7 @@ def stage(
         (tree / "notebooks" / path.name).write_text(
             json.dumps(notebook), encoding="utf-8"
         )
+    reference.stage(tree)
 
 
 def mark(notebook: dict, failure: ChapterFailed) -> None:

@@ -9,6 +9,7 @@ how long each takes was measured, and stands in notebooks/records/seconds.json.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,6 +131,12 @@ def front_page_list() -> str:
     )
 
 
+def reference_pages() -> list[str]:
+    """The names of the pages that reference.py cuts from book/api.md."""
+    text = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+    return [f"book/api/{name}" for name in re.findall(r"^## (\w+)$", text, re.M)]
+
+
 def contents() -> dict:
     """book/_toc.yml with the chapters where it leaves room for them."""
     import yaml
@@ -138,14 +145,20 @@ def contents() -> dict:
     for part in toc["parts"]:
         if part["chapters"] is None:
             part["chapters"] = [{"file": chapter.document} for chapter in CHAPTERS]
+        for page in part["chapters"]:
+            if page["file"] == "book/api":
+                page["sections"] = [{"file": name} for name in reference_pages()]
     return toc
 
 
 def pages() -> list[str]:
     """The names of the book's pages, in order."""
     toc = contents()
-    inner = [page["file"] for part in toc["parts"] for page in part["chapters"]]
-    return [toc["root"], *inner]
+    inner = [page for part in toc["parts"] for page in part["chapters"]]
+    return [
+        toc["root"],
+        *(one["file"] for page in inner for one in (page, *page.get("sections", ()))),
+    ]
 
 
 def measured() -> dict[str, dict]:

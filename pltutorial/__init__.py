@@ -9,6 +9,12 @@ from __future__ import annotations
 
 import lazy_loader
 
-__version__ = "0.1.0"
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+def __getattr__(name: str):
+    if name == "__version__":  # what git's tags said when it was installed
+        from importlib.metadata import version
+
+        return version(__name__)
+    return _lazy(name)

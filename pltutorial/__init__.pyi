@@ -52,12 +52,15 @@ from .networks.vae import (
     VAE as VAE,
 )
 from .losses import (
-    PerceptualLoss as PerceptualLoss,
     feature_loss as feature_loss,
     gram_matrix as gram_matrix,
     pixel_loss as pixel_loss,
     style_loss as style_loss,
     total_variation as total_variation,
+)
+from .perceptual import (
+    PerceptualLoss as PerceptualLoss,
+    perceptual_loss as perceptual_loss,
 )
 from .metrics import (
     diversity as diversity,
@@ -244,6 +247,7 @@ __all__ = [
     "motion_kernel",
     "optimize_image",
     "perceptual_distance",
+    "perceptual_loss",
     "pixel_loss",
     "psnr",
     "random_holes",

@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from .errors import InputError, nearest
-from .losses import LossTerms, feature_loss, pixel_loss
+from .losses import feature_loss, pixel_loss
+from .terms import LossTerms
 from .vgg import LossNetwork
 
 SCALINGS = ("relative", "johnson")

@@ -11,9 +11,8 @@ import numpy
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
-from torchvision.transforms.v2.functional import gaussian_blur
 
-from .errors import InputError, nearest
+from .errors import InputError, nearest, needed
 from .images import check_factor, check_image
 
 KERNELS = ("bicubic", "gaussian")
@@ -88,7 +87,10 @@ def downscaled(
     image = image.float()
     # four deviations to each side, as far as a reflected border goes
     if kernel == "gaussian":
-        image = gaussian_blur(
+        functional = needed(
+            "torchvision.transforms.v2.functional", "Gaussian kernels", "train"
+        )
+        image = functional.gaussian_blur(
             image, [2 * min(4, side - 1) + 1 for side in (width, height)], [1.0, 1.0]
         )
     size = (height // factor, width // factor)

@@ -5,7 +5,9 @@ needed, how to get it.
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from types import ModuleType
 
 
 class InputError(ValueError):
@@ -25,3 +27,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.4)
     return f"the nearest is {close[0]!r}" if close else f"known are {', '.join(known)}"
+
+
+def needed(
+    module: str, what: str, extra: str, package: str | None = None
+) -> ModuleType:
+    """A module of a package that the losses do without.
+
+    Args:
+        module: its name.
+        what: what cannot be done without it, a plural such as ``"the commands"``.
+        extra: the list of requirements in pyproject.toml that has it.
+        package: its name on the index, where that is another.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = package or module.partition(".")[0]
+        raise InputError(
+            f"{what} need the package {package}; install it with: "
+            f"pip install 'pltutorial[{extra}]'"
+        ) from None

@@ -424,6 +424,19 @@ def check_image(
             ...
         pltutorial.errors.InputError: the photo has values up to 255, but [0, 1] is...
     """
+    check_form(image, what, smallest=smallest)
+    check_values(image, what, slack=slack)
+
+
+def check_form(
+    image: torch.Tensor, what: str = "the image", *, smallest: int = 1
+) -> None:
+    """What :func:`check_image` says of type, shape and dtype: no value is looked at,
+    so it may be done in every step.
+
+    Raises:
+        InputError: wrong type, shape, dtype or size.
+    """
     if not isinstance(image, torch.Tensor):
         raise InputError(
             f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, "
@@ -454,27 +467,42 @@ def check_image(
             f"{what} has {width}x{height} pixels, but at least {smallest}x{smallest} "
             "are needed; use a larger picture or a shallower layer"
         )
+
+
+def check_values(
+    image: torch.Tensor,
+    what: str = "the image",
+    *,
+    slack: float = 0.01,
+    span: tuple[float, float] = (0, 1),
+) -> None:
+    """What :func:`check_image` says of the values, for any range; waits for the device.
+
+    Raises:
+        InputError: NaN or infinite values, or values outside the span.
+    """
+    unit, needed = span[1] - span[0], f"[{span[0]:g}, {span[1]:g}]"
     low, high = (float(value) for value in image.detach().aminmax())
     if not (numpy.isfinite(low) and numpy.isfinite(high)):
         raise InputError(
-            f"{what} holds NaN or infinite values, but finite ones in [0, 1] are "
+            f"{what} holds NaN or infinite values, but finite ones in {needed} are "
             "needed; look where it was made"
         )
-    if high > 1 + slack and low >= -0.1 * high:
+    if span == (0, 1) and high > 1 + slack and low >= -0.1 * high:
         raise InputError(
-            f"{what} has values up to {high:.4g}, but [0, 1] is needed; divide "
+            f"{what} has values up to {high:.4g}, but {needed} is needed; divide "
             "0-255 pictures by 255"
         )
-    if low < -slack or high > 1 + slack:
+    if low < span[0] - slack * unit or high > span[1] + slack * unit:
         raise InputError(
-            f"{what} has values from {low:.3g} to {high:.3g}, but [0, 1] is needed; "
+            f"{what} has values from {low:.3g} to {high:.3g}, but {needed} is needed; "
             "give plain pictures: the loss network subtracts its own mean"
         )
 
 
-def middle_square(path: Path, size: int) -> torch.Tensor:
+def middle_square(picture: Path | torch.Tensor, size: int) -> torch.Tensor:
     """The largest square in the middle of a picture, at a size."""
-    image = read_image(path)
+    image = picture if isinstance(picture, torch.Tensor) else read_image(picture)
     side = min(image.shape[-2:])
     top, left = ((length - side) // 2 for length in image.shape[-2:])
     return resize(image[..., top : top + side, left : left + side], (size, size))

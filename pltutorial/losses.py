@@ -1,4 +1,4 @@
-"""The losses: pixel, feature, style, total variation, and the module that adds them up.
+"""The single losses: pixel, feature, style, total variation, lattices.
 
 Symbols are the papers': the loss network phi, the output y-hat, the content target y_c,
 the style target y_s. All sums are taken in float32 (float64 for float64 input) whatever
@@ -7,25 +7,36 @@ precision the features have.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import importlib
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from .errors import InputError, nearest
-from .images import check_image
-from .vgg import LossNetwork
+from .terms import LossTerms as LossTerms
+from .terms import Record as Record
 
 NORMALIZATIONS = ("johnson", "gatys", "mean", "relative")
+REDUCTIONS = ("mean", "sum", "none", "map")
 _SILENT = 1e-30  # a target whose mean square is below it counts as so loud
-# an untrained network strays that far outside [0, 1]; a 0-255 picture farther
-_UNTRAINED = 20.0
-_CHUNK = 8192  # positions summed at a time by a Gram matrix
+_FLAT = 1 / 255**2  # a target whose variance is below it counts as so varied
 JOHNSON_CONTENT = {"relu3_3": 1.0}
 JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
+_CHUNK = 8192  # positions summed at a time by a Gram matrix
+
+
+if TYPE_CHECKING:
+    from .perceptual import PerceptualLoss as PerceptualLoss
+    from .targets import ContentTarget as ContentTarget
+    from .targets import StyleTarget as StyleTarget
+else:
+
+    def __getattr__(name: str):
+        """The older import path of what lies in files of its own now."""
+        if name in ("PerceptualLoss", "ContentTarget", "StyleTarget"):
+            return getattr(importlib.import_module(".perceptual", __package__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def pixel_loss(
@@ -33,6 +44,8 @@ def pixel_loss(
     target: torch.Tensor,
     kind: str = "l2",
     *,
+    normalization: str = "mean",
+    weight: torch.Tensor | None = None,
     reduction: str = "mean",
     epsilon: float = 1e-3,
 ) -> torch.Tensor:
@@ -48,12 +61,20 @@ def pixel_loss(
         output: (N, 3, H, W) in [0, 1]; other shapes with the batch first work too.
         target: the same shape.
         kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
-            per picture, (N,).
+        normalization: ``"mean"``, or ``"relative"``, which divides ``l2`` by the
+            variance of each target and the others by its standard deviation: 1 is what
+            a picture of nothing but the target's mean costs. A photograph's variance is
+            about 0.06, so that ``l2`` weighs about 16 times as much. A target flatter
+            than one of 256 grey levels counts as that.
+        weight: (1 or N, 1, H, W), at least 0: how much each place counts, such as a
+            mask; the loss is the weighted mean.
+        reduction: ``"mean"`` or ``"sum"`` over the batch, ``"none"`` for a value per
+            picture, (N,), or ``"map"`` for one per place, (N, 1, H, W), whose mean is
+            the loss.
         epsilon: Charbonnier's rounding, in units of the pixel values.
 
     Raises:
-        InputError: shapes differ, unknown kind or reduction.
+        InputError: shapes differ, unknown kind, normalization or reduction.
 
     Example:
         >>> black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
@@ -64,6 +85,11 @@ def pixel_loss(
 
     Taught in chapter 1.
     """
+    if normalization not in ("mean", "relative"):
+        raise InputError(
+            f"there is no normalization {normalization!r} of pixels; it is 'mean' or "
+            "'relative'"
+        )
     difference = _difference(output, target)
     if kind == "l2":
         value = difference.square()
@@ -76,7 +102,11 @@ def pixel_loss(
             f"there is no pixel loss {kind!r}; "
             f"{nearest(kind, ('l2', 'l1', 'charbonnier'))}"
         )
-    return _reduce(value.flatten(1).mean(1), reduction)
+    value = _over(_weigh(value, weight), reduction)
+    if normalization == "relative":
+        variance = _variance(target)
+        value = value / _like(variance if kind == "l2" else variance.sqrt(), value)
+    return reduced(value, reduction)
 
 
 def feature_loss(
@@ -84,6 +114,7 @@ def feature_loss(
     target: torch.Tensor,
     *,
     normalization: str = "johnson",
+    weight: torch.Tensor | None = None,
     reduction: str = "mean",
 ) -> torch.Tensor:
     """Feature reconstruction loss between two feature maps of one layer.
@@ -102,8 +133,12 @@ def feature_loss(
         target: features of the content target, the same shape, or (1, C, H, W) for
             one target for all.
         normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
-            per picture, (N,).
+        weight: (1 or N, 1, H', W') of the picture's size or any other, at least 0: how
+            much each place counts, averaged down to the layer; the loss is the weighted
+            mean (``gatys``: sum).
+        reduction: ``"mean"`` or ``"sum"`` over the batch, ``"none"`` for a value per
+            picture, (N,), or ``"map"`` for one per place, (N, 1, H, W), whose mean
+            (``gatys``: sum) is the loss.
 
     Raises:
         InputError: shapes differ, unknown normalization or reduction.
@@ -118,12 +153,13 @@ def feature_loss(
     Taught in chapter 2.
     """
     _check_normalization(normalization)
-    squares = _difference(output, target).square().flatten(1)
+    squares = _weigh(_difference(output, target).square(), weight)
+    if normalization == "gatys":
+        return reduced(_over(squares, reduction, total=True) / 2, reduction)
+    value = _over(squares, reduction)
     if normalization == "relative":
-        return _reduce(squares.mean(1) / _loudness(target), reduction)
-    return _reduce(
-        squares.sum(1) / 2 if normalization == "gatys" else squares.mean(1), reduction
-    )
+        value = value / _like(_loudness(target), value)
+    return reduced(value, reduction)
 
 
 def gram_matrix(
@@ -167,9 +203,9 @@ def gram_matrix(
         )
     # autocast would sum in half precision
     with torch.autocast(feature.device.type, enabled=False):
-        count: int | torch.Tensor = feature[0].numel()
+        count: int | torch.Tensor = feature.shape[1:].numel()
         if mask is not None:
-            mask = F.interpolate(mask.to(feature), size=feature.shape[-2:], mode="area")
+            mask = _fit(mask, feature).to(feature.dtype)
             feature = feature * mask
             area = _at_least_float32(mask).square().sum((1, 2, 3)).clamp_min(1e-6)
             count = feature.shape[1] * area.view(-1, 1, 1)
@@ -180,12 +216,11 @@ def gram_matrix(
 
 class _SelfProduct(torch.autograd.Function):
     """X^T X in float32. Its gradient X (g + g^T) takes one product instead of two, in
-    the precision of X.
+    the precision of X, but in float32 where X is float16: g can leave its range.
     """
 
     @staticmethod
-    def forward(ctx, positions: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(positions)
+    def forward(positions: torch.Tensor) -> torch.Tensor:
         count, _, channels = positions.shape
         dtype = torch.promote_types(positions.dtype, torch.float32)
         total = positions.new_zeros((count, channels, channels), dtype=dtype)
@@ -197,9 +232,30 @@ class _SelfProduct(torch.autograd.Function):
         return total
 
     @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
         (positions,) = ctx.saved_tensors
-        return positions @ (gradient + gradient.transpose(1, 2)).to(positions.dtype)
+        both, dtype = gradient + gradient.transpose(1, 2), positions.dtype
+        if dtype == torch.float16:
+            return (positions.float() @ both).to(dtype)
+        return positions @ both.to(dtype)
+
+    @staticmethod
+    def jvp(ctx, tangent: torch.Tensor) -> torch.Tensor:
+        (positions,) = ctx.saved_tensors
+        dtype = torch.promote_types(positions.dtype, torch.float32)
+        half = positions.to(dtype).transpose(1, 2) @ tangent.to(dtype)
+        return half + half.transpose(1, 2)
+
+    @staticmethod
+    def vmap(info, in_dims, positions: torch.Tensor):
+        positions = positions.movedim(in_dims[0], 0)
+        grams = _SelfProduct.apply(positions.flatten(0, 1))
+        return grams.unflatten(0, positions.shape[:2]), 0
 
 
 def style_loss(
@@ -226,7 +282,7 @@ def style_loss(
         target: features of any height and width, or Gram matrices; a batch of one
             serves all outputs.
         normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+        reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"`` for a value
             per picture, (N,).
 
     Raises:
@@ -242,20 +298,26 @@ def style_loss(
     Taught in chapter 3.
     """
     _check_normalization(normalization)
+    if reduction == "map":
+        raise InputError("style has no places, so no map; give 'mean', 'sum' or 'none'")
     output, target = (
         gram_matrix(given) if given.ndim == 4 else given for given in (output, target)
     )
     squares = _difference(output, target).square().flatten(1)
     if normalization == "relative":
-        return _reduce(squares.mean(1) / _loudness(target), reduction)
+        return reduced(squares.mean(1) / _loudness(target), reduction)
     factor = {"johnson": 1.0, "gatys": 0.25, "mean": 1 / squares.shape[1]}[
         normalization
     ]
-    return _reduce(squares.sum(1) * factor, reduction)
+    return reduced(squares.sum(1) * factor, reduction)
 
 
 def total_variation(
-    image: torch.Tensor, kind: str = "squared", *, reduction: str = "mean"
+    image: torch.Tensor,
+    kind: str = "squared",
+    *,
+    weight: torch.Tensor | None = None,
+    reduction: str = "mean",
 ) -> torch.Tensor:
     """How much neighbouring pixels differ: a small weight on it takes away noise that
     the features do not see.
@@ -268,7 +330,9 @@ def total_variation(
     Args:
         image: (N, 3, H, W), on any scale: ``squared`` grows with the square of it.
         kind: ``"squared"`` or ``"absolute"``.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for a value
+        weight: (1 or N, 1, H, W), at least 0: how much each place counts, on average 1
+            after division by its mean.
+        reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"`` for a value
             per picture, (N,).
 
     Raises:
@@ -284,18 +348,18 @@ def total_variation(
 
     Taught in chapter 4.
     """
+    if reduction == "map":
+        raise InputError("total variation has no map; give 'mean', 'sum' or 'none'")
     image = _at_least_float32(image)
     if kind == "squared":
         corner = image[..., :-1, :-1]
         down, right = image[..., 1:, :-1] - corner, image[..., :-1, 1:] - corner
-        return _reduce(
-            (down.square() + right.square()).flatten(1).sum(1) / 2, reduction
-        )
+        squares = _weigh(down.square() + right.square(), weight)
+        return reduced(squares.flatten(1).sum(1) / 2, reduction)
     if kind == "absolute":
-        down, right = image.diff(dim=-2), image.diff(dim=-1)
-        return _reduce(
-            down.abs().flatten(1).mean(1) + right.abs().flatten(1).mean(1), reduction
-        )
+        steps = (image.diff(dim=dim).abs() for dim in (-2, -1))
+        down, right = (_weigh(step, weight).flatten(1).mean(1) for step in steps)
+        return reduced(down + right, reduction)
     raise InputError(
         f"there is no total variation {kind!r}; "
         f"{nearest(kind, ('squared', 'absolute'))}"
@@ -340,325 +404,6 @@ def grid_loss(
     return means.var((3, 5), correction=0).mean()
 
 
-class LossTerms(dict):
-    """The weighted terms by name, and ``total``, their sum; tensors on the
-    device of the output.
-
-    Example:
-        >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
-        >>> terms["edges"] = torch.tensor(0.25)  # a term of your own
-        >>> terms.total
-        tensor(2.7500)
-    """
-
-    @property
-    def total(self) -> torch.Tensor:
-        """The sum of all terms: call ``.backward()`` on it."""
-        return torch.stack(list(self.values())).sum(0)
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one step did: the weighted terms and their total before the step, and the
-    seconds since the start.
-
-    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get
-    it, the history leaves it out.
-    """
-
-    step: int
-    total: float
-    terms: dict[str, float]
-    seconds: float
-    image: torch.Tensor | None = None
-
-
-@dataclass
-class ContentTarget:
-    """Features of a content target by layer, and the picture itself
-    for the pixel term.
-    """
-
-    features: dict[str, torch.Tensor]
-    image: torch.Tensor
-
-
-@dataclass
-class StyleTarget:
-    """Gram matrices by layer, for each region of the output (one region, without a
-    mask, by default).
-    """
-
-    grams: list[dict[str, torch.Tensor]]
-    masks: list[torch.Tensor | None]
-
-
-class PerceptualLoss(nn.Module):
-    """Feature, style, pixel and total variation terms added up, ready
-    for a training loop.
-
-    ``loss(output, content=y, style=s).total.backward()``. Each term is weight x loss;
-    the content, style and pixel terms are means over the batch. Nothing is copied to
-    the host after the first call, which checks that the pictures are in [0, 1].
-
-    Args:
-        content: weights by layer of the feature reconstruction loss. Johnson et al.
-            (2016) write relu2_2 in the text and relu3_3 in figure 2 and their code; the
-            default is relu3_3.
-        style: weights by layer of the style reconstruction loss; the paper's four
-            layers with weight 1 if True, none by default.
-        pixel: weight of the pixel loss against the content target.
-        total_variation: weight of :func:`total_variation`, ``squared`` on the papers'
-            0-255 scale, so that Johnson's 1e-6 to 1e-4 mean here what they mean there
-            (65,025 times its value in [0, 1]).
-        normalization: ``"johnson"``, ``"gatys"``, ``"mean"`` or ``"relative"``, in
-            which each layer is measured against its own target, so that weights of 0.1
-            to 10 are sensible and no layer is mute; see :func:`feature_loss` and
-            :func:`style_loss`.
-        pixel_kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
-        network: a :class:`LossNetwork`, an :class:`Encoder` or anything
-            called as ``network(image, layers)``; None makes a LossNetwork
-            with the embedded weights.
-
-    Raises:
-        InputError: unknown layers, negative weights, or nothing to compare.
-
-    Source: Johnson et al. (2016), section 3.2 and equations 2 to 5.
-
-    Example:
-        >>> phi = LossNetwork(device="cpu")
-        >>> content, style = {"relu1_2": 1.0}, {"relu2_2": 0.1}
-        >>> loss = PerceptualLoss(content, style, pixel=1.0, network=phi)
-        >>> picture, painting = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 48, 64)
-        >>> output = torch.rand(1, 3, 32, 32, requires_grad=True)
-        >>> target = loss.style_target(painting)  # once, before a loop
-        >>> terms = loss(output, content=picture, style=target)
-        >>> list(terms)
-        ['content/relu1_2', 'style/relu2_2', 'pixel']
-        >>> terms.total.backward()
-        >>> output.grad.shape
-        torch.Size([1, 3, 32, 32])
-
-    Taught in chapter 4.
-    """
-
-    def __init__(
-        self,
-        content: Mapping[str, float] | None = None,
-        style: Mapping[str, float] | bool | None = None,
-        *,
-        pixel: float = 0.0,
-        total_variation: float = 0.0,
-        normalization: str = "johnson",
-        pixel_kind: str = "l2",
-        network: Callable | None = None,
-    ) -> None:
-        super().__init__()
-        _check_normalization(normalization)
-        if content is None and not style and not pixel:
-            content = JOHNSON_CONTENT
-        self.content_weights = dict(content or {})
-        self.style_weights = dict(JOHNSON_STYLE if style is True else style or {})
-        self.pixel, self.total_variation = pixel, total_variation
-        self.normalization, self.pixel_kind = normalization, pixel_kind
-        weights = self.content_weights | self.style_weights
-        weights |= {"pixel": pixel, "total_variation": total_variation}
-        for name, weight in weights.items():
-            if not 0 <= weight < float("inf"):
-                raise InputError(
-                    f"the weight {weight} of {name} was given; weights are "
-                    "finite and at least 0"
-                )
-        if not (self.content_weights or self.style_weights or pixel or total_variation):
-            raise InputError(
-                "there is nothing to compare; give content or style "
-                "layers, or a pixel weight"
-            )
-        self.network = LossNetwork() if network is None else network
-        check_layers = getattr(self.network, "check_layers", None)
-        if check_layers is not None:
-            check_layers((*self.content_weights, *self.style_weights))
-        self._checked = False
-
-    def content_target(self, image: torch.Tensor) -> ContentTarget:
-        """Features of a content target, computed once and reused; no layer beyond the
-        content layers is run.
-
-        Args:
-            image: (N, 3, H, W) in [0, 1], as many as the outputs.
-
-        Raises:
-            InputError: the picture is not (N, 3, H, W) in [0, 1], or too
-                small for a layer.
-        """
-        check_image(image, "the content target")
-        return self._content_target(image)
-
-    def _content_target(self, image: torch.Tensor) -> ContentTarget:
-        layers = tuple(self.content_weights)
-        with torch.no_grad():
-            return ContentTarget(self.network(image, layers) if layers else {}, image)
-
-    def style_target(
-        self,
-        styles: torch.Tensor | Sequence[torch.Tensor],
-        *,
-        weights: Sequence[float] | None = None,
-        masks: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
-    ) -> StyleTarget:
-        """Gram matrices of one or several styles, computed once and reused.
-
-        Args:
-            styles: one picture (1, 3, H, W) in [0, 1] or several, of any sizes. Without
-                masks their Gram matrices are blended; with masks the region of index i
-                takes the style of index i, or the only one.
-            weights: one for each style, normalised to sum to 1; equal by default.
-                Without masks only.
-            masks: for each region a pair (region of the output, region of the style),
-                (1, 1, H, W) in [0, 1].
-
-        Raises:
-            InputError: no style, numbers that do not match, negative weights, an empty
-                region, or a picture that is not (N, 3, H, W) in [0, 1].
-        """
-        for picture in [styles] if isinstance(styles, torch.Tensor) else styles:
-            check_image(picture, "the style target")
-        return self._style_target(styles, weights, masks)
-
-    def _style_target(self, styles, weights=None, masks=None) -> StyleTarget:
-        styles = [styles] if isinstance(styles, torch.Tensor) else list(styles)
-        if not styles:
-            raise InputError("no style was given; give at least one picture")
-        with torch.no_grad():
-            if masks is None:
-                weights = _normalized(weights, len(styles))
-                grams = [self._grams(style) for style in styles]
-                blend = {
-                    name: sum(w * g[name] for w, g in zip(weights, grams, strict=True))
-                    for name in grams[0]
-                }
-                return StyleTarget([blend], [None])
-            if weights is not None or not masks or len(styles) not in (1, len(masks)):
-                raise InputError(
-                    f"{len(styles)} styles and {len(masks)} pairs of masks were "
-                    "given; give one style, or one for each pair, and no weights"
-                )
-            styles = styles if len(styles) > 1 else styles * len(masks)
-            for number, mask in enumerate(mask for pair in masks for mask in pair):
-                if mask.ndim != 4 or mask.shape[1] != 1 or not bool(mask.max() > 0):
-                    raise InputError(
-                        f"mask {number} is empty or not (1, 1, H, W); give a "
-                        "region with values up to 1"
-                    )
-            grams = [
-                self._grams(style, mask)
-                for style, (_, mask) in zip(styles, masks, strict=True)
-            ]
-            return StyleTarget(grams, [region for region, _ in masks])
-
-    def _grams(
-        self, image: torch.Tensor, mask: torch.Tensor | None = None
-    ) -> dict[str, torch.Tensor]:
-        return {
-            name: gram_matrix(f, mask)
-            for name, f in self.network(image, tuple(self.style_weights)).items()
-        }
-
-    def forward(
-        self,
-        output: torch.Tensor,
-        content: torch.Tensor | ContentTarget | None = None,
-        style: torch.Tensor | Sequence[torch.Tensor] | StyleTarget | None = None,
-        *,
-        reduction: str = "mean",
-    ) -> LossTerms:
-        """Compare an output with its targets.
-
-        Args:
-            output: (N, 3, H, W), in [0, 1].
-            content: the content target, the same shape, or what
-                :meth:`content_target` returned.
-            style: the style target, of any size, or what :meth:`style_target` returned
-                (faster in a loop).
-            reduction: ``"mean"`` over the batch, or ``"none"`` for a value
-                per picture, (N,).
-
-        Returns:
-            LossTerms with the weighted terms ``content/LAYER``,
-            ``style/LAYER``, ``pixel`` and ``total_variation`` and their
-            ``total``, on the output's device.
-
-        Raises:
-            InputError: a target that the weights ask for is missing; on the first call
-                also targets that are not (N, 3, H, W) in [0, 1], and outputs on a
-                0-255 scale. An output that strays less, as an untrained network's
-                does, gives a warning.
-        """
-        self._check_first_call(output, content, style)
-        if isinstance(content, torch.Tensor):
-            content = self._content_target(content)
-        if style is not None and not isinstance(style, StyleTarget):
-            style = self._style_target(style)
-        if content is None and (self.content_weights or self.pixel):
-            raise InputError(
-                "the loss has content or pixel weights but no content was given; "
-                "give content=picture"
-            )
-        if style is None and self.style_weights:
-            raise InputError(
-                "the loss has style weights but no style was given; give style=picture"
-            )
-        layers = tuple(dict.fromkeys((*self.content_weights, *self.style_weights)))
-        features = self.network(output, layers) if layers else {}
-        terms = LossTerms()
-        how = {"normalization": self.normalization, "reduction": reduction}
-        for name, weight in self.content_weights.items():
-            terms[f"content/{name}"] = weight * feature_loss(
-                features[name], content.features[name], **how
-            )
-        for name, weight in self.style_weights.items():
-            regions = zip(style.grams, style.masks, strict=True)
-            losses = [
-                style_loss(gram_matrix(features[name], mask), grams[name], **how)
-                for grams, mask in regions
-            ]
-            terms[f"style/{name}"] = weight * (
-                losses[0] if len(losses) == 1 else torch.stack(losses).mean(0)
-            )
-        if self.pixel:
-            terms["pixel"] = self.pixel * pixel_loss(
-                output, content.image, self.pixel_kind, reduction=reduction
-            )
-        if self.total_variation:
-            terms["total_variation"] = (
-                self.total_variation
-                * 255**2
-                * total_variation(output, reduction=reduction)
-            )
-        return terms
-
-    def _check_first_call(self, output, content, style) -> None:
-        """Values are looked at once, in the first call: a look waits for the device."""
-        if self._checked or torch.compiler.is_compiling():
-            return
-        check_image(output, "the output", slack=_UNTRAINED)
-        low, high = (float(value) for value in output.detach().aminmax())
-        if low < -0.5 or high > 1.5:
-            warnings.warn(
-                f"the output has values from {low:.3g} to {high:.3g}, but [0, 1] is "
-                "needed; that is well for a network still untrained, else give plain "
-                "pictures: the loss network subtracts its own mean",
-                stacklevel=4,
-            )
-        if isinstance(content, torch.Tensor):
-            check_image(content, "the content target")
-        if isinstance(style, torch.Tensor):
-            style = [style]
-        for picture in style if isinstance(style, list | tuple) else ():
-            check_image(picture, "the style target")
-        self._checked = True
-
-
 def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
@@ -677,12 +422,58 @@ def _loudness(target: torch.Tensor) -> torch.Tensor:
     return _at_least_float32(target).square().flatten(1).mean(1).clamp_min(_SILENT)
 
 
-def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
+def _variance(target: torch.Tensor) -> torch.Tensor:
+    """Of each target, (N,)."""
+    values = _at_least_float32(target).flatten(1)
+    return values.var(1, correction=0).clamp_min(_FLAT)
+
+
+def _fit(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """A weight map averaged to the size of what it weighs, at least float32."""
+    weight = _at_least_float32(weight)
+    size = values.shape[2:]
+    if weight.shape[2:] != size:
+        weight = F.interpolate(weight, size=size, mode="area")
+    return weight
+
+
+def _weigh(values: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Values times a weight whose mean is 1."""
+    if weight is None:
+        return values
+    weight = _fit(weight, values)
+    mean = weight.flatten(1).mean(1).clamp_min(1e-12)
+    return values * (weight / _like(mean, weight))
+
+
+def _like(values: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """(N,) with as many dimensions as the other has."""
+    return values.view(-1, *[1] * (other.ndim - 1))
+
+
+def _over(values: torch.Tensor, reduction: str, *, total: bool = False) -> torch.Tensor:
+    """The mean (or sum) over each picture, (N,), or for a map over the channels."""
+    if reduction == "map":
+        return values.sum(1, keepdim=True) if total else values.mean(1, keepdim=True)
+    values = values.flatten(1)
+    return values.sum(1) if total else values.mean(1)
+
+
+def reduced(values: torch.Tensor, reduction: str) -> torch.Tensor:
+    """Values of pictures, (N,), as the reduction over the batch says.
+
+    Raises:
+        InputError: an unknown reduction.
+    """
     if reduction == "mean":
         return values.mean()
-    if reduction == "none":
+    if reduction == "sum":
+        return values.sum()
+    if reduction in REDUCTIONS:
         return values
-    raise InputError(f"there is no reduction {reduction!r}; it is 'mean' or 'none'")
+    raise InputError(
+        f"there is no reduction {reduction!r}; it is 'mean', 'sum', 'none' or 'map'"
+    )
 
 
 def _check_normalization(normalization: str) -> None:
@@ -691,13 +482,3 @@ def _check_normalization(normalization: str) -> None:
             f"there is no normalization {normalization!r}; "
             f"{nearest(normalization, NORMALIZATIONS)}"
         )
-
-
-def _normalized(weights: Sequence[float] | None, count: int) -> list[float]:
-    weights = [1.0] * count if weights is None else list(weights)
-    if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise InputError(
-            f"the weights {weights} were given for {count} styles; give one for each, "
-            "at least 0, not all 0"
-        )
-    return [weight / sum(weights) for weight in weights]

@@ -18,7 +18,7 @@ from .color import luminance, match_color, match_luminance, with_colors_of
 from .device import best_precision, is_out_of_memory
 from .errors import InputError, nearest
 from .images import check_image, resize
-from .losses import LossTerms, PerceptualLoss, Record
+from .perceptual import PerceptualLoss
 from .settings import (
     OptimizeSettings,
     ReconstructionSettings,
@@ -26,6 +26,7 @@ from .settings import (
     TransferSettings,
     changed,
 )
+from .terms import LossTerms, Record
 from .vgg import CONV_LAYERS, RELU_LAYERS, LossNetwork
 
 _LEARNING_RATES = {"lbfgs": 1.0, "adam": 0.03}

@@ -5,9 +5,11 @@ drawn tree is the tree.
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -96,15 +98,20 @@ def test_older_import_paths_are_a_few_lines_each():
         assert not re.search(r"^(def|class) ", words(name), re.MULTILINE), name
 
 
-def test_the_changelog_knows_the_version():
-    import pltutorial
-
-    assert re.search(r"^## \[Unreleased\]$", words("CHANGELOG.md"), re.MULTILINE)
-    assert re.search(
-        rf"^## \[{re.escape(pltutorial.__version__)}\] - \d{{4}}-\d\d-\d\d$",
+def test_releases_agree():
+    """The newest release of the changelog is what CITATION.cff names, and what a copy
+    without git, so without tags, is.
+    """
+    unreleased, newest = re.findall(
+        r"^## \[(Unreleased|[\d.]+)\](?: - \d{4}-\d\d-\d\d)?$",
         words("CHANGELOG.md"),
         re.MULTILINE,
-    )
+    )[:2]
+    assert unreleased == "Unreleased"
+    assert yaml.safe_load(words("CITATION.cff"))["version"] == newest
+    project = tomllib.loads(words("pyproject.toml"))
+    options = project["tool"]["hatch"]["version"]["raw-options"]
+    assert options["fallback_version"] == newest
 
 
 def test_targets_of_make_are_there():

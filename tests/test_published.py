@@ -332,10 +332,10 @@ def test_chapter_has_neighbours_crumbs_and_the_live_page(site, page):
 
 
 def test_link_to_the_section_in_view_is_copied(visit):
-    page = visit("book/api", permissions=["clipboard-read", "clipboard-write"])
-    page.evaluate("document.querySelector('section#perceptualloss').scrollIntoView()")
+    page = visit("book/api/losses", permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate("document.querySelector('section#style-loss').scrollIntoView()")
     page.wait_for_function(  # the page scrolls smoothly
-        "document.querySelector('section#perceptualloss').getBoundingClientRect()"
+        "document.querySelector('section#style-loss').getBoundingClientRect()"
         ".top < innerHeight / 4"
     )
     # Dispatched: to click, Playwright would scroll to where the sticky header would
@@ -343,7 +343,7 @@ def test_link_to_the_section_in_view_is_copied(visit):
     page.locator("button[onclick='copyLink()']").dispatch_event("click")
     page.get_by_role("status").filter(has_text="copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()").endswith(
-        "book/api.html#perceptualloss"
+        "book/api/losses.html#style-loss"
     )
 
 

@@ -227,7 +227,7 @@ def test_search_finds_gram(visit):
         for link in page.locator("#search-results ul.search a").all()
     )
     assert "notebooks/03_style_reconstruction.html" in found
-    assert "book/api.html" in found
+    assert "book/api/losses.html" in found
 
 
 def test_search_for_nonsense_finds_nothing(visit):

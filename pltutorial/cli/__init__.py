@@ -2,6 +2,20 @@
 what a class needs.
 """
 
-from .app import main
+import sys
+
+from ..errors import InputError, needed
+
+
+def main() -> None:
+    """Run the command that stands in ``sys.argv``."""
+    try:
+        needed("typer", "the commands", "cli")
+    except InputError as problem:
+        sys.exit(f"error: {problem}")
+    from .app import main
+
+    main()
+
 
 __all__ = ["main"]

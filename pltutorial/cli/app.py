@@ -18,6 +18,7 @@ from .cards import list_models, list_styles
 from .classroom import doctor, progress
 from .data import app as data
 from .export import export
+from .measure import compare, measure
 from .optimize import reconstruct, texture, transfer
 from .serve import serve
 from .stylize import stylize
@@ -86,6 +87,8 @@ app.command()(stylize)
 app.command("styles")(list_styles)
 add_tasks(app)
 app.command("models")(list_models)
+app.command()(compare)
+app.command()(measure)
 app.command()(export)
 app.command()(serve)
 app.add_typer(data, name="data")

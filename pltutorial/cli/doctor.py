@@ -134,9 +134,8 @@ def _least_versions() -> dict[str, str]:
     """Least versions of what the package needs, by name, as its own metadata says."""
     versions = {}
     for line in importlib.metadata.requires("pltutorial") or ():
-        if "extra ==" not in line and (
-            match := re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", line)
-        ):
+        wanted = "extra ==" not in line or re.search(r"extra == .(cli|notebook)", line)
+        if wanted and (match := re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", line)):
             versions[match[1]] = match[2] or "0"
     return versions
 

@@ -12,18 +12,16 @@ decoder is written, which takes ``latent``.
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import nn
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, needed
 from ..files import check_output, write_whole
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
@@ -93,7 +91,7 @@ def to_onnx(
             "differently, so that no print could be compared; export one without, such "
             "as eight_styles"
         )
-    _needed("onnx")
+    needed("onnx", "exports", "export")
     from .networks import written
 
     if card is None:
@@ -129,7 +127,7 @@ def check_onnx(
         InputError: the file does not exist, is no ONNX file, takes other inputs or
             gives another size, or a missing package.
     """
-    onnxruntime = _needed("onnxruntime")
+    onnxruntime = needed("onnxruntime", "exports", "export")
     if not isinstance(path, bytes) and not Path(path).is_file():
         raise InputError(
             f"the file {str(path)!r} does not exist; write it with export_onnx"
@@ -206,13 +204,3 @@ def _reference(network: nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.
         value[None] if name == "weights" else value for name, value in inputs.items()
     ]
     return network(*given).float().clamp(0, 1)
-
-
-def _needed(package: str) -> ModuleType:
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise InputError(
-            f"the export needs the package {package}; install it with: pip install "
-            '"pltutorial[export]"'
-        ) from None

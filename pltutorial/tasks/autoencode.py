@@ -13,8 +13,8 @@ with deferred_imports():
     import torch
     from torch import nn
 
-    from ..losses import LossTerms
     from ..networks import ConvAutoencoder
+    from ..terms import LossTerms
 
 LIMITS = "trained on small crops; letters, faces and fine texture suffer first"
 

@@ -17,8 +17,8 @@ with deferred_imports():
     from ..apply import through
     from ..color import brightness_of
     from ..images import check_image
-    from ..losses import LossTerms
     from ..networks import ColorizationNet
+    from ..terms import LossTerms
     from ..zoo import check_network, load_for
 
 LIMITS = "guesses the commonest colours of grass, sky and skin; the rest stays grey"

@@ -20,8 +20,8 @@ with deferred_imports():
 
     from ..apply import through
     from ..images import check_image, resize
-    from ..losses import LossTerms
     from ..networks import ConvAutoencoder, InversionNet, code_shape, encode
+    from ..terms import LossTerms
     from ..vgg import Encoder, LossNetwork
     from ..zoo import load_inverter
 

@@ -20,8 +20,8 @@ with deferred_imports():
     from ..deepsim import DeepSimLoss
     from ..device import best_device
     from ..images import bundled, bundled_names, middle_square
-    from ..losses import LossTerms
     from ..networks import Discriminator, code_shape, encode, load_network
+    from ..terms import LossTerms
     from ..training.cards import training_card
     from ..vgg import LossNetwork
 

@@ -23,15 +23,11 @@ with deferred_imports():
     from ..deepsim import DeepSimLoss
     from ..device import best_device
     from ..images import bundled, bundled_names, check_image, middle_square
-    from ..losses import (
-        ContentTarget,
-        LossTerms,
-        PerceptualLoss,
-        StyleTarget,
-        gram_matrix,
-        grid_loss,
-    )
+    from ..losses import gram_matrix, grid_loss
     from ..networks import Discriminator, architecture, load_network
+    from ..perceptual import PerceptualLoss
+    from ..targets import ContentTarget, StyleTarget
+    from ..terms import LossTerms
     from ..training.cards import training_card
     from ..vgg import LossNetwork
     from ..zoo import check_network, load_restorer
@@ -187,6 +183,7 @@ class RestorationTask:
             pixel_kind=settings.pixel_kind,
             total_variation=settings.total_variation,
             normalization=settings.normalization,
+            relative_pixel=False,  # recipes weigh it on its own scale
             network=network if compares else _no_network,
         )
         # An untrained network hands its noise on, far out of [0, 1]: no reason for the

@@ -30,8 +30,10 @@ with deferred_imports():
         read_image,
         resize,
     )
-    from ..losses import LossTerms, PerceptualLoss, StyleTarget
     from ..networks import FastTransformNet, TransformNet, apply, architecture
+    from ..perceptual import PerceptualLoss
+    from ..targets import StyleTarget
+    from ..terms import LossTerms
     from ..training.cards import kept_settings, training_card
     from ..vgg import LossNetwork
     from ..zoo import load_style, styles

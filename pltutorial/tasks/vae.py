@@ -22,9 +22,9 @@ with deferred_imports():
     from ..deepsim import kl_divergence
     from ..device import best_precision
     from ..images import bundled
-    from ..losses import LossTerms
     from ..networks import VAE
     from ..seeds import seed_of
+    from ..terms import LossTerms
     from ..zoo import check_network, load_vae
 
 LIMITS = "pictures like those it was trained on, of that size alone"

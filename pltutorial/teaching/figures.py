@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import InputError, needed
 from .facts import curve_facts, picture_facts, plain, sizes_of
 from .sheets import compose, fit, limits_of, panels_of, rgb
 from .slider import slider_page, slug
@@ -209,7 +209,7 @@ def curves(
 
     Taught in chapter 1.
     """
-    from matplotlib.figure import Figure
+    Figure = needed("matplotlib.figure", "curves", "notebook").Figure
 
     log = {True: "y", False: ""}.get(log, log)
     series = {str(label): _line(label, line, log) for label, line in lines.items()}
@@ -366,7 +366,7 @@ def live_panel(
         )
         callback(**start)
         return
-    import ipywidgets
+    ipywidgets = needed("ipywidgets", "live panels", "notebook")
     from IPython.display import display
 
     controls = {}

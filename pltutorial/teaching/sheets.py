@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import InputError
+from ..errors import InputError, needed
 
 _MARGIN, _GAP = 6, 10
 
@@ -104,7 +104,7 @@ def rgb(
 
 
 def _colored(array: numpy.ndarray, cmap: str) -> numpy.ndarray:
-    import matplotlib
+    matplotlib = needed("matplotlib", "figures", "notebook")
 
     if cmap not in matplotlib.colormaps:
         raise InputError(
@@ -124,7 +124,7 @@ def fit(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _font(pixels: float) -> ImageFont.FreeTypeFont:
-    import matplotlib
+    matplotlib = needed("matplotlib", "figures", "notebook")
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     return ImageFont.truetype(

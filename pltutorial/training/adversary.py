@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ..losses import Record
+    from ..terms import Record
 
 
 @dataclass(frozen=True)

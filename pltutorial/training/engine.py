@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..device import best_device, is_out_of_memory
-from ..errors import InputError
+from ..errors import InputError, needed
 from ..settings import TrainingSettings
 
 # Words by which PyTorch says that another process of the run is gone.
@@ -28,14 +28,9 @@ def start_accelerator(settings: TrainingSettings) -> Any:
     Raises:
         InputError: accelerate is missing, or the processes do not find each other.
     """
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-    except ImportError:
-        raise InputError(
-            "training needs the package accelerate; install it with: "
-            "pip install 'pltutorial[train]'"
-        ) from None
+    Accelerator = needed("accelerate", "trainings", "train").Accelerator
+    from accelerate.state import AcceleratorState
+
     if "WORLD_SIZE" not in os.environ:
         # a notebook may train on another device than before
         AcceleratorState._reset_state(reset_partial_state=True)

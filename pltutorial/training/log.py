@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import InputError
+from ..errors import needed
 from ..files import write_whole
 from ..images import write_image
-from ..losses import Record
+from ..terms import Record
 from .learner import learning_rate
 
 if TYPE_CHECKING:
@@ -173,11 +173,7 @@ def tensorboard_writer(folder: Path, step: int) -> Any:
     Raises:
         InputError: the package tensorboard is missing.
     """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise InputError(
-            "tensorboard=True needs the package tensorboard; install it with: "
-            "pip install 'pltutorial[train]'"
-        ) from None
+    needed("tensorboard", "logs of tensorboard=True", "train")
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)

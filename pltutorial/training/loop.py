@@ -19,8 +19,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ..errors import InputError
-from ..losses import Record
 from ..settings import TrainingSettings, changed
+from ..terms import Record
 from .checkpoint import (
     ADVERSARY,
     CHECKPOINT,

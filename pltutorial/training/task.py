@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from ..losses import LossTerms, Record
+from ..terms import LossTerms, Record
 
 
 class Task(Protocol):

@@ -1,0 +1,163 @@
+"""All measures at once: of a picture and its original, and of two collections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from .distances import (
+    JUDGE_LAYERS,
+    STYLE_KINDS,
+    frechet_distance,
+    kernel_distance,
+    layer_distances,
+    precision_recall,
+    second_judge,
+    style_distances,
+    vgg_judge,
+)
+from .errors import InputError
+from .images import middle_square
+from .losses import JOHNSON_STYLE
+from .metrics import lattice, perceptual_distance, psnr, ssim
+
+_BATCH = 16  # pictures that a judge sees at a time
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a table says of a measure: its name in the literature, what is better."""
+
+    name: str
+    better: str = "lower"
+
+
+MEASURES = {
+    "psnr": Measure("PSNR, RGB (dB)", "higher"),
+    "psnr_y": Measure("PSNR, Y (dB)", "higher"),
+    "ssim": Measure("SSIM, RGB", "higher"),
+    "ssim_y": Measure("SSIM, Y", "higher"),
+    "st_lpips": Measure("ST-LPIPS, AlexNet"),
+    "content": Measure("content, EfficientNet-Lite0"),
+    **{f"vgg/{layer}": Measure(f"features, VGG-16 {layer}") for layer in JOHNSON_STYLE},
+    **{
+        f"lite0/{layer}": Measure(f"features, EfficientNet-Lite0 {layer}")
+        for layer in JUDGE_LAYERS
+    },
+    "lattice": Measure("lattice of the output", "as the target's"),
+    "lattice_target": Measure("lattice of the target", ""),
+    **{f"style_vgg/{kind}": Measure(f"style, VGG-16, {kind}") for kind in STYLE_KINDS},
+    **{
+        f"style_lite0/{kind}": Measure(f"style, EfficientNet-Lite0, {kind}")
+        for kind in STYLE_KINDS
+    },
+    "warp": Measure("frame to frame, output", "as the target's"),
+    "warp_target": Measure("frame to frame, target", ""),
+    "frechet": Measure("Fréchet distance, EfficientNet-Lite0"),
+    "kernel": Measure("kernel distance, EfficientNet-Lite0"),
+    "precision": Measure("precision, 3 neighbours", "higher"),
+    "recall": Measure("recall, 3 neighbours", "higher"),
+    "content_mean": Measure("content, EfficientNet-Lite0, mean"),
+    "art": Measure("(1 + content) (1 + Fréchet), after ArtFID"),
+}
+"""What :func:`compare`, :func:`measure` and their commands report, by key."""
+
+
+@torch.no_grad()
+def compare(
+    output: torch.Tensor, target: torch.Tensor, style: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
+    """Everything that is measured here of an output and the picture itself.
+
+    Args:
+        output: (N, 3, H, W) in [0, 1], at least 32 pixels along each side.
+        target: the picture itself, of the same shape.
+        style: (1 or N, 3, H', W'); adds the distances of style to it.
+
+    Returns:
+        key of :data:`MEASURES` -> (N,), float32, on the CPU.
+
+    Raises:
+        InputError: no images, different shapes, too small, or an extra is missing.
+    """
+    vgg, judge = vgg_judge(output.device), second_judge(output.device)
+    by_stage = layer_distances(output, target, JUDGE_LAYERS, network=judge)
+    values = {
+        "psnr": psnr(output, target, channel="rgb"),
+        "psnr_y": psnr(output, target),
+        "ssim": ssim(output, target, channel="rgb"),
+        "ssim_y": ssim(output, target),
+        "st_lpips": perceptual_distance(output, target),
+        "content": torch.stack(list(by_stage.values())).mean(0),
+    }
+    for layer, value in layer_distances(output, target, network=vgg).items():
+        values[f"vgg/{layer}"] = value
+    values |= {f"lite0/{layer}": value for layer, value in by_stage.items()}
+    values |= {"lattice": lattice(output), "lattice_target": lattice(target)}
+    if style is not None:
+        for name, network in (("vgg", vgg), ("lite0", judge)):
+            for kind, value in style_distances(output, style, network=network).items():
+                values[f"style_{name}/{kind}"] = value
+    return {key: value.float().cpu() for key, value in values.items()}
+
+
+@torch.no_grad()
+def judged_features(
+    pictures: Iterable[torch.Tensor],
+    size: int = 224,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    """The second judge's pooled features of a collection, read one by one.
+
+    Args:
+        pictures: (1, 3, H, W) each, of any size; their middle squares are looked at.
+        size: of the squares in pixels; shrinking takes away what is finer.
+        device: where to compute; that of the pictures if left out.
+
+    Returns:
+        (N, 1280), on the CPU.
+    """
+    rows, batch = [], []
+
+    def judge() -> None:
+        images = torch.cat(batch)
+        features = second_judge(images.device)(images, ["pooled"])["pooled"]
+        rows.append(features.cpu())
+        batch.clear()
+
+    for picture in pictures:
+        batch.append(middle_square(picture, size).to(device or picture.device))
+        if len(batch) == _BATCH:
+            judge()
+    if batch:
+        judge()
+    return torch.cat(rows) if rows else torch.zeros(0, 1280)
+
+
+def measure(features: torch.Tensor, reference: torch.Tensor) -> dict[str, float]:
+    """Everything that is measured here of two collections.
+
+    Args:
+        features: (N, D), as :func:`judged_features` gives them, at least four rows.
+        reference: (M, D), of real pictures.
+
+    Returns:
+        key of :data:`MEASURES` -> value.
+
+    Raises:
+        InputError: fewer than four pictures in one of them.
+    """
+    if min(len(features), len(reference)) < 4:
+        raise InputError(
+            f"collections of {len(features)} and {len(reference)} pictures were given; "
+            "give at least 4 of each, and some hundreds for numbers to be relied on"
+        )
+    precision, recall = precision_recall(features, reference)
+    return {
+        "frechet": float(frechet_distance(features, reference)),
+        "kernel": float(kernel_distance(features, reference)),
+        "precision": precision,
+        "recall": recall,
+    }

@@ -1,0 +1,74 @@
+"""What a perceptual loss compares with, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from .errors import InputError
+
+
+@dataclass
+class ContentTarget:
+    """Features of a content target by layer, and the picture itself for the pixel term;
+    of volumes and single channels the parts that are pictures.
+    """
+
+    features: dict[str, torch.Tensor]
+    image: torch.Tensor
+    parts: list[ContentTarget] = field(default_factory=list)
+
+
+@dataclass
+class StyleTarget:
+    """Gram matrices by layer, for each region of the output (one region, without a
+    mask, by default).
+    """
+
+    grams: list[dict[str, torch.Tensor]]
+    masks: list[torch.Tensor | None]
+
+
+def spread(style: StyleTarget | None, count: int) -> StyleTarget | None:
+    """Gram matrices of single channels, for the channels of all pictures."""
+    if style is None:
+        return None
+    grams = [
+        {
+            name: gram if len(gram) == 1 else gram.repeat(count // len(gram), 1, 1)
+            for name, gram in region.items()
+        }
+        for region in style.grams
+    ]
+    return StyleTarget(grams, style.masks)
+
+
+def regions_of(style: StyleTarget | None, weight: torch.Tensor | None):
+    """Pairs of Gram matrices and regions of the output, in which the weight counts too,
+    and the weight.
+    """
+    if weight is not None and not weight.is_floating_point():
+        weight = weight.float()
+    if style is None:
+        return [], weight
+    masks = style.masks
+    if weight is not None:
+        masks = [weight if mask is None else weight * mask for mask in masks]
+    return list(zip(style.grams, masks, strict=True)), weight
+
+
+def normalized(weights: Sequence[float] | None, count: int) -> list[float]:
+    """The shares of styles in a blend.
+
+    Raises:
+        InputError: not one for each, or negative.
+    """
+    weights = [1.0] * count if weights is None else list(weights)
+    if len(weights) != count or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+        raise InputError(
+            f"the weights {weights} were given for {count} styles; give one for each, "
+            "at least 0, not all 0"
+        )
+    return [weight / sum(weights) for weight in weights]

@@ -1,0 +1,96 @@
+"""What a loss returns, terms by name, and what a step leaves in the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils import _pytree
+
+
+class LossTerms(dict):
+    """The weighted terms by name, and ``total``, their sum; tensors on the
+    device of the output.
+
+    Where a plain loss is wanted it serves as its total: ``0.1 * terms``,
+    ``terms + other``, ``sum([...])``, ``terms / 2``, ``-terms``, ``terms.backward()``,
+    ``terms.item()``, ``terms.detach()`` and ``float(terms)``; arithmetic gives a
+    tensor.
+
+    Example:
+        >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
+        >>> terms["edges"] = torch.tensor(0.25)  # a term of your own
+        >>> terms.total
+        tensor(2.7500)
+        >>> 0.1 * terms + torch.tensor(1.0)
+        tensor(1.2750)
+    """
+
+    @property
+    def total(self) -> torch.Tensor:
+        """The sum of all terms."""
+        return torch.stack(list(self.values())).sum(0)
+
+    def backward(self, *args, **kwargs) -> None:
+        """Gradients of the total."""
+        self.total.backward(*args, **kwargs)
+
+    def item(self) -> float:
+        """The total as a number; waits for the device."""
+        return self.total.item()
+
+    def detach(self) -> torch.Tensor:
+        """The total without its graph."""
+        return self.total.detach()
+
+    def __float__(self) -> float:
+        return float(self.total.detach())
+
+    def __neg__(self) -> torch.Tensor:
+        return -self.total
+
+    def __add__(self, other) -> torch.Tensor:
+        return self.total + _total(other)
+
+    def __sub__(self, other) -> torch.Tensor:
+        return self.total - _total(other)
+
+    def __rsub__(self, other) -> torch.Tensor:
+        return _total(other) - self.total
+
+    def __mul__(self, other) -> torch.Tensor:
+        return self.total * _total(other)
+
+    def __truediv__(self, other) -> torch.Tensor:
+        return self.total / _total(other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def _total(other):
+    return other.total if isinstance(other, LossTerms) else other
+
+
+# torch.func, torch.export and vmap look into what they return
+_pytree.register_pytree_node(
+    LossTerms,
+    lambda terms: (list(terms.values()), list(terms)),
+    lambda values, names: LossTerms(zip(names, values, strict=True)),
+    serialized_type_name="pltutorial.terms.LossTerms",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one step did: the weighted terms and their total before the step, and the
+    seconds since the start.
+
+    ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get
+    it, the history leaves it out.
+    """
+
+    step: int
+    total: float
+    terms: dict[str, float]
+    seconds: float
+    image: torch.Tensor | None = None
