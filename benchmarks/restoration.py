@@ -21,11 +21,12 @@ of whole pictures; outside the holes, inpainted ones are equal to the truth, so 
 it is a distance of what fills the holes. Networks run as they do for users, in the
 default precision.
 
-    python -m benchmarks.restoration [--set5 FOLDER] [--only NAME ...]
+    python -m benchmarks.restoration [--set5 FOLDER] [--only NAME ...] [--task NAME]
                                      [--folder FOLDER] [--write]
 
 `--only upscale_x4_pixel` judges this network and what it is compared with, and leaves
-the record as it is.
+the record as it is. `--task upscale` judges the networks of one task, and puts its part
+into the record.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "restoration.json"
 KEPT = Path(__file__).with_suffix(".json")
 FOLDER = "pltutorial/assets/restoration"
+TASKS = ("upscale", "denoise", "deblur", "inpaint")
 FACTORS, SIGMAS, SHARES = (4, 8), (15, 25, 50), (10, 20, 40)
 BLENDS = (0.25, 0.5, 0.75)
 BASELINES = ("bicubic", "non_local_means", "blurred", "wiener", "biharmonic")
@@ -108,6 +110,7 @@ def main() -> int:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="networks, and no record"
     )
+    parser.add_argument("--task", choices=TASKS, help="one task, and its part alone")
     parser.add_argument("--folder", default=FOLDER, help="where the networks are")
     parser.add_argument(
         "--write", action="store_true", help="put the numbers into the cards"
@@ -122,7 +125,11 @@ def main() -> int:
                 "folder of the five of Set5"
             )
         sets["set5"] = {f"set5_{number}": path for number, path in enumerate(files, 1)}
-    paths = networks(Path(given.folder), given.only)
+    paths = {
+        name: path
+        for name, path in networks(Path(given.folder), given.only).items()
+        if name.startswith(given.task or "")
+    }
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     found = {
         "upscale": {
@@ -159,10 +166,10 @@ def main() -> int:
     show(found)
     failed = show_bounds(found)
     if given.only is None:
-        whole = (
-            {"what": __doc__.split("\n\n")[1].replace("\n", " ")} | facts(given) | found
-        )
-        store(RECORD, whole | {"tuning": tuning(kept)})
+        whole = {"what": __doc__.split("\n\n")[1].replace("\n", " ")} | facts(given)
+        before = json.loads(RECORD.read_text(encoding="utf-8")) if given.task else {}
+        others = {task: before[task] for task in TASKS if task in before}
+        store(RECORD, whole | others | found | {"tuning": tuning(kept)})
     if given.write:
         for name, path in paths.items():
             network = load_network(path, "cpu")

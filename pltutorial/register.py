@@ -142,7 +142,8 @@ class TaskSpec:
         command: ``pltutorial NAME``; None where another command, or one written by
             hand, uses the networks.
         function: the Python function; None for none.
-        losses: of the networks that ship, the plainest first, the default last.
+        losses: of the networks that ship, the plainest first, the default last; a
+            number blends these two.
         folder: of ``assets/`` where they lie.
         pictures: ``pictures()``, what is trained on where nothing is said, and whose
             they are; None for the bundled photographs.

@@ -302,8 +302,8 @@ def load_restorer(
         task: ``"upscale"``, ``"denoise"``, ``"deblur"`` or ``"inpaint"``.
         loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the
             others, which is taken if left out; a number between 0 (pixel) and 1
-            (the other) blends the weights of both. For deblurring there is
-            ``"combined"`` alone.
+            (the other) blends the weights of both. For upscaling by 4 there is
+            ``"adversarial"`` too, for deblurring ``"combined"`` alone.
         factor: for upscaling, how much larger each side becomes.
         model: a file that :func:`pltutorial.networks.files.save_network` wrote, in
             place of a network that ships.
@@ -334,18 +334,20 @@ def load_restorer(
         return network
     losses = restorers[task].losses
     loss = losses[-1] if loss is None else loss
-    share = _share(loss, losses)
-    start = f"upscale_x{_shipped_factor(factor)}" if task == "upscale" else task
-    ends = [
-        _load_shipped(RESTORERS, f"{start}_{losses[end]}", task, device)
-        for end in range(len(losses))
-        if share != 1 - end
+    share = None if loss in losses else _share(loss, losses)
+    ends = {0: losses[:1], 1: losses[-1:], None: (loss,)}
+    names = ends.get(share, (losses[0], losses[-1]))
+    start = task
+    if task == "upscale":
+        start = f"upscale_x{_shipped_factor(factor, names[-1])}"
+    networks = [
+        _load_shipped(RESTORERS, f"{start}_{name}", task, device) for name in names
     ]
-    if len(ends) == 1:
-        return ends[0]
+    if len(networks) == 1:
+        return networks[0]
     from .networks import blend_networks
 
-    return blend_networks(*ends, share)
+    return blend_networks(*networks, share)
 
 
 def load_inverter(
@@ -436,9 +438,7 @@ def load_for(
 
 
 def _share(loss: str | float, losses: tuple[str, ...]) -> float:
-    """Of the second loss: 0 or 1 for names, and a number as it is."""
-    if loss in losses:
-        return float(losses.index(loss))
+    """Of the last loss, between 0 and 1."""
     if len(losses) == 1:
         raise InputError(f"there is no loss {loss!r}; {nearest(str(loss), losses)}")
     try:
@@ -446,22 +446,22 @@ def _share(loss: str | float, losses: tuple[str, ...]) -> float:
     except (TypeError, ValueError):
         raise InputError(
             f"there is no loss {loss!r}; {nearest(str(loss), losses)}, and a number "
-            "between 0 and 1 blends both"
+            f"between 0 and 1 blends {losses[0]} and {losses[-1]}"
         ) from None
     if not 0 <= share <= 1:
         raise InputError(
-            f"loss={loss} was given; give {losses[0]} (0), {losses[1]} "
+            f"loss={loss} was given; give {losses[0]} (0), {losses[-1]} "
             "(1), or a number between"
         )
     return share
 
 
-def _shipped_factor(factor: int) -> int:
-    paths = RESTORERS.glob("upscale_x*_*.safetensors")
+def _shipped_factor(factor: int, loss: str) -> int:
+    paths = RESTORERS.glob(f"upscale_x*_{loss}.safetensors")
     known = sorted({int(path.stem.split("_")[1][1:]) for path in paths})
     if known and factor not in known:
         raise InputError(
-            f"no network that ships enlarges by {factor}; give "
+            f"no network for the loss {loss!r} that ships enlarges by {factor}; give "
             f"{' or '.join(map(str, known))}, or the network that `pltutorial train "
             "upscale --factor 2` wrote"
         )

@@ -102,6 +102,7 @@ def zoo_of_restorers(folder: Path) -> Path:
         likeness = "feature" if "upscale" in name else "combined"
         for seed, loss in enumerate(("pixel", likeness)):
             named[f"{name}_{loss}"] = lambda make=make, seed=seed: livened(make(), seed)
+    named["upscale_x4_adversarial"] = lambda: livened(SubPixelNet(4, 8, 1), 2)
     named["deblur_combined"] = lambda: livened(deblurring_net(8, 1), 1)
     return _saved(folder, named)
 

@@ -118,7 +118,7 @@ class TestLearning:
         def made(*arguments, **more):
             raise AssertionError("a loss network was made")
 
-        for place in ("vgg", "deepsim", "losses"):
+        for place in ("vgg", "deepsim", "perceptual"):
             monkeypatch.setattr(f"pltutorial.{place}.LossNetwork", made)
         for kind in ("autoencode", "vae", "colorize"):
             task = likened(kind, steps=1)

@@ -267,6 +267,7 @@ def test_networks_are_found_by_task_loss_and_factor(restorers, tmp_path):
     for task, loss, factor, name in (
         ("upscale", None, 4, "upscale_x4_feature"),
         ("upscale", "pixel", 8, "upscale_x8_pixel"),
+        ("upscale", "adversarial", 4, "upscale_x4_adversarial"),
         ("denoise", None, 4, "denoise_combined"),
         ("inpaint", "pixel", 4, "inpaint_pixel"),
         ("deblur", None, 4, "deblur_combined"),
@@ -295,6 +296,8 @@ def test_networks_are_found_by_task_loss_and_factor(restorers, tmp_path):
     for factor in (2, 3, 0, -4, 4.5):
         with refused(f"by {factor}", "4 or 8", "pltutorial train upscale"):
             upscale(picture(), factor)
+    with refused("'adversarial'", "by 8", "give 4"):
+        upscale(picture(), 8, "adversarial")
 
 
 def test_a_file_of_ones_own(restorers, tmp_path):
@@ -339,7 +342,7 @@ def test_an_empty_folder_says_how_to_get_a_network(tmp_path, monkeypatch):
 
 def test_cards_say_what_a_network_is_for(restorers):
     cards = zoo.available(zoo.RESTORERS)
-    assert len(cards) == 9
+    assert len(cards) == 10
     assert (cards["upscale_x8_pixel"]["task"], cards["upscale_x8_pixel"]["factor"]) == (
         "upscale",
         8,
@@ -497,6 +500,7 @@ SHIPPED = [
         for task in ("denoise", "inpaint")
         for loss in ("pixel", "combined")
     ),
+    "upscale_x4_adversarial",
     "deblur_combined",
 ]
 
@@ -515,9 +519,10 @@ def photograph(size: int = 192) -> torch.Tensor:
 def test_what_ships_is_whole_and_small():
     cards = zoo.available(zoo.RESTORERS)
     assert set(cards) == set(SHIPPED)
-    deblur = cards["deblur_combined"]["bytes"]
-    assert deblur <= 600_000
-    assert sum(card["bytes"] for card in cards.values()) - deblur <= 6_000_000
+    sizes = {name: card["bytes"] for name, card in cards.items()}
+    assert sizes.pop("deblur_combined") <= 600_000
+    assert sizes.pop("upscale_x4_adversarial") <= 900_000
+    assert sum(sizes.values()) <= 6_000_000
     for name, card in cards.items():
         assert not [key for key in zoo.CARD if card.get(key) in (None, "", [], {})], (
             name
@@ -546,6 +551,9 @@ def test_shipped_networks_enlarge_better_than_bicubic(factor):
     }
     assert found["pixel"] > bicubic + 0.5
     assert found["feature"] < found[0.5] < found["pixel"] + 0.05
+    if factor == 4:
+        adversarial = accuracy(upscale(small, 4, "adversarial"), photo)
+        assert bicubic < adversarial < found["feature"]
 
 
 def test_shipped_networks_take_noise_away():

@@ -354,3 +354,14 @@ def test_one_network_leaves_the_record_alone(small, monkeypatch, capsys):
 def test_wrong_folder_of_set5_is_one_sentence(small, monkeypatch):
     with refused("holds 0 PNG files"):
         run(monkeypatch, "--set5", small / "networks", "--folder", small / "networks")
+
+
+def test_one_task_leaves_the_others_part_of_the_record(small, monkeypatch):
+    options = ("--folder", small / "networks")
+    run(monkeypatch, *options)
+    before = json.loads(benchmark.RECORD.read_text())
+    run(monkeypatch, "--task", "upscale", "--set5", small / "set5", *options)
+    after = json.loads(benchmark.RECORD.read_text())
+    assert set(after["upscale"]) == {"test", "set5"}
+    for part in ("denoise", "deblur", "inpaint", "tuning"):
+        assert after[part] == before[part]

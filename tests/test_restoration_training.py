@@ -52,7 +52,7 @@ def never_vgg(monkeypatch):
         raise AssertionError("a loss network was made")
 
     monkeypatch.setattr("pltutorial.vgg.LossNetwork", made)
-    monkeypatch.setattr("pltutorial.losses.LossNetwork", made)
+    monkeypatch.setattr("pltutorial.perceptual.LossNetwork", made)
 
 
 # --- what is taken away ---------------------------------------------------------------

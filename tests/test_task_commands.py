@@ -164,7 +164,10 @@ def test_strips_and_tiny_pictures(task, width, height, command, whole, tmp_path)
     [
         (("upscale", "--factor", "3"), ("by 3", "4 or 8")),
         (("upscale", "--factor", "2"), ("by 2", "pltutorial train upscale --factor 2")),
-        (("upscale", "--loss", "combined"), ("'combined'", "pixel, feature")),
+        (
+            ("upscale", "--loss", "combined"),
+            ("'combined'", "pixel, adversarial, feature"),
+        ),
         (("upscale", "--max-pixels", "5000"), ("192x160", "5,000", "--max-pixels")),
         (("denoise", "--loss", "featur"), ("'featur'",)),
         (("denoise", "--loss", "1.01"), ("1.01", "between")),

@@ -367,12 +367,17 @@ def restoring(
         help: what it does.
         function: the Python function, which takes ``network=`` and ``precision=``.
         options: those that it has besides.
-        losses: of the networks that ship; of two, a number between 0 and 1 blends them.
+        losses: of the networks that ship, as in :class:`pltutorial.register.TaskSpec`.
         **more: see :class:`pltutorial.register.Command`.
     """
-    *accurate, default_loss = losses
-    also = "pixel (accuracy); a number from 0 (pixel) to 1 blends."
-    loss_help = f"{default_loss} (likeness; the default) or {also}" if accurate else ""
+    *others, default_loss = losses
+    between = "".join(f", {loss}" for loss in others[1:])
+    loss_help = (
+        f"{default_loss} (likeness; the default){between} or {others[0]} (accuracy); "
+        f"a number from 0 ({others[0]}) to 1 ({default_loss}) blends."
+        if others
+        else ""
+    )
 
     def load(
         *, loss=None, model=None, device=None, factor=None, **options

@@ -32,6 +32,7 @@ LIMITS = (
     "pictures that were shrunk as in training and are otherwise clean; letters "
     "and faces suffer first"
 )
+LOSSES = ("pixel", "adversarial", "feature")
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,9 @@ def upscale(
         factor: how much larger each side becomes, 4 or 8; 4 if left out, or that
             of the ``network``.
         loss: what the network was trained with: ``"pixel"`` for accuracy, ``"feature"``
-            for likeness, or a number between 0 (pixel) and 1 (feature) that mixes both
-            networks' weights (:func:`blend_networks`).
+            for likeness, ``"adversarial"`` for the sharpest pictures (factor 4 alone,
+            Ledig et al. 2017), or a number between 0 (pixel) and 1 (feature) that
+            mixes the weights of these two (:func:`blend_networks`).
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         match_histogram: give the output the histogram of its input, as the paper does
@@ -240,13 +242,13 @@ register(
                     default=False,
                 ),
             ),
-            losses=("pixel", "feature"),
+            losses=LOSSES,
             size=lambda network, image, **options: tuple(
                 network.factor * side for side in (image.shape[-1], image.shape[-2])
             ),
             facts=lambda network, **options: {"factor": network.factor},
         ),
         function=upscale,
-        losses=("pixel", "feature"),
+        losses=LOSSES,
     )
 )
