@@ -13,6 +13,7 @@ from .device import (
     best_device as best_device,
     best_precision as best_precision,
 )
+from .encoder import Encoder as Encoder
 from .errors import (
     InputError as InputError,
 )
@@ -108,7 +109,6 @@ from .training.pictures import (
 from .vgg import (
     CONV_LAYERS as CONV_LAYERS,
     RELU_LAYERS as RELU_LAYERS,
-    Encoder as Encoder,
     LossNetwork as LossNetwork,
 )
 from .zoo import (

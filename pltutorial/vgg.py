@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from .device import best_device, best_precision, compiled_or_eager
+from .encoder import Encoder as Encoder  # an older place of it
 from .errors import InputError, nearest
+from .fixed import Fixed, autocast_dtype, autocast_off
 
 # Configuration D of Simonyan and Zisserman (2014), table 1: five blocks
 # of 3x3 convolutions.
@@ -45,11 +46,12 @@ _RELEASED_MEAN = tuple(value / 255 for value in (123.68, 116.779, 103.939))
 _RELEASED_STD = (1 / 255,) * 3
 
 
-class LossNetwork(nn.Module):
+class LossNetwork(Fixed):
     """The fixed network phi whose features are compared: the 13 convolutions of VGG-16.
 
-    It is frozen: its weights are buffers, so no optimizer finds them, no checkpoint
-    stores them, and they never get gradients. Gradients do flow to the image.
+    It is frozen, and an owner does not see its weights: no optimizer finds them, no
+    checkpoint stores them, no wrapper for many processes sends them round, and they
+    never get gradients. Gradients do flow to the image.
 
     Args:
         weights: ``"embedded"``, the released network, in the package as half precision
@@ -63,7 +65,7 @@ class LossNetwork(nn.Module):
         precision: ``"auto"`` computes in bfloat16 where the processor really has it
             and in float32 elsewhere; ``"float32"`` or ``"bfloat16"`` decide. Inside a
             caller's ``torch.autocast`` the caller decides. A float64 image is
-            computed in float64.
+            computed in float64. It is decided here and in every move.
         device: where to put the weights; None takes the best there is.
         compile: compile the network with ``torch.compile``; without a C++ compiler
             a warning says so.
@@ -87,6 +89,7 @@ class LossNetwork(nn.Module):
     """
 
     layer_names = RELU_LAYERS + CONV_LAYERS
+    _forgotten = ("_elsewhere", "_lowered")
 
     def __init__(
         self,
@@ -107,20 +110,25 @@ class LossNetwork(nn.Module):
                 f"{nearest(pooling, ('max', 'average'))}"
             )
         self.pooling, self.precision = pooling, precision
-        tensors, mean, std = load_weights(weights)
-        self.register_buffer(
-            "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "scale", 1 / torch.tensor(std).view(1, 3, 1, 1), persistent=False
-        )
+        # under torch.device("meta") too it has its weights: no checkpoint has them
+        with torch.device("cpu"):
+            tensors, mean, std = load_weights(weights)
+            self.hold(
+                mean=torch.tensor(mean).view(1, 3, 1, 1),
+                scale=1 / torch.tensor(std).view(1, 3, 1, 1),
+            )
         for name, (weight, bias) in zip(_NAMES, tensors, strict=True):
             weight = weight.float().contiguous(memory_format=torch.channels_last)
-            self.register_buffer(f"weight{name}", weight, persistent=False)
-            self.register_buffer(f"bias{name}", bias.float(), persistent=False)
-        self._lowered: dict[torch.dtype, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+            self.hold(**{f"weight{name}": weight, f"bias{name}": bias.float()})
+        self.source = Path(weights).name
         self.to(device).eval()
+        self._compile = compile
         self._features = compiled_or_eager(self._run, device) if compile else self._run
+
+    def extra_repr(self) -> str:
+        """Its weights, pooling, and the precision that was decided."""
+        dtype = str(self._dtype).removeprefix("torch.")
+        return f"{self.source!r}, pooling={self.pooling!r}, precision={dtype!r}"
 
     def forward(
         self, image: torch.Tensor, layers: Iterable[str]
@@ -144,13 +152,9 @@ class LossNetwork(nn.Module):
         """
         layers = tuple(layers)
         self.check_layers(layers, image.shape[-2:])
-        if image.device != self.mean.device:
-            raise InputError(
-                f"the image is on {image.device} and the loss network on "
-                f"{self.mean.device}; move one of them with .to(device)"
-            )
-        dtype = self._dtype(image)
-        features = self._features(image, self._weights(dtype), dtype, frozenset(layers))
+        here = self._beside(image, self.mean.device, "loss network")
+        dtype = here._precision_of(image)
+        features = here._features(image, here._weights(dtype), dtype, frozenset(layers))
         return {layer: features[layer] for layer in layers}
 
     def check_layers(
@@ -172,39 +176,58 @@ class LossNetwork(nn.Module):
                     "picture or a shallower layer"
                 )
 
-    def _dtype(self, image: torch.Tensor) -> torch.dtype:
-        kind = image.device.type
-        if torch.is_autocast_enabled(kind):
-            return torch.get_autocast_dtype(kind)
-        if image.dtype == torch.float64:
-            return torch.float64
-        return best_precision(image.device, self.precision)
+    def _precision_of(self, image: torch.Tensor) -> torch.dtype:
+        asked = autocast_dtype(image.device.type)
+        if asked is not None:
+            return asked
+        return torch.float64 if image.dtype == torch.float64 else self._dtype
 
     def _weights(self, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """All weights in one precision; lowered once, not in every step as autocast
         would for frozen weights.
         """
+        if dtype == self._dtype:
+            return self._ready
+        if torch.compiler.is_compiling():  # what a graph keeps is the compiler's affair
+            return self._lowered_to(dtype)
         if dtype not in self._lowered:
-            pairs = (
-                (getattr(self, f"weight{name}"), getattr(self, f"bias{name}"))
-                for name in _NAMES
-            )
-            with torch.inference_mode(False):  # they serve passes with gradients too
-                self._lowered[dtype] = [
-                    (weight.to(dtype), bias.to(dtype)) for weight, bias in pairs
-                ]
+            self._lowered[dtype] = self._lowered_to(dtype)
         return self._lowered[dtype]
 
-    def _apply(self, *args, **kwargs):
-        self._lowered = {}  # .to(device) and .half() make the lowered copies stale
-        return super()._apply(*args, **kwargs)
+    def _lowered_to(
+        self, dtype: torch.dtype
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        with torch.inference_mode(False):  # they serve passes with gradients too
+            return [
+                (
+                    getattr(self, f"weight{name}").to(dtype),
+                    getattr(self, f"bias{name}").to(dtype),
+                )
+                for name in _NAMES
+            ]
+
+    def _prepare(self) -> None:
+        super()._prepare()  # lowered copies are stale after a move
+        self._dtype = best_precision(self.mean.device, self.precision)
+        self._ready = self._lowered_to(self._dtype)
+
+    def __getstate__(self) -> dict:
+        return super().__getstate__() | {"_ready": [], "_features": None}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._ready = self._lowered_to(self._dtype)
+        self._features = self._run
+        if self._compile:
+            self._features = compiled_or_eager(self._run, self.mean.device)
 
     def _run(
         self, image: torch.Tensor, weights, dtype: torch.dtype, wanted: frozenset[str]
     ) -> dict[str, torch.Tensor]:
-        with torch.autocast(image.device.type, enabled=False):
-            x = (image - self.mean.to(image.dtype)) * self.scale.to(image.dtype)
-            x = x.to(dtype).contiguous(memory_format=torch.channels_last)
+        with autocast_off(image.device.type):
+            exact = torch.promote_types(image.dtype, torch.float32)
+            x = (image.to(exact) - self.mean.to(exact)) * self.scale.to(exact)
+            x = x.to(dtype)  # the weights make it channels-last
             features: dict[str, torch.Tensor] = {}
             for name, (weight, bias) in zip(_NAMES, weights, strict=True):
                 if name.endswith("_1") and name != "1_1":
@@ -224,85 +247,6 @@ class LossNetwork(nn.Module):
                 if len(features) == len(wanted):
                     return features
         raise AssertionError("check_layers has let an unknown layer through")
-
-
-class Encoder(nn.Module):
-    """Any network with named layers, with its own normalisation, in the place of
-    :class:`LossNetwork`.
-
-    Args:
-        module: a network that takes (N, 3, H, W); it is frozen and put in
-            eval mode, in place.
-        mean: per channel, subtracted from the image in [0, 1].
-        std: per channel, divided by after that.
-
-    A layer's name is torchvision's ``get_graph_node_names`` name, such as
-    ``"layer3.0.relu"`` of a ResNet.
-
-    Raises:
-        InputError: an unknown layer (with the nearest name).
-
-    Example:
-        >>> from torchvision.models import resnet18
-        >>> encoder = Encoder(resnet18())
-        >>> features = encoder(torch.rand(1, 3, 64, 64), ["relu", "layer3.1.relu_1"])
-        >>> {layer: tuple(feature.shape) for layer, feature in features.items()}
-        {'relu': (1, 64, 32, 32), 'layer3.1.relu_1': (1, 256, 4, 4)}
-
-    Taught in chapter 2.
-    """
-
-    def __init__(
-        self,
-        module: nn.Module,
-        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
-    ) -> None:
-        super().__init__()
-        from torchvision.models.feature_extraction import get_graph_node_names
-
-        self.module = module.eval().requires_grad_(False)
-        for child in module.modules():
-            if hasattr(child, "inplace"):
-                # an in-place activation would overwrite the tap before it
-                child.inplace = False
-        self.register_buffer(
-            "mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor(std).view(1, 3, 1, 1), persistent=False
-        )
-        self.layer_names = tuple(get_graph_node_names(module)[1])
-        self._extractors: dict[tuple[str, ...], nn.Module] = {}
-
-    def train(self, mode: bool = True) -> Encoder:
-        """Stays in eval mode whatever the training loop around it says."""
-        return super().train(False)
-
-    def check_layers(
-        self, layers: Iterable[str], size: tuple[int, int] | None = None
-    ) -> None:
-        """Refuse unknown layers."""
-        for layer in layers:
-            if layer not in self.layer_names:
-                raise InputError(
-                    f"there is no layer {layer!r}; {nearest(layer, self.layer_names)}"
-                )
-
-    def forward(
-        self, image: torch.Tensor, layers: Iterable[str]
-    ) -> dict[str, torch.Tensor]:
-        """Features at the named layers, as :meth:`LossNetwork.forward` gives them."""
-        from torchvision.models.feature_extraction import create_feature_extractor
-
-        layers = tuple(layers)
-        self.check_layers(layers)
-        # the graph behind the deepest layer is cut off
-        if layers not in self._extractors:
-            self._extractors[layers] = create_feature_extractor(
-                self.module, list(layers)
-            ).eval()
-        return self._extractors[layers]((image - self.mean) / self.std)
 
 
 def smallest_size(layer: str) -> int:

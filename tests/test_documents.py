@@ -114,6 +114,19 @@ def test_releases_agree():
     assert options["fallback_version"] == newest
 
 
+def test_the_paper_cites_what_the_book_cites():
+    paper = ROOT / "paper/paper.md"
+    head, text = paper.read_text(encoding="utf-8").split("---\n", 2)[1:]
+    bibliography = (paper.parent / yaml.safe_load(head)["bibliography"]).read_text(
+        encoding="utf-8"
+    )
+    cited = set(re.findall(r"@([a-z]+\d{4}\w*)", text))
+    assert cited, "the paper cites nothing"
+    assert cited <= set(re.findall(r"^@\w+\{(\w+),", bibliography, re.MULTILINE))
+    for heading in ("Summary", "Statement of need", "Learning objectives"):
+        assert f"\n# {heading}\n" in text
+
+
 def test_targets_of_make_are_there():
     """Every `make x` that a page names."""
     targets = set(re.findall(r"^([a-z-]+):", words("Makefile"), re.MULTILINE))

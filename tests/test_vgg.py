@@ -373,6 +373,104 @@ class TestMoves:
             network(image, ("relu4_1",))["relu4_1"],
         )
 
+    def test_copies_and_pickles_leave_the_lowered_weights_out(self, device):
+        network = LossNetwork(precision="float32", device=device)
+        size = len(pickle.dumps(network))
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            network(picture(16, 16, device=device), ("relu1_2",))
+        network(picture(16, 16, device=device).double(), ("relu1_2",))
+        assert len(network._lowered) == 2
+        assert len(pickle.dumps(network)) == size
+        assert copy.deepcopy(network)._lowered == {}
+
+    def test_an_owner_moves_it_and_does_not_see_it(self, network, device):
+        image = picture(device=device)
+        expected = network(image, ("relu2_2",))["relu2_2"]
+        owner = nn.ModuleDict({"loss": copy.deepcopy(network)})
+        assert list(owner.buffers()) == []  # DDP would send 59 MB round in every step
+        owner.train().requires_grad_(True)
+        with torch.device("meta"):
+            owner["own"] = nn.Linear(2, 2)
+        owner.to_empty(device=device)  # and leaves the loss network its weights
+        assert not owner["own"].weight.is_meta
+        assert torch.equal(owner["loss"](image, ("relu2_2",))["relu2_2"], expected)
+        owner.double()
+        assert owner["loss"].weight1_1.dtype == torch.float64
+
+    def test_made_under_meta_it_has_its_weights(self, network, device):
+        image = picture(device=device)
+        with torch.device("meta"):
+            made = LossNetwork(precision="float32", device=device)
+        assert torch.equal(
+            made(image, ("relu2_2",))["relu2_2"],
+            network(image, ("relu2_2",))["relu2_2"],
+        )
+
+    def test_the_copy_of_a_thread_of_data_parallel_serves_its_device(self, network):
+        replica = copy.deepcopy(network)._replicate_for_data_parallel()
+        feature = replica(torch.rand(1, 3, 16, 16, device="meta"), ("relu2_2",))
+        assert feature["relu2_2"].shape == (1, 128, 8, 8)
+        assert feature["relu2_2"].is_meta
+
+    def test_its_repr_says_what_decides_its_values(self, device):
+        network = LossNetwork(pooling="average", precision="bfloat16", device=device)
+        said = "LossNetwork('embedded', pooling='average', precision='bfloat16')"
+        assert repr(network) == said
+
+
+class TestTransforms:
+    def test_per_picture_gradients_by_vmap(self, network, device):
+        images = picture(16, 16, device=device, count=2)
+
+        def energy(image):
+            return network(image[None], ("relu2_2",))["relu2_2"].square().mean()
+
+        gradients = torch.func.vmap(torch.func.grad(energy))(images)
+        for image, gradient in zip(images, gradients, strict=True):
+            one = image.clone().requires_grad_()
+            energy(one).backward()
+            assert relative(gradient, one.grad) < 1e-4
+
+    def test_a_directional_derivative(self, network, device):
+        image = picture(16, 16, device=device)
+        layer, tangent = ("relu1_2",), torch.ones_like(image)
+        _, found = torch.func.jvp(
+            lambda x: network(x, layer)["relu1_2"], (image,), (tangent,)
+        )
+        one = image.clone().double()
+        step = 1e-5
+        ahead, behind = (
+            network(one + sign * step, layer)["relu1_2"] for sign in (1, -1)
+        )
+        assert relative(found, (ahead - behind) / (2 * step)) < 1e-3
+
+    def test_export(self, network, device):
+        class Model(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.loss = network
+
+            def forward(self, x):
+                return self.loss(x, ("relu2_2",))["relu2_2"]
+
+        image = picture(device=device)
+        exported = torch.export.export(Model(), (image,)).module()
+        assert torch.equal(exported(image), Model()(image))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cast", [None, torch.bfloat16, torch.float16])
+def test_it_compiles_as_one_graph_whatever_the_precision(precision, cast, device):
+    network = LossNetwork(precision=precision, device=device)
+    image, layers = picture(16, 16, device=device), ("conv1_2", "relu2_1")
+    torch._dynamo.reset()
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    with torch.autocast(device.type, dtype=cast, enabled=cast is not None):
+        found, expected = compiled(image, layers), network(image, layers)
+    for name, feature in expected.items():
+        assert found[name].dtype == feature.dtype
+        assert torch.equal(found[name], feature)
+
 
 class TestCompile:
     def test_without_a_compiler_it_warns_and_stays_eager(self, monkeypatch):

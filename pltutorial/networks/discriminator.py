@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, nearest
+from ..fixed import autocast_off
 from .kinds import network_kind
 from .stages import check_numbers
 
@@ -166,6 +167,6 @@ def _convolved(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """A convolution whose weights are normalised in float32: autocast would take
     singular values in half precision.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with autocast_off(x.device.type):
         weight = layer.weight
     return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
