@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -146,15 +147,7 @@ def check_adaptive_weight(
     """
     draw = fresh_draw()
     for loud, silent in ((3.0, False), (0.02, False), (1.0, True)):
-        last = torch.randn((3, 5, 1, 1), generator=draw).requires_grad_()
-        code = torch.rand((2, 5, 4, 4), generator=draw)
-        target = torch.rand((2, 3, 4, 4), generator=draw)
-        critic = torch.randn((1, 3, 1, 1), generator=draw)
-        output = nn.functional.conv2d(code, last)
-        reconstruction = loud * (output - target).square().mean()
-        verdict = nn.functional.conv2d(output.tanh(), critic).mean()
-        adversarial = -verdict * (1e-9 if silent else 1.0)
-        pulls = [_pull(term, last) for term in (reconstruction, adversarial)]
+        reconstruction, adversarial, last, pulls = _two_terms(loud, silent, draw)
         value = answer_of(answer, reconstruction, adversarial, last)
         if value is None:
             return False
@@ -167,6 +160,34 @@ def check_adaptive_weight(
         "to change that.",
         "",
     )
+
+
+def _two_terms(
+    loud: float, silent: bool, draw: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[float]]:
+    """Two terms, the last layer's weight and their pulls at it, so that the ratio of
+    the terms' values or of squared pulls is not by chance that of the pulls.
+    """
+    while True:
+        last = torch.randn((3, 5, 1, 1), generator=draw).requires_grad_()
+        code = torch.rand((2, 5, 4, 4), generator=draw)
+        target = torch.rand((2, 3, 4, 4), generator=draw)
+        critic = torch.randn((1, 3, 1, 1), generator=draw)
+        output = nn.functional.conv2d(code, last)
+        reconstruction = loud * (output - target).square().mean()
+        verdict = nn.functional.conv2d(output.tanh(), critic).mean()
+        adversarial = -verdict * (1e-9 if silent else 1.0)
+        pulls = [_pull(term, last) for term in (reconstruction, adversarial)]
+        ratio = pulls[0] / pulls[1]
+        values = float(reconstruction.detach()) / abs(float(adversarial.detach()))
+        others = [values, 1 / ratio, ratio**2, 1.0, 2 * ratio]
+        apart = all(
+            abs(math.log(one / other)) > 0.1
+            for n, one in enumerate([ratio, *others])
+            for other in others[n:]
+        )
+        if apart and (silent or max(ratio, values, ratio**2) < 5e3):
+            return reconstruction, adversarial, last, pulls
 
 
 def _fault_of_weight(
