@@ -12,7 +12,11 @@ from typing import BinaryIO
 
 from .errors import InputError
 
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+# those that are written; `formats.endings` are those that are read
+PICTURE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif"),
+    *(".tif", ".tiff", ".bmp"),
+)
 
 
 def write_whole(path: str | os.PathLike, fill: Callable[[BinaryIO], object]) -> Path:

@@ -28,7 +28,8 @@ from .options import (
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
+
+    from ..samples import Decoded
 
 PIPE = "-"
 STANDARD_INPUT = "standard input"
@@ -106,12 +107,6 @@ class NetworkJob(Job):
     def check(self, *sources: Path | str) -> torch.device:
         """Look at the paths, which is quick, and say where to compute."""
         super().check(*sources)
-        source = sources[0] if sources else PIPE
-        if source != PIPE and source.suffix.lower() == ".gif":
-            refuse_animation(
-                source,
-                "give a picture, only `pltutorial stylize` takes those that move",
-            )
         place, self.facts = place_of(self.device, self.precision)
         return place
 
@@ -206,9 +201,11 @@ def checked(
     """
     from ..files import check_output
     from ..images import PICTURE_ENDINGS
-    from ..video import VIDEO_ENDINGS
+    from ..video import VIDEO_ENDINGS, is_animation
 
     kind = "" if source == PIPE else source.suffix.lower()
+    if kind not in (".gif", *VIDEO_ENDINGS) and source != PIPE and moves:
+        kind = ".gif" if is_animation(source) else kind
     if not moves and kind in VIDEO_ENDINGS:
         raise InputError(
             f"{str(source)!r} is a video; give a picture, only `pltutorial "
@@ -247,20 +244,7 @@ def checked(
     return source, target
 
 
-def refuse_animation(source: Path, instead: str) -> None:
-    """Refuse a file of several frames where one picture is wanted."""
-    from PIL import Image
-
-    try:
-        with Image.open(source) as picture:
-            frames = getattr(picture, "n_frames", 1)
-    except Exception:  # reading it properly will say what is wrong
-        return
-    if frames > 1:
-        raise InputError(f"{str(source)!r} has {frames} frames; {instead}")
-
-
-def standard_input(max_pixels: int) -> Image.Image:
+def standard_input(max_pixels: int) -> Decoded:
     """The picture that is piped into the command, decoded."""
     from ..images import open_picture
 
@@ -279,14 +263,10 @@ def standard_input(max_pixels: int) -> Image.Image:
 
 def standard_output(image: torch.Tensor, ending: str) -> None:
     """Pipe a picture out of the command, in the format of this ending."""
-    from PIL import Image
-
-    from ..images import to_picture
+    from ..images import writer
 
     data = io.BytesIO()
-    to_picture(image).save(
-        data, format=Image.registered_extensions()[ending], quality=95
-    )
+    writer(image, ending)(data)
     try:
         sys.stdout.buffer.write(data.getvalue())
         sys.stdout.buffer.flush()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy
 
 from ..errors import InputError
+from ..formats import endings, looks_like_picture, passed_over
 from ..images import PICTURE_ENDINGS
 
 SHARD_ENDINGS = (".tar", ".zip")
@@ -32,8 +33,11 @@ class PictureFiles:
         roots: list[Path],
         names: list[str],
         places: list[tuple[int, int, int, int]] | None,
+        passed_over: list[str],
     ):
         self.roots = roots
+        # what looks like a picture and is none that can be read
+        self.passed_over = passed_over
         self.names = numpy.array([os.fsencode(name) for name in names])
         # shard, offset, size, deflated
         self.places = None if places is None else numpy.array(places, numpy.int64)
@@ -76,14 +80,18 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
     """
     path = Path(source)
     if path.is_dir():
-        names = _below(path, PICTURE_ENDINGS)
+        files, known = _below(path), endings()
+        names = [name for name in files if name.lower().endswith(known)]
+        others = [name for name in files if not name.lower().endswith(known)]
+        others = [name for name in others if looks_like_picture(path / name)]
         if names:
-            return PictureFiles([path], names, None)
-        shards = [path / name for name in _below(path, SHARD_ENDINGS)]
+            return PictureFiles([path], names, None, others)
+        shards = [path / name for name in files if name.lower().endswith(SHARD_ENDINGS)]
         if not shards:
             raise InputError(
-                f"there is no picture below the folder {str(path)!r}; give a folder "
-                f"with {', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
+                f"there is no picture below the folder {str(path)!r} that can be read; "
+                f"give a folder with {', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} "
+                f"files{_also(others, path)}"
             )
         return _members(shards, source)
     shards = [Path(name) for name in _expand(str(source))]
@@ -97,7 +105,11 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
     return _members(shards, source)
 
 
-def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
+def _also(others: list[str], source: str | os.PathLike) -> str:
+    return f" ({passed_over(others, source)})" if others else ""
+
+
+def _below(folder: Path) -> list[str]:
     """Paths of the files below a folder, relative and sorted; hidden ones are left out,
     links followed once.
     """
@@ -112,7 +124,7 @@ def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
         found += [
             Path(root, name).relative_to(folder).as_posix()
             for name in files
-            if name.lower().endswith(endings) and not name.startswith(".")
+            if not name.startswith(".")
         ]
     return sorted(found)
 
@@ -142,15 +154,21 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
     """The pictures in tar and zip files, from their tables of members."""
     names: list[str] = []
     places: list[tuple[int, int, int, int]] = []
+    others: list[str] = []
+    known = endings()
     for number, shard in enumerate(shards):
         zipped = shard.suffix.lower() == ".zip"
         try:
             members = (_in_zip if zipped else _in_tar)(shard)
             for name, offset, size, deflated in members:
                 base = name.rsplit("/", 1)[-1]
-                if not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
+                if base.startswith("."):
+                    continue
+                if base.lower().endswith(known):
                     names.append(name)
                     places.append((number, offset, size, deflated))
+                elif looks_like_picture(base):
+                    others.append(f"{shard.name}/{name}")
         except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
             kind = "uncompressed tar file"
             if zipped:
@@ -161,10 +179,10 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
             ) from None
     if not names:
         raise InputError(
-            f"there is no picture in {str(source)!r}; give tar or zip files that hold "
-            f"{', '.join(PICTURE_ENDINGS)}"
+            f"there is no picture in {str(source)!r} that can be read; give tar or zip "
+            f"files that hold {', '.join(PICTURE_ENDINGS)}{_also(others, source)}"
         )
-    return PictureFiles(shards, names, places)
+    return PictureFiles(shards, names, places, others)
 
 
 def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
