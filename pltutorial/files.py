@@ -5,6 +5,7 @@ nothing heavy is imported.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,34 @@ PICTURE_ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif"),
     *(".tif", ".tiff", ".bmp"),
 )
+
+
+LARGEST_SIDE = {".webp": 16_383, ".gif": 65_535, ".avif": 65_535}
+LARGEST_SIDE |= dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), 65_500)
+"""Pixels along a side that a format, or Pillow's encoder of it, holds at most."""
+
+_KINDS = {
+    stat.S_IFDIR: "is a folder",
+    stat.S_IFIFO: "is a named pipe",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+}
+
+
+def no_file(path: str | os.PathLike) -> str:
+    """Why a path is no file that can be read from beginning to end: ``"does not
+    exist"``, ``"is a named pipe"``; empty for a file.
+
+    Nothing is opened, so a pipe holds nobody up.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "does not exist"
+    except (OSError, ValueError) as problem:  # a name too long, a zero byte, a loop
+        return f"cannot be opened ({getattr(problem, 'strerror', None) or problem})"
+    return _KINDS.get(stat.S_IFMT(mode), "")
 
 
 def write_whole(path: str | os.PathLike, fill: Callable[[BinaryIO], object]) -> Path:
@@ -64,15 +93,9 @@ def check_output(
             f"the output {str(path)!r} has no known ending; end it in "
             f"{', '.join(endings)}"
         )
-    try:
-        is_folder = path.is_dir()
-    except OSError as problem:  # a name that is too long
-        raise InputError(
-            f"the output {str(path)!r} cannot be written to "
-            f"({problem.strerror}); choose another name"
-        ) from None
-    if is_folder:
-        raise InputError(f"the output {str(path)!r} is a folder; add a file name")
+    if (fault := no_file(path)) not in ("", "does not exist"):
+        advice = "add a file name" if path.is_dir() else "choose another name"
+        raise InputError(f"the output {str(path)!r} {fault}; {advice}")
     if not path.parent.is_dir():
         raise InputError(
             f"the output folder {str(path.parent)!r} does not exist; make "
@@ -93,6 +116,24 @@ def check_output(
             f"({problem.strerror}); choose another"
         ) from None
     return path
+
+
+def check_side(
+    width: int, height: int, ending: str | None, instead: str = "shrink the picture"
+) -> None:
+    """Refuse a picture that is longer than its format holds, by the ending of its
+    file.
+
+    Raises:
+        InputError: with what to do instead.
+    """
+    most = LARGEST_SIDE.get(str(ending).lower())
+    if most is not None and max(width, height) > most:
+        raise InputError(
+            f"a picture of {width}x{height} pixels was asked for and a "
+            f"{ending} file holds at most {most:,} along a side; end the output in "
+            f".png, or {instead}"
+        )
 
 
 def _umask() -> int:

@@ -17,8 +17,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, UnidentifiedImageError
 
-from .errors import InputError, nearest
-from .files import PICTURE_ENDINGS, check_output, write_whole
+from . import memory
+from .errors import InputError, nearest, shown
+from .files import PICTURE_ENDINGS, check_output, check_side, no_file, write_whole
 from .formats import mended
 from .profiles import SRGB
 from .samples import Decoded, Header, decode, understood
@@ -154,12 +155,7 @@ def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Decoded:
             truncated, or too large.
     """
     path = Path(path)
-    try:
-        found = path.is_file()
-        fault = "is a folder" if path.is_dir() else "does not exist"
-    except OSError as problem:  # a name that is too long
-        found, fault = False, f"cannot be opened ({problem.strerror})"
-    if not found:
+    if fault := no_file(path):
         raise InputError(
             f"the picture {str(path)!r} {fault}; give the path of a picture file"
         )
@@ -251,6 +247,10 @@ def open_picture(
         return decode(file, name, max_pixels, before)
     except InputError:
         raise
+    except MemoryError:
+        raise InputError(
+            memory.does_not_fit(f"the pixels of {str(name)!r}", "shrink the picture")
+        ) from None
     except Exception as found:
         # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         problem = found
@@ -318,9 +318,11 @@ def writer(image: torch.Tensor, ending: str) -> Callable[[BinaryIO], None]:
     says that its colours are sRGB.
 
     Raises:
-        InputError: it is not one finite RGB image.
+        InputError: it is not one finite RGB image, or longer than the format holds.
     """
-    picture, kind = to_picture(image), Image.registered_extensions()[ending.lower()]
+    picture = to_picture(image)
+    check_side(*picture.size, ending)
+    kind = Image.registered_extensions()[ending.lower()]
     return lambda file: picture.save(file, format=kind, quality=95, icc_profile=SRGB)
 
 
@@ -347,6 +349,27 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     """
     check_image(image, "the picture to resize", slack=0.5)
     height, width = image.shape[-2:]
+    sides = sides_for((height, width), size)
+    if sides == (height, width):
+        return image.clamp(0, 1)
+    what = f"{sides[1]}x{sides[0]} pixels"
+    advice = "give a smaller size"
+    needed = 2 * image[..., 0, 0].numel() * sides[0] * sides[1] * image.itemsize
+    memory.check(needed, what, advice, image.device)
+    with memory.room_for(what, advice):
+        return F.interpolate(
+            image, size=sides, mode="bicubic", antialias=True, align_corners=False
+        ).clamp_(0, 1)
+
+
+def sides_for(shape: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width that a picture of some height and width is resized to, see
+    :func:`resize`.
+
+    Raises:
+        InputError: the size is not positive.
+    """
+    height, width = shape
     try:
         sides = [
             operator.index(side)
@@ -359,14 +382,10 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
         sides = [max(1, round(height * scale)), max(1, round(width * scale))]
     if len(sides) != 2 or min(sides) < 1:
         raise InputError(
-            f"size {size!r} was given; give a positive number of "
+            f"size {shown(size)} was given; give a positive number of "
             "pixels, or (height, width)"
         )
-    if sides == [height, width]:
-        return image.clamp(0, 1)
-    return F.interpolate(
-        image, size=sides, mode="bicubic", antialias=True, align_corners=False
-    ).clamp(0, 1)
+    return sides[0], sides[1]
 
 
 def check_factor(factor: int) -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy
 from PIL import Image, PngImagePlugin
 
-from . import tiff
+from . import memory, tiff
 from .errors import InputError
 from .formats import count_frames, identify
 from .profiles import to_srgb
@@ -28,6 +28,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+_DECODING = 44  # bytes a pixel at the peak: 32 for RGB, 56 with transparency
 
 
 @dataclass
@@ -97,6 +100,9 @@ def decode(
         raise InputError(several(name, count, bool(pages)))
     if before is not None:
         before(picture)
+    pixels = picture.size[0] * picture.size[1]  # a JPEG's may be fewer now
+    what = f"the {pixels:,} pixels of {str(name)!r}"
+    memory.check(_DECODING * pixels, what, "shrink the picture")
     if isinstance(picture, Header):
         numbers = picture.read()
         profile, turn = picture.profile, picture.orientation

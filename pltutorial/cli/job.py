@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, nearest
+from ..files import check_side, no_file
 from .options import (
     MAX_PIXELS,
     Device,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 PIPE = "-"
 STANDARD_INPUT = "standard input"
+_SMALLEST_LIMIT = 100_000_000  # bytes that are always read from a pipe
 
 
 @dataclass(kw_only=True)
@@ -76,12 +78,13 @@ class Job:
         return to_image(self.picture, source)
 
     def check_size(self, width: int, height: int, instead: str) -> None:
-        """Refuse a result that would be too large."""
+        """Refuse a result that would be too large, or too long for its format."""
         if height * width > self.max_pixels:
             raise InputError(
                 f"the result would have {width}x{height} pixels and the limit is "
                 f"{self.max_pixels:,}; {instead}, or raise --max-pixels"
             )
+        check_side(width, height, self.ending or Path(self.output).suffix, instead)
 
     def say(self, image: torch.Tensor, line: str, **facts) -> None:
         """Say what was written: ``line`` for people, ``facts`` for --json."""
@@ -253,7 +256,13 @@ def standard_input(max_pixels: int) -> Decoded:
             "standard input is a terminal; pipe a picture into the "
             "command, or give a path"
         )
-    data = sys.stdin.buffer.read()
+    most = max(_SMALLEST_LIMIT, 8 * max_pixels)  # 16 bits, and four channels
+    data = sys.stdin.buffer.read(most + 1)
+    if len(data) > most:
+        raise InputError(
+            f"standard input has more than {most:,} bytes and the limit is "
+            f"{max_pixels:,} pixels; shrink the picture, or raise --max-pixels"
+        )
     if not data:
         raise InputError(
             "standard input is empty; pipe a picture into the command, or give a path"

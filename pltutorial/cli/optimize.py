@@ -91,7 +91,9 @@ def _run(
     job.check(*sources)
     _, place = place_of(settings.device, settings.precision)
     start = time.perf_counter()
-    result = work(*map(job.read, sources))
+    images = [job.read(source) for source in sources]
+    job.check_size(*_largest(settings, images[0]), "give smaller --sizes")
+    result = work(*images)
     save(result.image, job.output, job.ending)
     steps, least = len(result.history), min(result.totals)
     early = "" if result.stopped == "done" else f", {result.stopped}"
@@ -106,6 +108,15 @@ def _run(
         **place,
         seconds=time.perf_counter() - start,
     )
+
+
+def _largest(settings: OptimizeSettings, image: torch.Tensor) -> tuple[int, int]:
+    """Width and height of the picture that is made of this one."""
+    height, width = image.shape[-2:]
+    share = min(1.0, max(settings.sizes) / max(height, width))
+    width = getattr(settings, "width", None) or width
+    height = getattr(settings, "height", None) or height
+    return max(1, round(width * share)), max(1, round(height * share))
 
 
 def _styles(text: str) -> list[tuple[Path | str, float]]:

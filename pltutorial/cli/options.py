@@ -15,7 +15,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, shown
+from ..files import no_file
 
 
 def photo_argument(name: str = "PHOTO", more: str = ""):
@@ -71,6 +72,8 @@ Config = Annotated[
     ),
 ]
 MAX_PIXELS = 100_000_000
+LARGEST_CONFIG = 1_000_000  # bytes of a YAML file
+_DEEPEST = 20
 
 
 def with_options(command: Callable = None, *, config: bool = False) -> Callable:
@@ -165,7 +168,8 @@ def _parsed(name: str, value, hint):
     except ValueError:
         option = name.replace("_", "-")
         raise InputError(
-            f"--{option} {value!r} was given; give numbers with commas, such as 256,512"
+            f"--{option} {shown(value)} was given; give numbers with commas, such as "
+            "256,512"
         ) from None
 
 
@@ -195,14 +199,22 @@ def read_config(path: Path, known: Mapping) -> dict:
             "--config needs the package pyyaml; install it with: pip "
             "install 'pltutorial[train]'"
         ) from None
+    fault = no_file(path)
+    if fault in ("", "does not exist") and _size(path) > LARGEST_CONFIG:
+        fault = f"has more than {LARGEST_CONFIG:,} bytes"
+    if fault not in ("", "does not exist"):
+        raise InputError(
+            f"the configuration {str(path)!r} {fault}; give a YAML file with one "
+            "setting a line"
+        )
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text(encoding="utf-8"), _plain_yaml(yaml))
     except OSError as problem:
         raise InputError(
             f"the configuration {str(path)!r} cannot be read "
             f"({problem.strerror}); give a YAML file"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
         where = getattr(problem, "problem_mark", None)
         where = "" if where is None else f" from line {where.line + 1} on"
         raise InputError(
@@ -216,16 +228,53 @@ def read_config(path: Path, known: Mapping) -> dict:
         )
     chosen = {}
     for key, value in (entries or {}).items():
-        name = str(key).replace("-", "_")
+        name = key.replace("-", "_") if isinstance(key, str) else ""
         if name not in known:
             raise InputError(
-                f"{str(path)!r} sets {key!r}, which is no setting of this command; "
-                f"{nearest(name, known)}"
+                f"{str(path)!r} sets {shown(key)}, which is no setting of this "
+                f"command; {nearest(name[:80], known)}"
             )
         chosen[name] = _typed(
-            value, known[name], f"{str(path)!r} sets {key}: {value!r}"
+            value, known[name], f"{str(path)!r} sets {key}: {shown(value)}"
         )
     return chosen
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@functools.cache
+def _plain_yaml(yaml: types.ModuleType) -> type:
+    """A loader for plain settings: a few levels, aliases of single values only, and a
+    value that is none of its kind is an error of YAML, with its line.
+    """
+
+    class Plain(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):
+                event = self.peek_event()
+                if not isinstance(self.anchors.get(event.anchor), yaml.ScalarNode):
+                    self._refuse("an alias of more than one value", event.start_mark)
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                self._refuse("too many levels", self.peek_event().start_mark)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def construct_object(self, node, deep=False):
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, LookupError, AttributeError, TypeError) as problem:
+                self._refuse(str(problem), node.start_mark)
+
+        def _refuse(self, what, mark):
+            raise yaml.constructor.ConstructorError(None, None, what, mark)
+
+    return Plain
 
 
 def _typed(value, hint, said: str):
@@ -251,7 +300,7 @@ def _typed(value, hint, said: str):
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     elif isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value

@@ -337,7 +337,8 @@ def _one(
 ) -> dict:
     """Read, transform and write one picture, GIF or video; returns what was written."""
     from .. import video
-    from ..images import resize
+    from ..files import check_side
+    from ..images import resize, sides_for
 
     start = time.perf_counter()
     facts = {"input": str(source), "output": str(target)}
@@ -349,6 +350,10 @@ def _one(
         facts |= {"size": [made.width, made.height], "frames": made.frames}
     else:
         image = job.read(source)
+        shape = tuple(image.shape[-2:])
+        height, width = shape if size is None else sides_for(shape, size)
+        ending = job.ending or Path(target).suffix
+        check_side(width, height, ending, "give a smaller --size")
         image = work(image if size is None else resize(image, size))
         save(image, target, job.ending)
         facts["size"] = [image.shape[-1], image.shape[-2]]

@@ -48,7 +48,7 @@ class InpaintingSettings(RestorationTrainingSettings):
     Taught in chapter 7.
     """
 
-    blocks: int = setting(6, "Residual blocks.", least=1)
+    blocks: int = setting(6, "Residual blocks.", least=1, most=1000)
     holes: float = setting(
         0.4, "The largest share of a crop that is missing.", above=0, most=0.9
     )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import struct
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..errors import InputError
-from ..files import write_whole
+from ..errors import InputError, shown
+from ..files import no_file, write_whole
 from ..networks import save_network
 from ..settings import TrainingSettings, default_of
 from .pictures import Pictures
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 CHECKPOINT, NETWORK = "checkpoint.pt", "network.safetensors"
+LOG = "log.csv"
 ADVERSARY = "discriminator.safetensors"
 VERSION = 1
 
@@ -78,6 +81,12 @@ def prepare(folder: Path) -> Path:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{str(folder)!r} is a file; give a folder for the run")
+    for name in (LOG, CHECKPOINT, NETWORK, ADVERSARY):
+        if (fault := no_file(folder / name)) not in ("", "does not exist"):
+            raise InputError(
+                f"{str(folder / name)!r} {fault}, and the run keeps a file there; "
+                "move it away, or choose another folder"
+            )
     try:
         folder.mkdir(exist_ok=True)
         write_whole(folder / ".writable", lambda file: file.write(b"\n"))
@@ -118,6 +127,8 @@ def read_checkpoint(path: Path) -> dict:
     Raises:
         InputError: it is damaged, no checkpoint, or of another version.
     """
+    if fault := no_file(path):
+        raise InputError(f"the checkpoint {str(path)!r} {fault}; choose another folder")
     try:
         data = path.read_bytes()
     except OSError as problem:
@@ -127,18 +138,58 @@ def read_checkpoint(path: Path) -> dict:
         ) from None
     archive = _checked_archive(data)
     if archive is None:
+        raise foreign(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as members:
+            if sum(member.file_size for member in members.infolist()) > len(archive):
+                raise ValueError("it is packed, as no checkpoint is")
+        state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+        version = state["version"]
+    except Exception as problem:  # zipfile, pickle and torch raise many kinds
+        raise foreign(path) from problem
+    if version != VERSION:
         raise InputError(
-            f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
-            "from a copy, or delete it to begin anew"
-        )
-    state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-    if state["version"] != VERSION:
-        raise InputError(
-            f"the checkpoint {str(path)!r} has version {state['version']} and this "
+            f"the checkpoint {str(path)!r} has version {shown(version)} and this "
             f"program reads version {VERSION}; take the program that wrote it, or "
             "begin anew in another folder"
         )
     return state
+
+
+def foreign(path: Path) -> InputError:
+    """The sentence for a file that no run wrote, or that is no longer whole."""
+    return InputError(
+        f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
+        "from a copy, or delete it to begin anew"
+    )
+
+
+def check_progress(state: Mapping) -> None:
+    """Refuse a step, a log or a count of pictures that no run has.
+
+    Raises:
+        TypeError: one of them is something else.
+        ValueError: so many numbers, or such, cannot be.
+        KeyError: one is missing.
+    """
+    looked, count, broken = state["broken"]
+    numbers = [state["step"], looked, count, *(row[0] for row in state["history"])]
+    seconds = [state["seconds"], *(row[3] for row in state["history"])]
+    values = [
+        value
+        for _, total, terms, _ in state["history"]
+        for value in (total, *terms.values())
+    ]
+    names = [*state["names"], *broken]
+    names += [name for row in state["history"] for name in row[2]]
+    for kind, given in ((int, numbers), (str, names), (int | float, seconds + values)):
+        if not all(isinstance(one, kind) for one in given):
+            raise TypeError(f"not all of them are {kind}")
+    if min(numbers) < 0 or not all(map(math.isfinite, seconds)):
+        raise ValueError("a negative number, or none")
+    sums = state["sums"]
+    if sums is not None and sums.shape != (len(state["names"]),):
+        raise ValueError("as many sums as names are needed")
 
 
 def _checked_archive(data: bytes) -> bytes | None:

@@ -25,7 +25,9 @@ from .checkpoint import (
     ADVERSARY,
     CHECKPOINT,
     NETWORK,
+    check_progress,
     check_same_run,
+    foreign,
     identity,
     no_number,
     prepare,
@@ -330,12 +332,18 @@ class _Run:
     def _resume(self, path: Path) -> None:
         if path.exists():
             state = read_checkpoint(path)
-            check_same_run(path, state, self._identity(), self.settings)
-            self.learner.load_state_dict(state)
-            self.log.load_state_dict(state)
-            self.step, self.earlier_seconds = state["step"], state["seconds"]
-            self.broken.looked, self.broken.count, names = state["broken"]
-            self.broken.names = dict.fromkeys(names)
+            try:
+                check_same_run(path, state, self._identity(), self.settings)
+                check_progress(state)
+                self.learner.load_state_dict(state)
+                self.log.load_state_dict(state)
+                self.step, self.earlier_seconds = state["step"], state["seconds"]
+                self.broken.looked, self.broken.count, names = state["broken"]
+                self.broken.names = dict.fromkeys(names)
+            except InputError:
+                raise
+            except Exception as problem:  # what the contents of others raise
+                raise foreign(path) from problem
         if self.main:  # lines after the checkpoint are computed again
             self.log.rewrite()
         step = torch.tensor([self.step], device=self.learner.device)
