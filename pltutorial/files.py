@@ -94,7 +94,7 @@ def check_output(
             f"{', '.join(endings)}"
         )
     if (fault := no_file(path)) not in ("", "does not exist"):
-        advice = "add a file name" if path.is_dir() else "choose another name"
+        advice = "add a file name" if "folder" in fault else "choose another name"
         raise InputError(f"the output {str(path)!r} {fault}; {advice}")
     if not path.parent.is_dir():
         raise InputError(

@@ -31,7 +31,6 @@ _GROUPS = (
     ),
 )
 _SYSTEM, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-_WORTH_A_LOOK = 100_000_000  # bytes; less is not checked before it is asked for
 
 
 def free(device: torch.device | None = None) -> int:
@@ -57,7 +56,12 @@ def total() -> int:
 
 
 def check(
-    needed: float, what: str, advice: str, device: torch.device | None = None
+    needed: float,
+    what: str,
+    advice: str,
+    device: torch.device | None = None,
+    *,
+    least: int = 100_000_000,
 ) -> None:
     """Refuse what will not fit before anything is done for it.
 
@@ -66,11 +70,13 @@ def check(
         what: see :func:`does_not_fit`.
         advice: the same.
         device: on whose memory; the computer's own if left out.
+        least: what takes less is not worth a look at the memory, a tenth of a
+            millisecond.
 
     Raises:
         InputError: less is free.
     """
-    if needed > _WORTH_A_LOOK and needed > (room := free(device)):
+    if needed > least and needed > (room := free(device)):
         raise InputError(does_not_fit(what, advice, room))
 
 

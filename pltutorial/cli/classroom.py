@@ -46,10 +46,10 @@ def progress(
     """Show which exercises you have tried and solved; the record
     stays on this machine.
     """
-    from ..teaching.progress import location, read
+    from ..teaching.progress import check_location, read
     from ..teaching.progress import reset as begin_anew
 
-    path = location()
+    path = check_location()
     if path is None:
         raise InputError(
             "your progress is not recorded, because PLTUTORIAL_PROGRESS=off or "

@@ -20,7 +20,7 @@ from ..formats import endings, looks_like_picture, passed_over
 from ..images import PICTURE_ENDINGS
 
 SHARD_ENDINGS = (".tar", ".zip")
-LARGEST = 1 << 28  # bytes of one picture inside an archive, unpacked
+LARGEST = 1 << 27  # bytes of one picture inside an archive, unpacked
 _LONGEST_NAME = 4096
 _MOST_BRACES = 16
 _TOO_LARGE = f"it has more than {LARGEST >> 20} MB unpacked"
@@ -94,7 +94,7 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
         InputError: the source is missing, damaged, or holds no picture.
     """
     path = Path(source)
-    if path.is_dir():
+    if no_file(path) == "is a folder":
         files, known = _below(path), endings()
         names = [name for name in files if name.lower().endswith(known)]
         others = [name for name in files if not name.lower().endswith(known)]
