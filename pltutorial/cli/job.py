@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, nearest
-from ..files import check_side, no_file
+from ..files import check_side
 from .options import (
     MAX_PIXELS,
     Device,
