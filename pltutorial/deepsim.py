@@ -183,12 +183,8 @@ class DeepSimLoss(nn.Module):
                     wanted = self.comparator(target, self.layers)
         losses = []
         for name in self.layers:
-            loss = feature_loss(features[name], wanted[name], reduction="none")
-            if self.scaling == "relative":
-                loss = loss / wanted[name].to(loss.dtype).square().flatten(1).mean(
-                    1
-                ).clamp_min(1e-12)
-            losses.append(loss.mean())
+            how = {"normalization": self.scaling}
+            losses.append(feature_loss(features[name], wanted[name], **how))
         return torch.stack(losses).mean()
 
     def discriminator_loss(
