@@ -62,7 +62,7 @@ def through(
     @torch.inference_mode()
     def one(*parts: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            made = work(*(part.to(device) for part in parts))
+            made = work(*(part.to(device, torch.float32) for part in parts))
         return made.float().clamp(0, 1).to(place)
 
     was_training = network.training
