@@ -1,4 +1,8 @@
 # ruff: noqa: I001 each name stands once as itself, so that editors take it for public
+from .calibrated import (
+    DISTS as DISTS,
+    LPIPS as LPIPS,
+)
 from .degradations import (
     add_noise as add_noise,
     blur_with as blur_with,
@@ -179,6 +183,7 @@ __all__ = [
     "ConvAutoencoder",
     "DeblurringSettings",
     "DeblurringTask",
+    "DISTS",
     "DeepSimLoss",
     "DenoisingNet",
     "DenoisingSettings",
@@ -193,6 +198,7 @@ __all__ = [
     "InversionNet",
     "InversionSettings",
     "InversionTask",
+    "LPIPS",
     "LossNetwork",
     "OptimizeSettings",
     "PerceptualLoss",
