@@ -1,8 +1,4 @@
 # ruff: noqa: I001 each name stands once as itself, so that editors take it for public
-from .calibrated import (
-    DISTS as DISTS,
-    LPIPS as LPIPS,
-)
 from .degradations import (
     add_noise as add_noise,
     blur_with as blur_with,
@@ -183,7 +179,6 @@ __all__ = [
     "ConvAutoencoder",
     "DeblurringSettings",
     "DeblurringTask",
-    "DISTS",
     "DeepSimLoss",
     "DenoisingNet",
     "DenoisingSettings",
@@ -198,7 +193,6 @@ __all__ = [
     "InversionNet",
     "InversionSettings",
     "InversionTask",
-    "LPIPS",
     "LossNetwork",
     "OptimizeSettings",
     "PerceptualLoss",

@@ -16,7 +16,8 @@ import torch
 import torchvision
 from helpers import picture, refused, relative
 
-from pltutorial import DISTS, LPIPS, calibrated, perceptual_distance
+from pltutorial import calibrated, perceptual_distance
+from pltutorial.calibrated import DISTS, LPIPS
 
 FOLDER_OF = calibrated._package
 

@@ -15,8 +15,6 @@ import torchvision
 from helpers import picture, relative
 
 from pltutorial import (
-    DISTS,
-    LPIPS,
     LossNetwork,
     PerceptualLoss,
     pixel_loss,
@@ -24,6 +22,7 @@ from pltutorial import (
     ssim,
     total_variation,
 )
+from pltutorial.calibrated import DISTS, LPIPS
 
 NAMES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 PAIR = (picture(64, 80, 1, 2), picture(64, 80, 2, 2))
