@@ -6,9 +6,11 @@ the same promises. NEEDS says which test proves which need of a researcher.
 
 from __future__ import annotations
 
+import ast
 import copy
 import importlib
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,9 +34,78 @@ from pltutorial import (
 )
 from pltutorial.terms import LossTerms
 
+TESTS = Path(__file__).parent
+
+# what people ask of a perceptual loss, and which test proves it here
 NEEDS = {
-    "works after install, with no network": "test_weights:test_no_network",
+    "works after install, without a network": (
+        "test_installed::test_the_losses_and_functions_on_pictures_work"
+    ),
+    "a + w * loss(x, y)": "test_inputs::TestArithmetic::test_it_is_the_total_s",
+    "of order 1 on photographs": (
+        "test_perceptual_loss::TestWhatDocstringsSay::test_terms"
+    ),
+    "Gram style loss": (
+        "test_losses::TestStyleLoss::test_johnson_is_the_squared_frobenius_norm"
+    ),
+    "pixel, total variation and adversarial terms": (
+        "test_likeness::TestTerms::test_value_is_the_papers_equations_in_float64"
+    ),
+    "LPIPS, calibrated and differentiable": "test_peers::test_lpips",
+    "DISTS": "test_peers::test_dists",
+    "distances of sets": "test_distances::test_frechet_is_that_of_the_papers_code",
+    "a value per picture": (
+        "test_perceptual_loss::TestPerceptualLoss::"
+        "test_a_value_per_picture_equals_one_by_one"
+    ),
+    'reduction="sum"': "test_inputs::TestReductions::test_sum_and_none",
+    "a value per layer": (
+        "test_perceptual_loss::TestPerceptualLoss::test_terms_are_the_weighted_losses"
+    ),
+    "a map over positions": "test_inputs::TestMaps::test_their_mean_is_the_term",
+    "masks on feature terms": "test_inputs::TestWeights::test_a_mask_in_each_term",
+    "1 channel": "test_inputs::TestChannels::test_one_channel_is_grey",
+    "4 and more channels": "test_inputs::TestChannels::test_each_channel_by_itself",
+    "volumes": "test_inputs::TestVolumes::test_slices_of_each_axis",
+    "[-1, 1]": "test_inputs::TestRange::test_minus_one_to_one",
+    "any backbone with named layers": (
+        "test_encoder::test_layers_are_maps_with_gradients_of_any_size_and_compile"
+    ),
+    "DINOv2 and CLIP": "test_encoder::test_tokens_stand_where_their_patches_are",
+    "target features kept": (
+        "test_perceptual_loss::TestPerceptualLoss::test_cached_targets_equal_fresh_ones"
+    ),
+    "nothing stored, nothing trained": (
+        "test_contract::TestOwners::test_nothing_is_trained_or_stored"
+    ),
+    "torch.compile(fullgraph=True)": (
+        "test_contract::TestGraphs::test_compiles_as_one_graph"
+    ),
+    "finite gradients in float16": (
+        "test_contract::TestPrecision::test_pictures_in_half_precision"
+    ),
+    "equal and black pictures": "test_contract::test_equal_and_black_pictures",
+    "a wrong range is refused": "test_peer_traps::test_other_ranges_are_refused",
+    "16 pixels": "test_contract::test_16_pixels",
+    "today's libraries": "test_peer_traps::test_no_deprecated_call_of_the_libraries",
+    "types": (
+        "test_public_names::test_mypy_passes_what_is_right_and_finds_what_is_misspelt"
+    ),
+    "a release to install by name": None,  # the workflow is there, the release is not
+    "a changelog": "test_documents::test_releases_agree",
+    "a permissive licence": "test_ground::test_wheel_holds_weights_and_pictures",
 }
+
+
+def test_needs_are_proved_by_tests_that_are_there():
+    proved = [test for test in NEEDS.values() if test is not None]
+    assert (len(NEEDS), len(proved)) == (31, 30)
+    for test in proved:
+        file, *names = test.split("::")
+        body = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8")).body
+        for name in names:
+            (found,) = [node for node in body if getattr(node, "name", None) == name]
+            body = getattr(found, "body", [])
 
 
 @pytest.fixture(scope="module")
@@ -391,6 +462,24 @@ class TestProcesses:
         accelerator.backward(step(model(given[0]).sigmoid(), *given[1:]))
         optimizer.step()
         assert next(model.parameters()).grad.abs().sum() > 0
+
+
+def test_equal_and_black_pictures(step, given):
+    black = torch.zeros_like(given[0])
+    for output, target in ((given[0], given[0]), (black, black), (given[0], black)):
+        value, gradient = plain(step, (output, target, given[2]))
+        assert value.isfinite()
+        assert gradient.isfinite().all()
+
+
+def test_16_pixels():
+    """At every layer that has a place left."""
+    loss = PerceptualLoss(
+        {"relu5_3": 1.0}, {"relu5_1": 1.0}, pixel=1.0, normalization="relative"
+    )
+    value, gradient = plain(Step(loss), [picture(16, 16, seed) for seed in range(3)])
+    assert value.isfinite()
+    assert gradient.abs().sum() > 0
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU or none")
