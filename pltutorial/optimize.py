@@ -510,7 +510,8 @@ def memory_needed(
         channels * count / 4**block
         for block, (channels, count) in enumerate(_KEPT[:depth])
     )
-    history = (2 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
+    # pairs of steps and gradients, and as much again of what comes and goes with them
+    history = (4 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
     bytes_a_pixel = kept * bytes_each + 3 * 64 * 4 + history * 3 * 4
     return int(shape[-2] * shape[-1] * bytes_a_pixel)
 

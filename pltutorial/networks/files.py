@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ..device import best_device
@@ -197,7 +196,7 @@ class _Undrawn(TorchFunctionMode):
     """No weights are drawn: on ``meta`` that would load a compiler."""
 
     def __torch_function__(self, function, types, given=(), named=None):
-        if function in (Tensor.normal_, Tensor.uniform_, functional.normalize):
+        if function in (Tensor.normal_, Tensor.uniform_):
             return given[0]
         return function(*given, **(named or {}))
 

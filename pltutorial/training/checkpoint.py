@@ -173,6 +173,8 @@ def check_progress(state: Mapping) -> None:
         KeyError: one is missing.
     """
     looked, count, broken = state["broken"]
+    if not all(isinstance(state[name], list) for name in ("names", "history")):
+        raise TypeError("lists are needed")
     numbers = [state["step"], looked, count, *(row[0] for row in state["history"])]
     seconds = [state["seconds"], *(row[3] for row in state["history"])]
     values = [
