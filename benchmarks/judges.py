@@ -81,6 +81,7 @@ DAMAGE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "the same with dots, 0.02": lambda x: dotted(enlarged(x, "pixel"), 0.02),
     "the same with dots, 0.06": lambda x: dotted(enlarged(x, "pixel")),
     "x4 by the feature network": lambda x: enlarged(x, "feature"),
+    "x4 by the adversarial network": lambda x: enlarged(x, "adversarial"),
 }
 
 
@@ -165,9 +166,8 @@ def collections() -> dict:
         "blur, sigma 1 px",
         "blur, sigma 2 px",
         "dots, amplitude 0.06",
-        "x4 by bicubic",
     )
-    cases = {kind: in_fours(DAMAGE[kind], made) for kind in kinds if "x4" not in kind}
+    cases = {kind: in_fours(DAMAGE[kind], made) for kind in kinds}
     cases["ten crops, each as often"] = made[:10].repeat(half // 10 + 1, 1, 1, 1)[:half]
     cases["the reference itself, mirrored"] = real.flip(-1)
     rows, plain = [], None
