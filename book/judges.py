@@ -53,7 +53,9 @@ def record() -> dict:
 
 def said(value: float | None) -> str:
     """Three digits, as many as the calibration carries."""
-    return "∞" if value is None else f"{value:.3g}"
+    if value is None:
+        return "∞"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def tables() -> dict[str, str]:
@@ -68,7 +70,7 @@ def tables() -> dict[str, str]:
         ]
         for row in rows[name]:
             cells = " | ".join(said(row[key]) for key in columns)
-            lines.append(f"| {row[first]} | {cells} |")
+            lines.append(f"| {PICTURES.get(row[first], row[first])} | {cells} |")
         made[f"% the judges' {name} are put here"] = "\n".join(lines)
     return made
 
@@ -120,6 +122,10 @@ def values() -> dict[str, str]:
         "ten_recall": ten["recall"],
         "mirror_frechet": mirror["frechet"],
         "tiles_gram": styles["its tiles in another order"]["vgg/gram"],
+        "photo_gram": styles["the photograph"]["vgg/gram"],
+        "tiles_sliced": styles["its tiles in another order"]["vgg/sliced"],
+        "half_sliced": styles["the painting's other half"]["vgg/sliced"],
+        "noise_lpips": what["noise, sigma 5 of 255"]["st_lpips"],
         "half_gram": styles["the painting's other half"]["vgg/gram"],
         "print_gram": styles["a print by the network"]["vgg/gram"],
         "print_gram_lite0": styles["a print by the network"]["lite0/gram"],

@@ -81,7 +81,8 @@ def test_what_fools_each_judge_of_two_pictures():
     assert DOTTED["st_lpips"] < 0.95 * PLAIN["st_lpips"]
     assert DOTTED["content"] > 2 * PLAIN["content"]
     assert DOTS["st_lpips"] < 0.01
-    assert DOTS["lattice"] > 20 * DOTS["lattice_target"]
+    assert DOTS["st_lpips"] < 0.05 * PICTURES["noise, sigma 5 of 255"]["st_lpips"]
+    assert DOTS["lattice"] > 5 * DOTS["lattice_target"]
     assert DARK["content"] < 0.5 * PICTURES["noise, sigma 5 of 255"]["content"]
     assert DARK["psnr"] < 25
     for what, row in PICTURES.items():
@@ -101,7 +102,9 @@ def test_the_judge_that_was_optimised_reports_most_progress(judge):
 def test_what_fools_each_judge_of_collections():
     plain = SETS["the photograph itself"]
     assert FEW[-1]["pictures"] == RECORD["collections"]["pictures"]
-    assert FEW[0]["frechet"] > 1.5 * FEW[-1]["frechet"]
+    assert FEW[0]["frechet"] > 2 * FEW[-1]["frechet"]
+    kernels = [row["kernel"] for row in FEW]
+    assert max(kernels) - min(kernels) > 0.1
     assert SETS["the reference itself, mirrored"]["frechet"] < 0.5 * plain["frechet"]
     ten = SETS["ten crops, each as often"]
     assert ten["precision"] >= plain["precision"] - 0.1
@@ -125,8 +128,9 @@ def test_what_fools_each_judge_of_style_and_of_frames():
     )
     for key in tiles:
         if key != "what":
-            assert tiles[key] < half[key] < photo[key], key
-            assert made[key] < photo[key], key
+            assert tiles[key] < 0.4 * photo[key], key
+            assert max(half[key], made[key]) < 0.45 * photo[key], key
+    assert tiles["vgg/sliced"] < half["vgg/sliced"]
     assert made["vgg/gram"] / half["vgg/gram"] < made["lite0/gram"] / half["lite0/gram"]
     blurred = FRAMES["these, blurred by 2 px"]
     assert FRAMES["source"]["along the flow"] < 1e-6
