@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .errors import InputError
-from .files import check_output, write_whole
+from .files import check_output, no_file, utf8_name, write_whole
 from .formats import count_frames, identify
 from .images import MAX_PIXELS, resize, to_image, to_picture
 
@@ -204,10 +204,8 @@ def _gif_frames(
     path: Path, max_pixels: int, durations: list[int], loop: list[int]
 ) -> Iterator[Image.Image]:
     """Each frame as RGBA; durations in ms and the loop count are put into the lists."""
-    if not path.is_file():
-        raise InputError(
-            f"the picture {str(path)!r} does not exist; give the path of a GIF"
-        )
+    if fault := no_file(path):
+        raise InputError(f"the picture {str(path)!r} {fault}; give the path of a GIF")
     try:
         with path.open("rb") as file, identify(file) as picture:
             count = count_frames(picture)
@@ -392,12 +390,13 @@ def _pyav():
 
 
 def _opened(av, path: Path):
-    if not path.is_file():
+    if fault := no_file(path):
         raise InputError(
-            f"the video {str(path)!r} does not exist; give the path of a video file"
+            f"the video {str(path)!r} {fault}; give the path of a video file"
         )
     try:
-        given = av.open(str(path), metadata_errors="replace")
+        with utf8_name(path) as place:
+            given = av.open(str(place), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as problem:
         raise InputError(
             f"{str(path)!r} is no video that can be read, or it is damaged "

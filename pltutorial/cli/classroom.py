@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..files import exists
 
 
 def doctor() -> None:
@@ -56,7 +57,7 @@ def progress(
             "PLTUTORIAL_STATIC=1 is set; unset it to record"
         )
     if reset:
-        if not path.exists():
+        if not exists(path):
             print(f"There is no record at {path} yet.")
             return
         if not yes and not _agreed(len(read())):

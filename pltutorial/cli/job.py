@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, nearest
-from ..files import check_side
+from ..files import check_side, exists, is_folder
+from . import check_stopped, streams
 from .options import (
     MAX_PIXELS,
     Device,
@@ -60,7 +60,7 @@ class Job:
                 "picture; give the path of a file for the others"
             )
         for source in sources:
-            if source != PIPE and source.is_dir():
+            if source != PIPE and is_folder(source):
                 raise InputError(f"{str(source)!r} is a folder; give a picture")
         self.ending = ending_of(self.format, self.output)
         first, *others = sources or (PIPE,)
@@ -71,6 +71,7 @@ class Job:
         """One of the pictures as an image; ``picture`` is the last one as it was."""
         from ..images import open_file, to_image
 
+        check_stopped()
         if source == PIPE:
             self.picture = standard_input(self.max_pixels)
             return to_image(self.picture, STANDARD_INPUT)
@@ -152,7 +153,7 @@ def source_of(name: str, folder: str) -> Path | str:
 
     if name == PIPE:
         return PIPE
-    if Path(name).suffix or "/" in name or "\\" in name or Path(name).exists():
+    if Path(name).suffix or "/" in name or "\\" in name or exists(name):
         return Path(name)
     if name not in bundled_names(folder):
         near = nearest(name, bundled_names(folder))
@@ -167,6 +168,7 @@ def save(image: torch.Tensor, output: Path | str, ending: str | None) -> None:
     from ..files import check_output
     from ..images import write_image
 
+    check_stopped()
     if output == PIPE:
         standard_output(image, ending)
     else:
@@ -215,6 +217,8 @@ def checked(
             "stylize` takes videos"
         )
     if output == PIPE:
+        if streams.lost():
+            raise InputError("standard output is closed; open it, or give -o FILE")
         if sys.stdout.isatty():
             raise InputError(
                 "standard output is a terminal; pipe it into a program or a "
@@ -276,13 +280,14 @@ def standard_output(image: torch.Tensor, ending: str) -> None:
 
     data = io.BytesIO()
     writer(image, ending)(data)
-    try:
-        sys.stdout.buffer.write(data.getvalue())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Python flushes once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.stdout.buffer.write(data.getvalue())
+    if (problem := streams.full()) is not None:
+        raise InputError(
+            f"standard output took no more ({problem.strerror}), and the picture is "
+            "not whole; free space, or give -o FILE"
+        )
+    if streams.lost():
         raise InputError(
             "standard output was closed before the picture was written; let the "
             "program that reads it wait for the end"
-        ) from None
+        )

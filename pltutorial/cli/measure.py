@@ -149,7 +149,7 @@ def _pairs(output: str, target: str, video: bool) -> Iterator[tuple[str, Path, P
     """Name, output and target of each pair: two pictures, or those of two folders whose
     names agree.
     """
-    folders = [Path(name).is_dir() for name in (output, target)]
+    folders = [is_folder(name) for name in (output, target)]
     if not any(folders):
         if video:
             raise InputError("--video was given with pictures; give folders of frames")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError, nearest, shown
-from ..files import no_file
+from ..files import exists, no_file
 
 
 def photo_argument(name: str = "PHOTO", more: str = ""):
@@ -164,13 +165,36 @@ def _parsed(name: str, value, hint):
         return value
     kind = typing.get_args(hint)[0]
     try:
-        return tuple(kind(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(kind(part) for part in parts_of(value))
     except ValueError:
         option = name.replace("_", "-")
         raise InputError(
             f"--{option} {shown(value)} was given; give numbers with commas, such as "
             "256,512"
         ) from None
+
+
+def parts_of(text: str) -> list[str]:
+    """The parts of a list with commas, stripped.
+
+    A path that exists is one part, whatever commas it has; so is one with a weight,
+    ``night, 1889.jpg:0.3``.
+    """
+    pieces, parts = text.split(","), []
+    while pieces:
+        ends = range(min(len(pieces), 16), 1, -1)
+        joined = {end: ",".join(pieces[:end]).strip() for end in ends}
+        end = next((end for end in ends if _names_a_file(joined[end])), 1)
+        parts.append(joined.get(end) or pieces[0].strip())
+        del pieces[:end]
+    return [part for part in parts if part]
+
+
+def _names_a_file(text: str) -> bool:
+    try:
+        return exists(text) or exists(re.sub(":[-+.0-9e]+$", "", text))
+    except InputError:  # a long list is no path
+        return False
 
 
 def _left_out(values: dict, context: typer.Context) -> dict:
@@ -286,7 +310,7 @@ def _typed(value, hint, said: str):
             return None
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = parts_of(value) if isinstance(value, str) else value
         if not isinstance(parts, Iterable) or isinstance(parts, Mapping):
             parts = [parts]
         kind = typing.get_args(hint)[0]

@@ -21,7 +21,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from ..errors import InputError
-from ..files import no_file
+from ..files import exists, is_folder, no_file
 
 SITE = Path("build") / "site" / "_build" / "html"
 TYPES = {
@@ -290,8 +290,8 @@ def start(
             not this machine's.
     """
     folder = _site() if folder is None else Path(folder)
-    if not folder.is_dir():
-        fault = "is a file" if folder.exists() else "does not exist"
+    if not is_folder(folder):
+        fault = "is a file" if exists(folder) else "does not exist"
         raise InputError(
             f"the folder {str(folder)!r} {fault}; give a folder with an index.html"
         )

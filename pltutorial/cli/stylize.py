@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from ..files import exists, is_folder
 from .job import (
     PIPE,
     NetworkJob,
@@ -90,7 +91,7 @@ def stylize(
             f"--size {size} was given; give the longer side in pixels, such as 1024"
         )
     source, output = source_of(photo, "content"), job.output
-    folder = source != PIPE and source.is_dir()
+    folder = source != PIPE and is_folder(source)
     job.ending = ending_of(job.format, output, folder)
     if folder:
         jobs, others = _jobs(source, output, job.ending)
@@ -262,12 +263,12 @@ def _jobs(
     if output == PIPE:
         raise InputError("a folder cannot be piped; give -o FOLDER")
     target = Path(output)
-    if target.exists() and not target.is_dir():
+    if exists(target) and not is_folder(target):
         raise InputError(
             f"the output {output!r} is a file and the input a folder; give "
             "the name of a folder"
         )
-    if target.exists() and target.samefile(folder):
+    if exists(target) and target.samefile(folder):
         raise InputError(
             f"the output {output!r} is also an input; choose another folder so "
             "that nothing is lost"
@@ -286,8 +287,9 @@ def _jobs(
                 f"{names[name]!r} and {path.name!r} would both become {name!r}; "
                 "rename one, or leave --format out"
             )
+        exists(folder / name)  # refuses one that would be too long
         names[name] = path.name
-    if not target.exists():
+    if not exists(target):
         check_output(target.parent / "any.png")
     if said:
         print(f"warning: {said}", file=sys.stderr)

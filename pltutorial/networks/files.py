@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..device import best_device
 from ..errors import InputError, nearest, shown
-from ..files import no_file, write_whole
+from ..files import no_file, printable, utf8_name, write_whole
 from .kinds import known_kinds, maker_of, watched
 
 FORMAT, VERSION = "pltutorial-network", "1"
@@ -117,8 +117,8 @@ def save_network(
         "format": FORMAT,
         "version": VERSION,
         "config": json.dumps(network.config),
-        "card": json.dumps(
-            dict(network.card if card is None else card), ensure_ascii=False
+        "card": printable(
+            json.dumps(dict(network.card if card is None else card), ensure_ascii=False)
         ),
     }
     return write_whole(path, lambda file: file.write(_in_order(save(tensors, facts))))
@@ -166,7 +166,8 @@ def load_network(
             raise InputError(_not_a_network(path, why))
     network = build(config)
     try:
-        network.load_state_dict(load_file(path), strict=False)
+        with utf8_name(path) as place:
+            network.load_state_dict(load_file(place), strict=False)
     except Exception as problem:  # safetensors and torch raise many kinds
         raise InputError(_not_a_network(path, "it is damaged")) from problem
     network.card = card
@@ -219,7 +220,7 @@ def _read_head(path: Path) -> tuple[dict, dict, dict[str, tuple[int, ...]]]:
             f"the network {str(path)!r} {fault}; correct the path, or train one"
         )
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_name(path) as place, safe_open(place, "pt") as file:
             facts = file.metadata() or {}
             shapes = {
                 name: tuple(file.get_slice(name).get_shape())

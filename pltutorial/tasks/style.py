@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..bounds import setting, weight
 from ..deferred import deferred_imports
 from ..errors import InputError, nearest
+from ..files import exists
 from ..register import TaskSpec, register
 from ..settings import TrainingSettings
 
@@ -315,7 +316,7 @@ def style_card(
 def _style(name: str, size: int) -> tuple[str, torch.Tensor]:
     known = bundled_names("style")
     path = bundled(f"style/{name}") if name in known else Path(name)
-    if name not in known and not path.suffix and not path.exists():
+    if name not in known and not path.suffix and not exists(path):
         raise InputError(
             f"there is no style {name!r}; {nearest(name, known)}, or give "
             "the path of a picture"

@@ -7,13 +7,15 @@ that one that was damaged or cut off is noticed before anything is read from it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import math
+import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,15 @@ import torch
 from torch import nn
 
 from ..errors import InputError, shown
-from ..files import no_file, write_whole
+from ..files import (
+    exists,
+    held,
+    is_folder,
+    no_file,
+    printable,
+    sweep,
+    write_whole,
+)
 from ..networks import save_network
 from ..settings import TrainingSettings, default_of
 from .pictures import Pictures
@@ -72,14 +82,34 @@ CHANGEABLE = {
 _COMMENT = struct.Struct("<H")  # the length of the comment, last in a zip without one
 
 
-def prepare(folder: Path) -> Path:
-    """The folder of a run, made if it is not there.
+@contextlib.contextmanager
+def run_folder(folder: str | os.PathLike | None) -> Iterator[Path | None]:
+    """The folder of a run, to this run alone, made if it is not there; if nothing was
+    written to a new one, it is gone again.
 
     Raises:
-        InputError: it is a file, the folder above it is missing, or it cannot be
-            written to.
+        InputError: it is a file, the folder above it is missing, it cannot be written
+            to, or another run is at work there.
     """
-    if folder.exists() and not folder.is_dir():
+    if folder is None:
+        yield None
+        return
+    folder = Path(folder)
+    is_new = not exists(folder)
+    is_main = os.environ.get("RANK", "0") == "0"  # its processes share the folder
+    try:
+        _prepare(folder)
+        with held(folder) if is_main else contextlib.nullcontext():
+            sweep(folder / "samples")
+            yield folder
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _prepare(folder: Path) -> None:
+    if exists(folder) and not is_folder(folder):
         raise InputError(f"{str(folder)!r} is a file; give a folder for the run")
     for name in (LOG, CHECKPOINT, NETWORK, ADVERSARY):
         if (fault := no_file(folder / name)) not in ("", "does not exist"):
@@ -101,7 +131,6 @@ def prepare(folder: Path) -> Path:
             f"the folder {str(folder)!r} cannot be written to ({problem.strerror}); "
             "choose another"
         ) from None
-    return folder
 
 
 def write_checkpoint(path: Path, state: Mapping) -> None:
@@ -309,5 +338,6 @@ def write_network(path: Path, network: nn.Module, card: Mapping) -> Path:
         f"the state dict of {type(network).__name__}, an architecture of your own: "
         "make it, then network.load_state_dict(safetensors.torch.load_file(path))"
     )
-    facts = {"card": json.dumps({"architecture": note, **card}, ensure_ascii=False)}
+    text = json.dumps({"architecture": note, **card}, ensure_ascii=False)
+    facts = {"card": printable(text)}
     return write_whole(path, lambda file: file.write(save(tensors, facts)))
