@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from ..files import is_folder
 from .job import place_of, source_of
 from .options import MAX_PIXELS, Device, MaxPixels
 
