@@ -6,6 +6,8 @@ STAMP := .venv/.installed
 # `make setup EXTRAS=book` leaves the test tools out; PIP_ARGS is handed to pip, see README.md for torch without CUDA.
 EXTRAS ?= book,export,metrics,teach,test,train,video
 PIP_ARGS ?=
+# What the losses are compared with; their own requirements are here already, or not needed for that.
+PEERS := lpips==0.1.4 DISTS-pytorch==0.1 piq==0.8.0 torchmetrics==1.9.0 lightning-utilities monai==1.6.1 kornia==0.9.0 kornia_rs==0.2.0
 CHAPTER ?= 1
 SEED ?=
 SUBMITTED ?=
@@ -13,7 +15,7 @@ SANDBOX ?=
 GRADEBOOK ?=
 PLATFORM ?=
 
-.PHONY: help setup pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
+.PHONY: help setup peers pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
 
 help:
 	@echo "make site      set up, build the site from the stored, verified outputs: a minute, no chapter is run"
@@ -28,6 +30,7 @@ help:
 	@echo "make execute   run the chapters and refresh their stored outputs in place"
 	@echo "make times     run the chapters and note only how long each took on this kind of processor"
 	@echo "make bench     time the package: precisions, memory, start-up, a plain baseline"
+	@echo "make peers     compare with lpips, DISTS-pytorch, piq, torchmetrics, MONAI and kornia, which it installs"
 	@echo "make wall      make the large pictures of the front page and chapter 4"
 	@echo "make lint      let ruff format and repair what it can"
 	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"
@@ -88,6 +91,10 @@ slow: $(STAMP)
 
 portable: $(STAMP)
 	$(BIN)/python book/build.py portable
+
+peers: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(PEERS)
+	$(BIN)/python -m pytest tests/test_peers.py
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

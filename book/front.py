@@ -13,6 +13,7 @@ from pathlib import Path
 
 import address
 import chapters
+import judges
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD, FAST = (
@@ -20,7 +21,14 @@ RECORD, FAST = (
     ROOT / "notebooks" / "records" / "feed_forward.json",
 )
 LICENCES = ROOT / "data" / "SOURCES.csv"
-INGREDIENTS = (RECORD, FAST, chapters.SECONDS, LICENCES, ROOT / "pyproject.toml")
+INGREDIENTS = (
+    RECORD,
+    FAST,
+    judges.RECORD,
+    chapters.SECONDS,
+    LICENCES,
+    ROOT / "pyproject.toml",
+)
 SOLUTION = re.compile(r"^(:{3,}|`{3,})\{solution\}.*?^\1[ ]*$", re.M | re.S)
 STRIP = ROOT / "book" / "images" / "strip"
 STRIP_ALT = (
@@ -58,6 +66,7 @@ def values() -> dict[str, str]:
         "loss": seconds(rows[loss + "PerceptualLoss"]),
         "loss_plain": seconds(rows[loss + "written plainly in float32"]),
         "memory": f"{rows['peak memory, transfer at 1024x750, cpu']:.1f} GB",
+        **judges.values(),
     }
 
 
@@ -91,6 +100,8 @@ def fill(text: str) -> str:
         ("% the licences are put here", licences),
     ):
         text = text.replace(mark, made()) if mark in text else text
+    for mark, table in judges.tables().items():
+        text = text.replace(mark, table)
     return text
 
 

@@ -46,17 +46,23 @@ def through(
     place, device = images[0].device, next(network.parameters()).device
     dtype = best_precision(device, precision)
     work = network if work is None else work
-    count, _, height, width = images[0].shape
+    if tile is None:
+        tile = TILE * getattr(network, "tile_share", network.fold)
+    height, width = images[0].shape[-2:]
     factor = getattr(network, "factor", 1)
     large = f"{width * factor}x{height * factor}"
-    _check_memory(3 * count * height * width * factor**2 * 4, place, large)
+    result, working = memory_needed(network, images[0].shape, tile, dtype)
+    if place == device:
+        result += working
+    what = f"the {result / 1e9:.1f} GB of a result of {large} pixels"
+    memory.check(result, what, "shrink the picture", place, least=0)
     if device.type == "cpu":
         memory.keep_freed_memory()
 
     @torch.inference_mode()
     def one(*parts: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            made = work(*(part.to(device) for part in parts))
+            made = work(*(part.to(device, torch.float32) for part in parts))
         return made.float().clamp(0, 1).to(place)
 
     was_training = network.training
@@ -66,9 +72,7 @@ def through(
             one,
             images,
             reach=network.reach,
-            tile=TILE * getattr(network, "tile_share", network.fold)
-            if tile is None
-            else tile,
+            tile=tile,
             fold=network.fold,
             factor=factor,
         )
@@ -83,10 +87,28 @@ def through(
         network.train(was_training)
 
 
-def _check_memory(needed: int, device: torch.device, large: str) -> None:
-    if needed > (room := memory.free(device)):
-        what = f"the {needed / 1e9:.1f} GB of a result of {large} pixels"
-        raise InputError(memory.does_not_fit(what, "shrink the picture", room))
+def memory_needed(
+    network: nn.Module, shape: tuple[int, ...], tile: int, dtype: torch.dtype
+) -> tuple[int, int]:
+    """Bytes of a result, and what a tile takes besides at its peak: measured from 512
+    to 2048 pixels, about five maps of the network's width.
+
+    Args:
+        network: see :func:`through`.
+        shape: (N, ., H, W) of the picture.
+        tile: side of the tiles in pixels.
+        dtype: what is computed in.
+    """
+    count, _, height, width = shape
+    factor, fold = getattr(network, "factor", 1), network.fold
+    seen = [min(side, tile + 2 * network.reach) for side in (height, width)]
+    if hasattr(network, "tile_share"):  # the encoder's 64 channels at full size
+        channels = 64
+    else:
+        channels = getattr(network, "config", {}).get("width", 64) / fold**2
+    each = 5 * channels * dtype.itemsize + 24 * factor**2
+    result = 12 * count * height * width * factor**2
+    return result, int(count * seen[0] * seen[1] * each)
 
 
 def in_tiles(

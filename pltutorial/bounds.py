@@ -4,10 +4,15 @@ show in ``--help``.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, fields
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import InputError, nearest
+from .errors import InputError, nearest, shown
+
+_NUMBERS = {int: (Integral, "a whole number"), float: (Real, "a number")}
+_LARGEST = 2**63 - 1  # of an int64
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,16 @@ class Bounds:
         """
         if value is None:
             return
+        said = f"{name}={shown(value)} was given"
         if self.choices:
             self._check_choice(name, value)
         elif self.count:
             falls = self.growing and list(value) != sorted(value)
             if len(value) != self.count or falls or not all(map(self.holds, value)):
-                raise InputError(f"{name}={value} was given; give {self._tuple()}")
+                raise InputError(f"{said}; give {self._tuple()}")
         elif not self.holds(value):
             need = self.need or f"give {self._number(value)}"
-            raise InputError(f"{name}={value} was given; {need}")
+            raise InputError(f"{said}; {need}")
 
     def _check_choice(self, name: str, value: Any) -> None:
         if value in self.choices:
@@ -92,6 +98,8 @@ class Bounds:
     def _number(self, value: float) -> str:
         if self.range == "positive":
             return "a positive number"
+        if self.above is None and self.most is not None and value > self.most:
+            return f"at most {self.most:,}"
         finite = ", a finite number" if abs(value) == float("inf") else ""
         return ("a number " if " to " in self.range or self.most else "") + (
             self.range + finite
@@ -129,12 +137,38 @@ def weight(default: float, help: str) -> Any:
 
 
 def check_bounds(settings: Any) -> None:
-    """Refuse settings with a value that is not within its bounds.
+    """Refuse settings with a value that is of another type, or not within its bounds.
 
     Raises:
         InputError: with what to give.
     """
+    hints = _hints(type(settings))
     for each in fields(settings):
-        limits = each.metadata.get("bounds")
+        value, limits = getattr(settings, each.name), each.metadata.get("bounds")
+        _check_numbers(each.name, value, hints[each.name])
         if limits is not None:
-            limits.check(each.name, getattr(settings, each.name))
+            limits.check(each.name, value)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _check_numbers(name: str, value: Any, hint: Any) -> None:
+    """Refuse what is no number where one is due, and numbers that no machine counts
+    to; other types are looked at where they are used.
+    """
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind in _NUMBERS]
+    if value is None and type(None) in get_args(hint) or not kinds:
+        return
+    kind, called = _NUMBERS[kinds[0]]
+    several = get_origin(hint) is tuple
+    given = value if several and isinstance(value, list | tuple) else [value]
+    for one in given:
+        if not isinstance(one, kind) or (several and given is not value):
+            need = called.removeprefix("a ") + "s, as a tuple" if several else called
+            raise InputError(f"{name}={shown(value)} was given; give {need}")
+        if isinstance(one, int) and abs(one) > _LARGEST:
+            need = f"a number of at most {_LARGEST:,}"
+            raise InputError(f"{name}={shown(value)} was given; give {need}")

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from .errors import InputError, nearest
-from .losses import feature_loss, pixel_loss
+from .losses import at_least_float32, feature_loss, pixel_loss
 from .terms import LossTerms
 from .vgg import LossNetwork
 
@@ -162,8 +162,9 @@ class DeepSimLoss(nn.Module):
                 logits = self.discriminator(
                     judged, *_told(code, len(judged) // len(target))
                 )
+                logits = at_least_float32(logits)
                 terms["adversarial"] = (
-                    self.weights["adversarial"] * F.softplus(-logits.float()).mean()
+                    self.weights["adversarial"] * F.softplus(-logits).mean()
                 )
         if self.weights["image"]:
             terms["image"] = self.weights["image"] * pixel_loss(output, target)
@@ -183,12 +184,8 @@ class DeepSimLoss(nn.Module):
                     wanted = self.comparator(target, self.layers)
         losses = []
         for name in self.layers:
-            loss = feature_loss(features[name], wanted[name], reduction="none")
-            if self.scaling == "relative":
-                loss = loss / wanted[name].to(loss.dtype).square().flatten(1).mean(
-                    1
-                ).clamp_min(1e-12)
-            losses.append(loss.mean())
+            how = {"normalization": self.scaling}
+            losses.append(feature_loss(features[name], wanted[name], **how))
         return torch.stack(losses).mean()
 
     def discriminator_loss(
@@ -222,7 +219,8 @@ class DeepSimLoss(nn.Module):
             )
         discriminator = self.discriminator if discriminator is None else discriminator
         both = torch.cat([target, output.detach().to(target.dtype)])
-        logits = discriminator(both, *_told(code, len(both) // len(target))).float()
+        logits = discriminator(both, *_told(code, len(both) // len(target)))
+        logits = at_least_float32(logits)
         return LossTerms(
             real=F.softplus(-logits[: len(target)]).mean(),
             made=F.softplus(logits[len(target) :]).mean(),

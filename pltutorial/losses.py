@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from .errors import InputError, nearest
+from .fixed import autocast_off
 from .terms import LossTerms as LossTerms
 from .terms import Record as Record
 
@@ -125,8 +126,12 @@ def feature_loss(
     2 times as much (524,288 times for relu3_3 of a 256 x 256 picture: 256 x 64 x
     64 values, halved);
     ``relative``: the mean square of the difference over that of the target, picture by
-    picture, so that 1 is a whole signal lost, whatever the layer: of order 1, where
-    ``johnson`` gives thousands.
+    picture, so that 1 is a whole signal lost, whatever the layer.
+
+    Between photographs of 256 pixels and the same shrunk four times and enlarged,
+    relu1_2, relu2_2, relu3_3 and relu4_3 have 4, 38, 56 and 2% of the sum with
+    ``johnson``, in terms of 3,000 to 250,000, and 12, 24, 29 and 36% with ``relative``,
+    in terms of 0.08 to 0.7.
 
     Args:
         output: features of the output, (N, C, H, W).
@@ -202,16 +207,24 @@ def gram_matrix(
             f"features of shape {tuple(feature.shape)} were given; give (N, C, H, W)"
         )
     # autocast would sum in half precision
-    with torch.autocast(feature.device.type, enabled=False):
+    with autocast_off(feature.device.type):
         count: int | torch.Tensor = feature.shape[1:].numel()
         if mask is not None:
             mask = _fit(mask, feature).to(feature.dtype)
             feature = feature * mask
-            area = _at_least_float32(mask).square().sum((1, 2, 3)).clamp_min(1e-6)
+            area = at_least_float32(mask).square().sum((1, 2, 3)).clamp_min(1e-6)
             count = feature.shape[1] * area.view(-1, 1, 1)
         # (N, H W, C), a view where memory is channels-last
         positions = feature.flatten(2).transpose(1, 2)
-        return _SelfProduct.apply(positions) / count
+        return _self_product(positions) / count
+
+
+def _self_product(positions: torch.Tensor) -> torch.Tensor:
+    """X^T X of (N, P, C), in float32."""
+    if torch.compiler.is_compiling():  # compilers know no jvp, and fuse by themselves
+        wide = at_least_float32(positions)
+        return wide.transpose(1, 2) @ wide
+    return _SelfProduct.apply(positions)
 
 
 class _SelfProduct(torch.autograd.Function):
@@ -274,8 +287,12 @@ def style_loss(
     ``mean``: the mean over the C^2 entries, as Johnson's released code and most others:
     against the paper relu4_3 (C = 512) counts 64 times less than relu1_2 (C = 64);
     ``relative``: the squared Frobenius norm of the difference over that of the target's
-    Gram matrix, so that every layer is heard: with ``johnson`` relu4_3 has about a
-    thousandth of the sum over the paper's four layers.
+    Gram matrix, so that every layer is heard.
+
+    Between photographs and The Great Wave at 256 pixels the paper's four layers,
+    relu1_2, relu2_2, relu3_3 and relu4_3, have 3, 49, 48 and 0.01% of the sum with
+    ``johnson`` and ``gatys``, in terms of up to 1e10; 17, 67, 16 and 0.001% with
+    ``mean``; 26, 20, 25 and 29% with ``relative``, in terms of 0.7 to 1.5.
 
     Args:
         output: features (N, C, H, W) or Gram matrices (N, C, C) of the output.
@@ -350,7 +367,7 @@ def total_variation(
     """
     if reduction == "map":
         raise InputError("total variation has no map; give 'mean', 'sum' or 'none'")
-    image = _at_least_float32(image)
+    image = at_least_float32(image)
     if kind == "squared":
         corner = image[..., :-1, :-1]
         down, right = image[..., 1:, :-1] - corner, image[..., :-1, 1:] - corner
@@ -404,7 +421,8 @@ def grid_loss(
     return means.var((3, 5), correction=0).mean()
 
 
-def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """What sums of losses are taken in: float64 for float64, else float32."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
@@ -414,23 +432,23 @@ def _difference(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give "
             "equal shapes, or one target for all"
         )
-    return _at_least_float32(output) - _at_least_float32(target)
+    return at_least_float32(output) - at_least_float32(target)
 
 
 def _loudness(target: torch.Tensor) -> torch.Tensor:
     """The mean square of each target, (N,)."""
-    return _at_least_float32(target).square().flatten(1).mean(1).clamp_min(_SILENT)
+    return at_least_float32(target).square().flatten(1).mean(1).clamp_min(_SILENT)
 
 
 def _variance(target: torch.Tensor) -> torch.Tensor:
     """Of each target, (N,)."""
-    values = _at_least_float32(target).flatten(1)
+    values = at_least_float32(target).flatten(1)
     return values.var(1, correction=0).clamp_min(_FLAT)
 
 
 def _fit(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """A weight map averaged to the size of what it weighs, at least float32."""
-    weight = _at_least_float32(weight)
+    weight = at_least_float32(weight)
     size = values.shape[2:]
     if weight.shape[2:] != size:
         weight = F.interpolate(weight, size=size, mode="area")

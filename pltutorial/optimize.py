@@ -67,7 +67,8 @@ def optimize_image(
 
     After each step the pixels are clipped to [0, 1], as in the comparison of Johnson et
     al. (2016), section 4.1. One step is one evaluation of the objective, for L-BFGS too
-    (no line search). Ctrl-C ends it early with the best picture so far.
+    (no line search). Ctrl-C ends it early with the best picture so far; before
+    the first step there is none.
 
     Args:
         objective: takes an image (N, 3, H, W) and returns LossTerms, such as a
@@ -176,6 +177,8 @@ def optimize_image(
             if last < best:
                 result.image.copy_(pixels.detach())
     except KeyboardInterrupt:
+        if not result.history:
+            raise
         result.stopped = "interrupted"
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
@@ -416,18 +419,6 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
     sizes = list(dict.fromkeys(min(size, longest) for size in settings.sizes))
     joined = Result(image)
     for number, size in enumerate(sizes):
-        try:
-            objective, canvas = objective_at(size)
-            check_memory(canvas.shape, layers, settings, canvas.device)
-            if number:
-                start = resize(joined.image, tuple(canvas.shape[-2:]))
-            else:
-                start = _start(settings, starts, canvas)
-        except KeyboardInterrupt:
-            if not number:  # nothing is there yet
-                raise
-            joined.stopped = "interrupted"
-            break
         offset, seconds = len(joined.history), joined.seconds
 
         def moved(
@@ -441,7 +432,19 @@ def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> 
             callback(moved(record))
 
         relayed = None if callback is None else relay
-        part = optimize_image(objective, start, settings, callback=relayed)
+        try:
+            objective, canvas = objective_at(size)
+            check_memory(canvas.shape, layers, settings, canvas.device)
+            if number:
+                start = resize(joined.image, tuple(canvas.shape[-2:]))
+            else:
+                start = _start(settings, starts, canvas)
+            part = optimize_image(objective, start, settings, callback=relayed)
+        except KeyboardInterrupt:
+            if not number:  # nothing is there yet
+                raise
+            joined.stopped = "interrupted"
+            break
         history = joined.history + [moved(record) for record in part.history]
         joined = Result(part.image, history, seconds + part.seconds, part.stopped)
         if part.stopped != "done":
@@ -510,7 +513,8 @@ def memory_needed(
         channels * count / 4**block
         for block, (channels, count) in enumerate(_KEPT[:depth])
     )
-    history = (2 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
+    # pairs of steps and gradients, and as much again of what comes and goes with them
+    history = (4 * settings.history_size if settings.optimizer == "lbfgs" else 2) + 8
     bytes_a_pixel = kept * bytes_each + 3 * 64 * 4 + history * 3 * 4
     return int(shape[-2] * shape[-1] * bytes_a_pixel)
 

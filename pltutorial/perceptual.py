@@ -26,11 +26,17 @@ from .losses import (
     style_loss,
     total_variation,
 )
-from .targets import ContentTarget, StyleTarget, normalized, regions_of, spread
+from .targets import (
+    ContentTarget,
+    StyleTarget,
+    balanced,
+    normalized,
+    regions_of,
+    spread,
+)
 from .terms import LossTerms
 from .vgg import LossNetwork
 
-_SILENT = 1e-30  # a target layer less loud than this counts as so loud
 _USUAL = {
     "balance": None,
     "pixel_kind": "l2",
@@ -66,7 +72,8 @@ class PerceptualLoss(nn.Module):
             :func:`feature_loss`, :func:`style_loss` and :func:`pixel_loss`.
         balance: ``"layers"`` makes the layers of a paper's normalisation equally loud:
             each is divided by what its target has, and multiplied by the mean of that
-            over the layers, so that the sum stays on the paper's scale.
+            over the layers, so that the sum stays on the paper's scale and the shares
+            are those of ``"relative"``: relu4_3 has 29% of the style term, not 0.01%.
         pixel_kind: ``"l2"``, ``"l1"`` or ``"charbonnier"``.
         relative_pixel: whether the pixel term is divided by the target's variance; if
             left out, with ``normalization="relative"`` only.
@@ -357,27 +364,9 @@ class PerceptualLoss(nn.Module):
         weights = {"content": self.content_weights, "style": styles}
         if self.balance is None or self.normalization == "relative":
             return weights, reduction
-        how = {"normalization": self.normalization, "reduction": "none"}
-        for kind, by_layer in weights.items():
-            loud = {}
-            for name in by_layer:
-                if kind == "content":
-                    target = content.features[name]
-                    nothing = target.new_zeros(()).expand_as(target)
-                    loud[name] = feature_loss(nothing, target, **how)
-                else:
-                    targets = [grams[name] for grams in style.grams]
-                    loud[name] = torch.stack(
-                        [style_loss(torch.zeros_like(a), a, **how) for a in targets]
-                    ).mean(0)
-            if loud:
-                mean = torch.stack(list(loud.values())).mean(0)
-                shape = (-1, 1, 1, 1) if reduction == "map" else (-1,)
-                weights[kind] = {
-                    name: weight * (mean / loud[name].clamp_min(_SILENT)).view(shape)
-                    for name, weight in by_layer.items()
-                }
-        return weights, "map" if reduction == "map" else "none"
+        inner = "map" if reduction == "map" else "none"
+        how = {"normalization": self.normalization, "places": inner == "map"}
+        return balanced(weights, content, style, **how), inner
 
     def _of_parts(self, output, content, style, weight, reduction) -> LossTerms:
         """Slices of a volume along each axis, or channels, are compared as pictures."""

@@ -33,7 +33,10 @@ class OptimizeSettings:
         None, "Step length; 1 for lbfgs and 0.03 for adam if left out.", above=0
     )
     history_size: int = setting(
-        20, "Steps that L-BFGS remembers; each costs two pictures of memory.", least=1
+        20,
+        "Steps that L-BFGS remembers; each costs two pictures of memory.",
+        least=1,
+        most=10000,
     )
     total_variation: float = weight(
         1e-6, "Weight of total variation, on the papers' 0-255 scale; 0 turns it off."
@@ -87,10 +90,14 @@ class TextureSettings(OptimizeSettings):
         "Layers whose Gram matrices are compared.",
     )
     height: int | None = setting(
-        None, "Height of the texture in pixels; the style's own if left out."
+        None,
+        "Height of the texture in pixels; the style's own if left out.",
+        most=1000000,
     )
     width: int | None = setting(
-        None, "Width of the texture in pixels; the style's own if left out."
+        None,
+        "Width of the texture in pixels; the style's own if left out.",
+        most=1000000,
     )
     init: str = setting("noise", "Where to start: noise or grey.")
 
@@ -143,10 +150,10 @@ class TrainingSettings:
         40_000, "Training steps in all; 40,000 in Johnson et al. (2016).", least=1
     )
     batch_size: int = setting(
-        4, "Pictures in a step, over all processes together.", least=1
+        4, "Pictures in a step, over all processes together.", least=1, most=100000
     )
     size: int = setting(
-        256, "Height and width of the training crops in pixels.", least=1
+        256, "Height and width of the training crops in pixels.", least=1, most=100000
     )
     zoom: tuple[float, ...] = setting(
         (1.0, 1.5),
@@ -196,6 +203,7 @@ class TrainingSettings:
         0,
         "Processes that read pictures ahead; 0 reads them in the training process.",
         least=0,
+        most=1000,
     )
     cache: bool = setting(
         False, "Keep decoded pictures in memory, for collections that fit into it."

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import torch
 
 from .errors import InputError
+from .losses import feature_loss, style_loss
+
+_SILENT = 1e-30  # a target layer less loud than this counts as so loud
 
 
 @dataclass
@@ -57,6 +60,42 @@ def regions_of(style: StyleTarget | None, weight: torch.Tensor | None):
     if weight is not None:
         masks = [weight if mask is None else weight * mask for mask in masks]
     return list(zip(style.grams, masks, strict=True)), weight
+
+
+def balanced(
+    weights: dict[str, dict],
+    content: ContentTarget | None,
+    style: StyleTarget | None,
+    *,
+    normalization: str,
+    places: bool,
+) -> dict[str, dict]:
+    """Weights of ``content`` and ``style`` by layer, (N,), with which a normalisation's
+    layers are equally loud: over what each target's layer has, times the mean of that;
+    (N, 1, 1, 1) for values of places.
+    """
+    how = {"normalization": normalization, "reduction": "none"}
+    shape = (-1, 1, 1, 1) if places else (-1,)
+    scaled: dict[str, dict] = {}
+    for kind, by_layer in weights.items():
+        loud = {}
+        for name in by_layer:
+            if kind == "content":
+                target = content.features[name]
+                nothing = target.new_zeros(()).expand_as(target)
+                loud[name] = feature_loss(nothing, target, **how)
+            else:
+                regions = [
+                    style_loss(torch.zeros_like(grams[name]), grams[name], **how)
+                    for grams in style.grams
+                ]
+                loud[name] = torch.stack(regions).mean(0)
+        mean = torch.stack(list(loud.values())).mean(0) if loud else 0
+        scaled[kind] = {
+            name: weight * (mean / loud[name].clamp_min(_SILENT)).view(shape)
+            for name, weight in by_layer.items()
+        }
+    return scaled
 
 
 def normalized(weights: Sequence[float] | None, count: int) -> list[float]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from .device import best_device, best_precision, compiled_or_eager
 from .encoder import Encoder as Encoder  # an older place of it
 from .errors import InputError, nearest
+from .files import no_file
 from .fixed import Fixed, autocast_dtype, autocast_off
 
 # Configuration D of Simonyan and Zisserman (2014), table 1: five blocks
@@ -301,9 +302,9 @@ def load_weights(
 
 
 def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]:
-    if not path.is_file():
+    if fault := no_file(path):
         raise InputError(
-            f"the weights file {str(path)!r} does not exist; install the package "
+            f"the weights file {str(path)!r} {fault}; install the package "
             "again or correct the path"
         )
     if sha256 is not None:

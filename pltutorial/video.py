@@ -21,7 +21,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .errors import InputError
-from .files import check_output, write_whole
+from .files import check_output, no_file, utf8_name, write_whole
+from .formats import count_frames, identify
 from .images import MAX_PIXELS, resize, to_image, to_picture
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -135,14 +136,14 @@ def stylize_gif(
     max_pixels: int = MAX_PIXELS,
     progress: bool = True,
 ) -> Clip:
-    """Put every frame of a GIF through a function; durations, loop and
-    transparency stay as they are.
+    """Put every frame of a GIF, or of an animated WebP, PNG or AVIF, through a
+    function; durations, loop and transparency stay as they are.
 
     All frames share one palette made of all of them, without dithering, so that colours
     do not flicker either.
 
     Args:
-        source: a GIF.
+        source: a GIF or another animation, whatever its ending.
         target: a path that ends in ``.gif``; written whole or not at all.
         transform: an image (1, 3, H, W) in [0, 1] to an image of the same size.
         size: longer side in pixels; None keeps the GIF's.
@@ -190,30 +191,38 @@ def stylize_gif(
     return Clip(len(frames), *first.size)
 
 
+def is_animation(path: str | os.PathLike) -> bool:
+    """Whether a file is a picture of several frames, by what is in it."""
+    try:
+        with Path(path).open("rb") as file, identify(file) as picture:
+            return picture.format != "TIFF" and count_frames(picture) > 1
+    except Exception:  # reading it properly will say what is wrong
+        return False
+
+
 def _gif_frames(
     path: Path, max_pixels: int, durations: list[int], loop: list[int]
 ) -> Iterator[Image.Image]:
     """Each frame as RGBA; durations in ms and the loop count are put into the lists."""
-    if not path.is_file():
-        raise InputError(
-            f"the picture {str(path)!r} does not exist; give the path of a GIF"
-        )
+    if fault := no_file(path):
+        raise InputError(f"the picture {str(path)!r} {fault}; give the path of a GIF")
     try:
-        with Image.open(path) as picture:
-            frames = getattr(picture, "n_frames", 1)
+        with path.open("rb") as file, identify(file) as picture:
+            count = count_frames(picture)
             pixels = picture.width * picture.height
-            if pixels > max_pixels or frames * pixels > 100 * max_pixels:
+            if pixels > max_pixels or count * pixels > 100 * max_pixels:
                 raise InputError(
-                    f"the picture {str(path)!r} has {frames} frames of "
+                    f"the picture {str(path)!r} has {count} frames of "
                     f"{pixels:,} pixels and the limit is {max_pixels:,} for one "
                     "and 100 times that for all; shrink it, or raise max_pixels "
                     "if you trust the file"
                 )
             if "loop" in picture.info:
                 loop.append(picture.info["loop"])
-            for number in range(frames):
+            for number in range(count):
                 picture.seek(number)
-                durations.append(picture.info.get("duration", 0))
+                picture.load()  # WebP and AVIF know a frame's time only then
+                durations.append(int(picture.info.get("duration", 0)))
                 yield picture.convert("RGBA")
     except (InputError, GeneratorExit):
         raise
@@ -381,12 +390,13 @@ def _pyav():
 
 
 def _opened(av, path: Path):
-    if not path.is_file():
+    if fault := no_file(path):
         raise InputError(
-            f"the video {str(path)!r} does not exist; give the path of a video file"
+            f"the video {str(path)!r} {fault}; give the path of a video file"
         )
     try:
-        given = av.open(str(path), metadata_errors="replace")
+        with utf8_name(path) as place:
+            given = av.open(str(place), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as problem:
         raise InputError(
             f"{str(path)!r} is no video that can be read, or it is damaged "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import register
 from .errors import InputError, nearest
+from .files import is_file, no_file
 
 if TYPE_CHECKING:  # the names and the cards are read without torch
     import torch
@@ -112,6 +113,8 @@ def styles(folder: str | os.PathLike | None = None) -> dict[str, list[str]]:
 def _card(path: Path) -> dict:
     """The card in the head of a safetensors file: 8 bytes of length, then JSON."""
     try:
+        if fault := no_file(path):
+            raise OSError(fault)
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if length > path.stat().st_size:
@@ -128,7 +131,14 @@ def _card(path: Path) -> dict:
             if config["kind"] == "inversion":
                 card["layer"] = config["layer"]
         return {**card, "bytes": path.stat().st_size}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as problem:
         raise InputError(
             f"the network {str(path)!r} cannot be read (it is damaged, or none of "
             "ours); install the package again, or take the file away"
@@ -258,7 +268,7 @@ def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn
 
 def _is_path(name: str) -> bool:
     path = Path(name)
-    return bool(path.suffix) or "/" in name or "\\" in name or path.is_file()
+    return bool(path.suffix) or "/" in name or "\\" in name or is_file(path)
 
 
 def _network_for(names: list[str]) -> str:

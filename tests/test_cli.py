@@ -4,24 +4,32 @@ sentence for bad input.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
-from helpers import assert_refused, assert_sentence, process, stopped_at
+from helpers import assert_refused, assert_sentence, picture, process, stopped_at
 from PIL import Image
 
-from pltutorial import bundled, optimize, read_image
+from pltutorial import bundled, images, optimize, read_image, write_image
+from pltutorial.cli import doctor
+from pltutorial.cli.options import parts_of
 from pltutorial.settings import (
     ReconstructionSettings,
     TextureSettings,
     TransferSettings,
 )
 
+PROGRAM = (sys.executable, "-m", "pltutorial.cli")
 QUICK = ("--steps", "2", "--sizes", "32", "--no-progress")
 
 
@@ -324,3 +332,321 @@ def test_a_real_process_shows_no_traceback(tmp_path):
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+# --- names, streams, signals and the last line of defence -------------------------
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"stylize {LONG} --style great_wave -o o.png",
+        f"stylize {LONG}.png --style great_wave -o o.png",
+        f"stylize PHOTO --style great_wave -o {LONG}.png",
+        f"stylize PHOTO --style {LONG}/a -o o.png",
+        f"stylize PHOTO --model {LONG}.safetensors -o o.png",
+        f"stylize FOLDER --style great_wave -o {LONG}",
+        f"inpaint PHOTO {LONG}.png -o o.png",
+        f"transfer PHOTO {LONG} -o o.png",
+        f"export {LONG}/x.safetensors -o o.onnx",
+        f"train denoise --data {LONG} -o run",
+        f"train style --styles {LONG}/a.png -o run",
+        f"train denoise -o {LONG}",
+        f"train denoise -o {LONG}/run",
+        f"serve {LONG} --port 0",
+    ],
+)
+def test_names_that_are_too_long(words, command, photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    photo.rename(tmp_path / "folder" / "photo.png")
+    names = {"PHOTO": "folder/photo.png", "FOLDER": "folder"}
+    code, printed, errors = command(*(names.get(w, w) for w in words.split()))
+    assert (code, printed) == (2, ""), errors
+    assert_sentence(errors.removeprefix("error: ").rstrip("\n"), "aaa")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_an_ending_that_makes_a_name_too_long(command, tmp_path):
+    album = tmp_path / "album"
+    album.mkdir()
+    write_image(album / ("p" * 251 + ".jpg"), picture())
+    arguments = ("stylize", album, "--style", "great_wave", "-o", tmp_path / "out")
+    assert_refused(command(*arguments, "--format", "webp"), "too long")
+    assert command(*arguments)[0] == 0
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "stylize in/a.png --style great_wave -o o.png",
+        "stylize PHOTO --style great_wave -o in/o.png",
+        "denoise PHOTO --model in/m.safetensors -o o.png",
+        "train denoise --data in/pictures -o run",
+        "train denoise -o in/run",
+        "serve in/site --port 0",
+        "progress",
+    ],
+)
+def test_a_folder_that_may_not_be_entered(words, command, photo, tmp_path, monkeypatch):
+    real = Path.stat
+
+    def stat(path, **how):
+        if path.parts[:1] == ("in",) and len(path.parts) > 1:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, **how)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setenv("PLTUTORIAL_PROGRESS", "in/progress.sqlite")
+    monkeypatch.delenv("PLTUTORIAL_STATIC", raising=False)
+    given = [photo if word == "PHOTO" else word for word in words.split()]
+    assert_refused(command(*given), "'in", "Permission denied")
+
+
+@pytest.mark.parametrize("value", ["~nobody_of_that_name/p.sqlite", f"{LONG}/p.sqlite"])
+def test_a_place_for_progress_that_cannot_be(value, command, monkeypatch):
+    monkeypatch.setenv("PLTUTORIAL_PROGRESS", value)
+    monkeypatch.delenv("PLTUTORIAL_STATIC", raising=False)
+    for words in (("progress",), ("progress", "--reset", "--yes")):
+        assert_refused(command(*words))
+    monkeypatch.setattr(doctor, "examine", doctor._record)
+    assert "PLTUTORIAL_PROGRESS" in command("doctor")[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_reset_moves_no_pipe(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLTUTORIAL_PROGRESS", str(tmp_path / "p"))
+    monkeypatch.delenv("PLTUTORIAL_STATIC", raising=False)
+    os.mkfifo(tmp_path / "p")
+    assert_refused(command("progress", "--reset", "--yes"), "is a named pipe")
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "names"),
+    [
+        (["night, 1889.png"], "night, 1889.png", ["night, 1889.png"]),
+        (["night, 1889.png"], "night, 1889.png:0.3", ["night, 1889.png"]),
+        (
+            ["a,b,c.png", "d.png"],
+            "d.png:2,a,b,c.png:0.5,poppies",
+            ["d.png", "a,b,c.png", "poppies.jpg"],
+        ),
+        (["a:0.3", "b.png"], "a:0.3,b.png", ["a:0.3", "b.png"]),
+        (["a\nb.png"], "a\nb.png:0.3", ["a\nb.png"]),
+    ],
+)
+def test_a_path_that_exists_goes_before_commas_and_colons(
+    files, given, names, command, photo, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in files:
+        shutil.copy(photo, name)
+    output = tmp_path / "out.png"
+    code, printed, _ = command(
+        "transfer", photo, given, "-o", output, *QUICK, *FLOAT, "--json"
+    )
+    assert code == 0
+    assert [Path(path).name for path, _ in json.loads(printed)["styles"]] == names
+
+
+def test_styles_to_train_may_have_commas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "night, 1889.png").touch()
+    text = "great_wave, night, 1889.png,poppies"
+    assert parts_of(text) == ["great_wave", "night, 1889.png", "poppies"]
+    assert parts_of(",".join(["relu1_2"] * 100)) == ["relu1_2"] * 100
+
+
+NAME = os.fsdecode(b"M\xfcller \xf0\x9f\x8e\xa8.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 elsewhere")
+class TestNamesOfAnyBytes:
+    @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict", "cp437"])
+    def test_the_work_is_done_and_said(self, encoding, photo, tmp_path):
+        shutil.copy(photo, tmp_path / NAME)
+        done = subprocess.run(
+            [*PROGRAM, "denoise", NAME, "-o", f"made {NAME}"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.startswith(b"made M\\udcfcller ")
+        assert read_image(tmp_path / f"made {NAME}").shape[-2:] == (40, 48)
+
+    def test_a_folder_is_done_to_its_end(self, command, photo, tmp_path):
+        (tmp_path / "in").mkdir()
+        for name in (NAME, "z.png"):
+            shutil.copy(photo, tmp_path / "in" / name)
+        arguments = ("stylize", tmp_path / "in", "--style", "great_wave")
+        code, printed, errors = command(*arguments, "-o", tmp_path / "out")
+        assert (code, errors, printed.count("\n")) == (0, "", 2)
+        assert len(list((tmp_path / "out").iterdir())) == 2
+
+    def test_a_network_is_trained_on_such_pictures_and_used(self, command, tmp_path):
+        folder = tmp_path / NAME
+        folder.mkdir()
+        for number in range(2):
+            write_image(folder / f"{number}{NAME}", picture(40, 44, number))
+        (folder / f"broken{NAME}").touch()
+        run = tmp_path / f"run {NAME}"
+        tiny = "--steps 2 --size 32 --batch-size 2 --width 4 --blocks 1 --no-progress"
+        more = ("--max-broken", "0.9", "--checkpoint-every", "1", *tiny.split())
+        for steps in ("1", "2"):
+            words = ("train", "denoise", "-o", run, "--data", folder, *more)
+            code, printed, errors = command(*words, "--steps", steps)
+            assert code == 0, errors
+            assert "use it: " in printed
+        model = ("--model", run / "network.safetensors")
+        code, _, errors = command(
+            "denoise", "pagoda", *model, "-o", tmp_path / "out.png"
+        )
+        assert (code, errors) == (0, "")
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess:
+    words = line.replace("pltutorial", " ".join(map(str, PROGRAM)), 1)
+    return subprocess.run(["sh", "-c", words], cwd=folder, capture_output=True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+@pytest.mark.parametrize(
+    ("line", "code", "words"),
+    [
+        ("pltutorial --version > /dev/full", 1, "No space left"),
+        ("pltutorial --help > /dev/full", 1, "No space left"),
+        ("pltutorial models --json > /dev/full", 1, "No space left"),
+        ("pltutorial denoise photo.png -o out.png > /dev/full", 1, "No space left"),
+        ("pltutorial denoise photo.png -o - > /dev/full", 2, "No space left"),
+        ("pltutorial denoise photo.png -o - >&-", 2, "is closed"),
+        ("pltutorial denoise - -o out.png <&-", 2, "is empty"),
+        ("pltutorial denoise photo.png -o out.png >&- <&-", 0, ""),
+        ("pltutorial denoise photo.png -o out.png 2> /dev/full", 0, ""),
+        ("pltutorial denoise none.png -o out.png 2> /dev/full", 2, ""),
+        ("pltutorial denoise none.png -o out.png 2>&-", 2, ""),
+        ("pltutorial models --json >&-", 0, ""),
+    ],
+)
+def test_streams_that_are_full_or_closed(line, code, words, photo):
+    done = shell(line, photo.parent)
+    errors = done.stderr.decode()
+    assert done.returncode == code, errors
+    if words:
+        assert errors.startswith("error: ")
+        assert_sentence(errors.removeprefix("error: ").rstrip("\n"), words)
+    else:
+        assert errors == ""
+    if "out.png" in line and not ("none" in line or "- -o" in line):
+        assert read_image(photo.parent / "out.png").shape[-2:] == (40, 48)
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (MemoryError(), ("memory", "smaller")),
+        (RuntimeError("[enforce fail] can't allocate memory: 9 bytes"), ("memory",)),
+        (RecursionError("maximum recursion depth exceeded"), ("too deeply",)),
+        (
+            OSError(errno.EMFILE, "Too many open files", "x.png"),
+            ("'x.png'", "Too many"),
+        ),
+        (OSError("odd"), ("OSError: odd", "--debug")),
+        (RuntimeError("Given groups=1.\n  Expected it. Not so"), ("groups=1; Exp",)),
+        (UnicodeEncodeError("utf-8", "\udcfc", 0, 1, "no"), ("UnicodeEncodeError",)),
+        (KeyError("x"), ("KeyError: 'x'", "report")),
+        (AssertionError(), ("AssertionError: no more",)),
+    ],
+)
+def test_the_last_line_of_defence(problem, words, command, monkeypatch):
+    def fail():
+        raise problem
+
+    monkeypatch.setattr("pltutorial.zoo.cards", fail)
+    code, printed, errors = command("models")
+    assert (code, printed) == (1, "")
+    assert errors.startswith("error: ")
+    assert_sentence(errors.removeprefix("error: ").rstrip("\n"), *words)
+    for place in (("--debug", "models"), ("models", "--debug")):
+        code, _, errors = command(*place)
+        assert code == 1
+        assert "Traceback" in errors
+        assert "in fail" in errors
+
+
+def test_debug_shows_where_a_sentence_comes_from(command):
+    code, _, errors = command("models", "--card", "nothing", "--debug")
+    assert code == 2
+    assert "in list_models" in errors
+    assert errors.splitlines()[-1].startswith("error: there is no network")
+
+
+@pytest.fixture
+def heedful():
+    """What a shell starts in the background ignores Ctrl-C; this does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heedful")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+class TestSignals:
+    @pytest.mark.parametrize("lost", [False, True])
+    @pytest.mark.parametrize("words", ["denoise", "stylize --style poppies"])
+    def test_nothing_is_written_in_the_middle_of_the_work(
+        self, number, lost, words, command, photo, tmp_path, monkeypatch
+    ):
+        def read(*given, real=images.to_image):
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:  # as imports of optional packages do
+                if not lost:
+                    raise
+            return real(*given)
+
+        monkeypatch.setattr(images, "to_image", read)
+        output = tmp_path / "out.png"
+        output.write_bytes(b"what was there")
+        name, *more = words.split()
+        code, printed, errors = command(name, photo, *more, "-o", output)
+        assert (code, printed) == (128 + number, "")
+        assert errors == "interrupted; no file was left half written\n"
+        assert output.read_bytes() == b"what was there"
+        assert not list(tmp_path.glob(".*"))
+
+    @pytest.mark.parametrize(("sizes", "last"), [("32", 1), ("16,32", 3)])
+    @pytest.mark.parametrize(("name", "more"), OPTIMISED)
+    def test_before_the_first_step_nothing_is_written_later_the_best_picture(
+        self, number, name, more, sizes, last, command, photo, tmp_path, monkeypatch
+    ):
+        done = []
+
+        def record(*given, real=optimize.Record, **named):
+            done.append(1)
+            if len(done) == at:
+                signal.raise_signal(number)
+            return real(*given, **named)
+
+        monkeypatch.setattr(optimize, "Record", record)
+        output = tmp_path / "out.png"
+        how = ("--steps", "2", "--sizes", sizes, "--no-progress", *FLOAT)
+        for at in range(1, last + 2):
+            done.clear()
+            output.write_bytes(b"what was there")
+            code, printed, errors = command(name, photo, *more, "-o", output, *how)
+            assert code == 128 + number
+            assert errors.startswith("interrupted; ")
+            assert errors.count("\n") == 1
+            if at == 1:
+                assert output.read_bytes() == b"what was there"
+                assert printed == ""
+            else:
+                assert read_image(output).shape[-1] in (16, 32)
+                assert "interrupted" in printed

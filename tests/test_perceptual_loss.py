@@ -15,9 +15,15 @@ from pltutorial import (
     Encoder,
     LossNetwork,
     PerceptualLoss,
+    bundled,
+    bundled_names,
+    crop_to_multiple,
+    downscale,
     feature_loss,
     gram_matrix,
     pixel_loss,
+    read_image,
+    resize,
     style_loss,
     total_variation,
     vgg,
@@ -327,6 +333,73 @@ class TestPerceptualLoss:
 
         assert min(shares("johnson")) < 0.01
         assert min(shares("relative")) > 0.02
+
+
+class TestWhatDocstringsSay:
+    """The numbers in them, on four photographs and The Great Wave."""
+
+    LAYERS = dict.fromkeys(("relu1_2", "relu2_2", "relu3_3", "relu4_3"), 1.0)
+
+    @pytest.fixture(scope="class")
+    def terms(self, network, device):
+        def resized(path):
+            return crop_to_multiple(read_image(bundled(path), 256), 4).to(device)
+
+        wave, found = resized("style/great_wave"), {}
+        for name in bundled_names("test"):
+            photo = resized(f"test/{name}")
+            small = resize(downscale(photo, 4), tuple(photo.shape[-2:]))
+            for normalization in ("johnson", "gatys", "mean", "relative", "balanced"):
+                balance, how = None, normalization
+                if how == "balanced":
+                    balance, how = "layers", "johnson"
+                loss = PerceptualLoss(
+                    self.LAYERS,
+                    self.LAYERS,
+                    normalization=how,
+                    balance=balance,
+                    network=network,
+                )
+                with torch.no_grad():
+                    terms = loss(small, photo, wave)
+                for kind in ("content", "style"):
+                    values = torch.stack([terms[f"{kind}/{k}"] for k in self.LAYERS])
+                    found.setdefault((kind, normalization), []).append(values)
+        return {name: torch.stack(values) for name, values in found.items()}
+
+    @pytest.mark.parametrize(
+        ("term", "shares"),
+        [
+            (("content", "johnson"), (4, 38, 56, 2)),
+            (("content", "relative"), (12, 24, 29, 36)),
+            (("style", "johnson"), (3, 49, 48, 0.01)),
+            (("style", "gatys"), (3, 49, 48, 0.01)),
+            (("style", "mean"), (17, 67, 16, 0.001)),
+            (("style", "relative"), (26, 20, 25, 29)),
+            (("style", "balanced"), (26, 20, 25, 29)),
+        ],
+    )
+    def test_shares_of_the_layers(self, terms, term, shares):
+        measured = 100 * (terms[term] / terms[term].sum(1, keepdim=True)).mean(0)
+        for found, said in zip(measured.tolist(), shares, strict=True):
+            assert found == pytest.approx(said, rel=0.2, abs=0.6 if said >= 1 else 0)
+
+    def test_terms(self, terms):
+        low, high = terms["content", "johnson"].aminmax()
+        assert 3000 < low < 4000
+        assert 2e5 < high < 3e5
+        low, high = terms["content", "relative"].aminmax()
+        assert 0.07 < low < 0.09
+        assert 0.6 < high < 0.8
+        assert 5e9 < terms["style", "johnson"].max() < 2e10
+        low, high = terms["style", "relative"].aminmax()
+        assert 0.6 < low < 0.8
+        assert 1.3 < high < 1.7
+
+    def test_balanced_layers_keep_the_papers_scale(self, terms):
+        plain, balanced = (terms["style", how] for how in ("johnson", "balanced"))
+        ratio = balanced.sum(1) / plain.sum(1)
+        assert ((ratio > 0.5) & (ratio < 2)).all()
 
 
 class Leaky(PerceptualLoss):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ FILES = {
     "live/live.css": b"a {}",
     "images/a.webp": b"RIFF",
     "empty/.keep": b"",
+    ".env": b"secret",
+    ".git/config": b"secret",
+    "none.txt": b"",
 }
 TYPES = {
     "/": "text/html",
@@ -53,6 +57,12 @@ def site(tmp_path_factory) -> Path:
     (folder.parent / "secret.txt").write_bytes(b"secret")
     (folder / "link.txt").symlink_to(folder.parent / "secret.txt")
     (folder / "inner.txt").symlink_to(folder / "live" / "live.css")
+    (folder / "hidden.txt").symlink_to(folder / ".env")
+    (folder / "loop").symlink_to("loop")
+    (folder / "piped").mkdir()
+    for name in ("pipe.txt", "pipe.html", "piped/index.html"):
+        if hasattr(os, "mkfifo"):
+            os.mkfifo(folder / name)
     return folder
 
 
@@ -94,6 +104,13 @@ def test_types_and_headers(path, kind, port):
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert body == FILES[path.lstrip("/") or "index.html"]
+    assert headers["Server"] == "pltutorial"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "'wasm-unsafe-eval'" in policy
+    assert "http" not in policy
 
 
 def test_folders_and_heads(port):
@@ -120,6 +137,17 @@ def test_folders_and_heads(port):
         "/nothing.html",
         "/empty/",
         "/index.html/",
+        "/.env",
+        "/.git/config",
+        "/.git/",
+        "/live/%2e/../.env",
+        "/hidden.txt",
+        "/pipe.txt",
+        "/pipe.html",
+        "/piped/",
+        "/loop",
+        "/loop/",
+        "/loop/a.html",
     ],
 )
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
@@ -158,6 +186,84 @@ def test_text_and_programs_are_packed_for_those_who_unpack(port):
         "Content-Encoding"
         not in ask(port, "/live/models/a.onnx", Accept_Encoding="gzip")[1]
     )
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("*", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("*;q=0", False),
+        ("identity", False),
+        ("notgzip", False),
+        ("gzip;q=" + "9" * 5000, False),
+    ],
+)
+def test_gzip_is_sent_to_those_who_take_it(accepted, packed, port):
+    status, headers, body = ask(port, "/", Accept_Encoding=accepted)
+    assert (status, headers["Vary"]) == (200, "Accept-Encoding")
+    assert (headers["Content-Encoding"] == "gzip") == packed
+    page = gzip.decompress(body) if packed else body
+    assert page == FILES["index.html"]
+
+
+WHOLE = FILES["live/models/a.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ("bytes=0-3", WHOLE[:4]),
+        ("bytes=250-", WHOLE[250:]),
+        ("bytes=250-9999", WHOLE[250:]),
+        ("bytes=-6", WHOLE[-6:]),
+        ("bytes=-9999", WHOLE),
+        ("bytes=0-" + "9" * 5000, WHOLE),
+    ],
+)
+def test_a_part_of_a_file(asked, sent, port):
+    status, headers, body = ask(
+        port, "/live/models/a.onnx", Range=asked, Accept_Encoding="gzip"
+    )
+    assert (status, body) == (206, sent)
+    first = WHOLE.index(sent)
+    assert headers["Content-Range"] == f"bytes {first}-{first + len(sent) - 1}/256"
+    assert headers["Content-Length"] == str(len(sent))
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=256-", "bytes=-0", "bytes=" + "9" * 5000 + "-"]
+)
+def test_a_part_that_is_not_there(asked, port):
+    status, headers, body = ask(port, "/live/models/a.onnx", Range=asked)
+    assert (status, headers["Content-Range"], body) == (416, "bytes */256", b"")
+    status, headers, _ = ask(port, "/none.txt", Range="bytes=0-")
+    assert (status, headers["Content-Range"]) == (416, "bytes */0")
+
+
+@pytest.mark.parametrize(
+    "asked", ["bytes=3-1", "bytes=-", "bytes=a-b", "lines=0-3", "bytes=0-1,4-5", ""]
+)
+def test_ranges_that_nobody_knows_give_the_whole(asked, port):
+    status, headers, body = ask(port, "/live/models/a.onnx", Range=asked)
+    assert (status, headers["Accept-Ranges"], body) == (200, "bytes", WHOLE)
+
+
+def test_a_part_is_one_of_the_same_file(port):
+    path, when = "/live/models/a.onnx", "Mon, 01 Jan 2001 00:00:00 GMT"
+    assert ask(port, path, Range="bytes=0-3", If_Range=when)[::2] == (200, WHOLE)
+    stamp = ask(port, path)[1]["Last-Modified"]
+    assert ask(port, path, Range="bytes=0-3", If_Range=stamp)[0] == 206
+    assert ask(port, path, "HEAD", Range="bytes=0-3")[0] == 200
+    # what a connection sends next is not what is left of the file
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    for _ in range(2):
+        connection.request("GET", path, headers={"Range": "bytes=4-7"})
+        assert connection.getresponse().read() == WHOLE[4:8]
+    connection.close()
 
 
 def test_changed_file_is_sent_anew(site, port):

@@ -1,5 +1,5 @@
 """``python -m pltutorial.cli``, the same as ``python -m pltutorial``."""
 
-from .app import main
+from . import main
 
 main()

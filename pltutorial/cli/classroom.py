@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from ..files import exists
 
 
 def doctor() -> None:
@@ -46,17 +47,17 @@ def progress(
     """Show which exercises you have tried and solved; the record
     stays on this machine.
     """
-    from ..teaching.progress import location, read
+    from ..teaching.progress import check_location, read
     from ..teaching.progress import reset as begin_anew
 
-    path = location()
+    path = check_location()
     if path is None:
         raise InputError(
             "your progress is not recorded, because PLTUTORIAL_PROGRESS=off or "
             "PLTUTORIAL_STATIC=1 is set; unset it to record"
         )
     if reset:
-        if not path.exists():
+        if not exists(path):
             print(f"There is no record at {path} yet.")
             return
         if not yes and not _agreed(len(read())):

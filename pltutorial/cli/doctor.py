@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import __version__
+from ..errors import InputError
+from ..files import exists
 
 # Of the bundled pagoda against the pagoda mirrored left to right, 128 px,
 # in float32 on a CPU.
@@ -337,17 +339,24 @@ def _lab() -> Iterator[Finding]:
 
 
 def _record() -> Iterator[Finding]:
-    from ..teaching.progress import location
+    from ..teaching.progress import check_location
 
-    path = location()
-    if path is None:
-        yield Finding(
-            "ok", "your progress", "not recorded, PLTUTORIAL_PROGRESS switches it off"
-        )
-        return
-    nearest = next(folder for folder in path.parents if folder.exists())
     mend = "name another file with PLTUTORIAL_PROGRESS, or `off`"
-    if os.access(path if path.exists() else nearest, os.W_OK):
+    try:
+        path = check_location()
+        if path is None:
+            yield Finding(
+                "ok",
+                "your progress",
+                "not recorded, PLTUTORIAL_PROGRESS switches it off",
+            )
+            return
+        nearest = next(place for place in (path, *path.parents) if exists(place))
+    except InputError as problem:
+        fault = str(problem).partition("; ")[0]
+        yield Finding("warn", "your progress", fault, mend)
+        return
+    if os.access(nearest, os.W_OK):
         yield Finding("ok", "your progress", f"is kept in {path}")
     else:
         yield Finding("warn", "your progress", f"{path} cannot be written", mend)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, nearest
+from ..files import check_side, exists, is_folder
+from . import check_stopped, streams
 from .options import (
     MAX_PIXELS,
     Device,
@@ -28,10 +29,12 @@ from .options import (
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
+
+    from ..samples import Decoded
 
 PIPE = "-"
 STANDARD_INPUT = "standard input"
+_SMALLEST_LIMIT = 100_000_000  # bytes that are always read from a pipe
 
 
 @dataclass(kw_only=True)
@@ -57,7 +60,7 @@ class Job:
                 "picture; give the path of a file for the others"
             )
         for source in sources:
-            if source != PIPE and source.is_dir():
+            if source != PIPE and is_folder(source):
                 raise InputError(f"{str(source)!r} is a folder; give a picture")
         self.ending = ending_of(self.format, self.output)
         first, *others = sources or (PIPE,)
@@ -68,6 +71,7 @@ class Job:
         """One of the pictures as an image; ``picture`` is the last one as it was."""
         from ..images import open_file, to_image
 
+        check_stopped()
         if source == PIPE:
             self.picture = standard_input(self.max_pixels)
             return to_image(self.picture, STANDARD_INPUT)
@@ -75,12 +79,13 @@ class Job:
         return to_image(self.picture, source)
 
     def check_size(self, width: int, height: int, instead: str) -> None:
-        """Refuse a result that would be too large."""
+        """Refuse a result that would be too large, or too long for its format."""
         if height * width > self.max_pixels:
             raise InputError(
                 f"the result would have {width}x{height} pixels and the limit is "
                 f"{self.max_pixels:,}; {instead}, or raise --max-pixels"
             )
+        check_side(width, height, self.ending or Path(self.output).suffix, instead)
 
     def say(self, image: torch.Tensor, line: str, **facts) -> None:
         """Say what was written: ``line`` for people, ``facts`` for --json."""
@@ -106,12 +111,6 @@ class NetworkJob(Job):
     def check(self, *sources: Path | str) -> torch.device:
         """Look at the paths, which is quick, and say where to compute."""
         super().check(*sources)
-        source = sources[0] if sources else PIPE
-        if source != PIPE and source.suffix.lower() == ".gif":
-            refuse_animation(
-                source,
-                "give a picture, only `pltutorial stylize` takes those that move",
-            )
         place, self.facts = place_of(self.device, self.precision)
         return place
 
@@ -154,7 +153,7 @@ def source_of(name: str, folder: str) -> Path | str:
 
     if name == PIPE:
         return PIPE
-    if Path(name).suffix or "/" in name or "\\" in name or Path(name).exists():
+    if Path(name).suffix or "/" in name or "\\" in name or exists(name):
         return Path(name)
     if name not in bundled_names(folder):
         near = nearest(name, bundled_names(folder))
@@ -169,6 +168,7 @@ def save(image: torch.Tensor, output: Path | str, ending: str | None) -> None:
     from ..files import check_output
     from ..images import write_image
 
+    check_stopped()
     if output == PIPE:
         standard_output(image, ending)
     else:
@@ -206,15 +206,19 @@ def checked(
     """
     from ..files import check_output
     from ..images import PICTURE_ENDINGS
-    from ..video import VIDEO_ENDINGS
+    from ..video import VIDEO_ENDINGS, is_animation
 
     kind = "" if source == PIPE else source.suffix.lower()
+    if kind not in (".gif", *VIDEO_ENDINGS) and source != PIPE and moves:
+        kind = ".gif" if is_animation(source) else kind
     if not moves and kind in VIDEO_ENDINGS:
         raise InputError(
             f"{str(source)!r} is a video; give a picture, only `pltutorial "
             "stylize` takes videos"
         )
     if output == PIPE:
+        if streams.lost():
+            raise InputError("standard output is closed; open it, or give -o FILE")
         if sys.stdout.isatty():
             raise InputError(
                 "standard output is a terminal; pipe it into a program or a "
@@ -247,20 +251,7 @@ def checked(
     return source, target
 
 
-def refuse_animation(source: Path, instead: str) -> None:
-    """Refuse a file of several frames where one picture is wanted."""
-    from PIL import Image
-
-    try:
-        with Image.open(source) as picture:
-            frames = getattr(picture, "n_frames", 1)
-    except Exception:  # reading it properly will say what is wrong
-        return
-    if frames > 1:
-        raise InputError(f"{str(source)!r} has {frames} frames; {instead}")
-
-
-def standard_input(max_pixels: int) -> Image.Image:
+def standard_input(max_pixels: int) -> Decoded:
     """The picture that is piped into the command, decoded."""
     from ..images import open_picture
 
@@ -269,7 +260,13 @@ def standard_input(max_pixels: int) -> Image.Image:
             "standard input is a terminal; pipe a picture into the "
             "command, or give a path"
         )
-    data = sys.stdin.buffer.read()
+    most = max(_SMALLEST_LIMIT, 8 * max_pixels)  # 16 bits, and four channels
+    data = sys.stdin.buffer.read(most + 1)
+    if len(data) > most:
+        raise InputError(
+            f"standard input has more than {most:,} bytes and the limit is "
+            f"{max_pixels:,} pixels; shrink the picture, or raise --max-pixels"
+        )
     if not data:
         raise InputError(
             "standard input is empty; pipe a picture into the command, or give a path"
@@ -279,21 +276,18 @@ def standard_input(max_pixels: int) -> Image.Image:
 
 def standard_output(image: torch.Tensor, ending: str) -> None:
     """Pipe a picture out of the command, in the format of this ending."""
-    from PIL import Image
-
-    from ..images import to_picture
+    from ..images import writer
 
     data = io.BytesIO()
-    to_picture(image).save(
-        data, format=Image.registered_extensions()[ending], quality=95
-    )
-    try:
-        sys.stdout.buffer.write(data.getvalue())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Python flushes once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    writer(image, ending)(data)
+    sys.stdout.buffer.write(data.getvalue())
+    if (problem := streams.full()) is not None:
+        raise InputError(
+            f"standard output took no more ({problem.strerror}), and the picture is "
+            "not whole; free space, or give -o FILE"
+        )
+    if streams.lost():
         raise InputError(
             "standard output was closed before the picture was written; let the "
             "program that reads it wait for the end"
-        ) from None
+        )

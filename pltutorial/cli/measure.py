@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from ..files import is_folder
 from .job import place_of, source_of
 from .options import MAX_PIXELS, Device, MaxPixels
 
@@ -149,7 +150,7 @@ def _pairs(output: str, target: str, video: bool) -> Iterator[tuple[str, Path, P
     """Name, output and target of each pair: two pictures, or those of two folders whose
     names agree.
     """
-    folders = [Path(name).is_dir() for name in (output, target)]
+    folders = [is_folder(name) for name in (output, target)]
     if not any(folders):
         if video:
             raise InputError("--video was given with pictures; give folders of frames")

@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING, Annotated
 
 from ..errors import InputError
+from ..files import exists
 from ..settings import ReconstructionSettings, TextureSettings, TransferSettings
+from . import Stopped, heed
 from .job import Job, place_of, save, source_of
-from .options import photo_argument, with_options
+from .options import parts_of, photo_argument, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +93,11 @@ def _run(
     job.check(*sources)
     _, place = place_of(settings.device, settings.precision)
     start = time.perf_counter()
-    result = work(*map(job.read, sources))
+    images = [job.read(source) for source in sources]
+    job.check_size(*_largest(settings, images[0]), "give smaller --sizes")
+    result = work(*images)
+    if result.stopped == "interrupted":
+        heed()
     save(result.image, job.output, job.ending)
     steps, least = len(result.history), min(result.totals)
     early = "" if result.stopped == "done" else f", {result.stopped}"
@@ -106,15 +112,27 @@ def _run(
         **place,
         seconds=time.perf_counter() - start,
     )
+    if result.stopped == "interrupted":
+        raise Stopped("interrupted; what was written is the best picture until then")
+
+
+def _largest(settings: OptimizeSettings, image: torch.Tensor) -> tuple[int, int]:
+    """Width and height of the picture that is made of this one."""
+    height, width = image.shape[-2:]
+    share = min(1.0, max(settings.sizes) / max(height, width))
+    width = getattr(settings, "width", None) or width
+    height = getattr(settings, "height", None) or height
+    return max(1, round(width * share)), max(1, round(height * share))
 
 
 def _styles(text: str) -> list[tuple[Path | str, float]]:
     """``great_wave:0.7,night.jpg:0.3`` as sources and weights."""
     styles = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, weight = re.fullmatch(
-            r"(.*?)(?::(-?[0-9.]+(?:e-?[0-9]+)?))?", part
-        ).groups()
+    for part in parts_of(text):
+        name, weight = part, None
+        if not exists(part):
+            form = r"(.*?)(?::(-?[0-9.]+(?:e-?[0-9]+)?))?"
+            name, weight = re.fullmatch(form, part, re.DOTALL).groups()
         source = source_of(name, "style")
         try:
             styles.append((source, float(weight or 1)))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, shown
+from ..files import exists, no_file
 
 
 def photo_argument(name: str = "PHOTO", more: str = ""):
@@ -71,6 +73,8 @@ Config = Annotated[
     ),
 ]
 MAX_PIXELS = 100_000_000
+LARGEST_CONFIG = 1_000_000  # bytes of a YAML file
+_DEEPEST = 20
 
 
 def with_options(command: Callable = None, *, config: bool = False) -> Callable:
@@ -161,12 +165,36 @@ def _parsed(name: str, value, hint):
         return value
     kind = typing.get_args(hint)[0]
     try:
-        return tuple(kind(part.strip()) for part in value.split(",") if part.strip())
+        return tuple(kind(part) for part in parts_of(value))
     except ValueError:
         option = name.replace("_", "-")
         raise InputError(
-            f"--{option} {value!r} was given; give numbers with commas, such as 256,512"
+            f"--{option} {shown(value)} was given; give numbers with commas, such as "
+            "256,512"
         ) from None
+
+
+def parts_of(text: str) -> list[str]:
+    """The parts of a list with commas, stripped.
+
+    A path that exists is one part, whatever commas it has; so is one with a weight,
+    ``night, 1889.jpg:0.3``.
+    """
+    pieces, parts = text.split(","), []
+    while pieces:
+        ends = range(min(len(pieces), 16), 1, -1)
+        joined = {end: ",".join(pieces[:end]).strip() for end in ends}
+        end = next((end for end in ends if _names_a_file(joined[end])), 1)
+        parts.append(joined.get(end) or pieces[0].strip())
+        del pieces[:end]
+    return [part for part in parts if part]
+
+
+def _names_a_file(text: str) -> bool:
+    try:
+        return exists(text) or exists(re.sub(":[-+.0-9e]+$", "", text))
+    except InputError:  # a long list is no path
+        return False
 
 
 def _left_out(values: dict, context: typer.Context) -> dict:
@@ -195,14 +223,22 @@ def read_config(path: Path, known: Mapping) -> dict:
             "--config needs the package pyyaml; install it with: pip "
             "install 'pltutorial[train]'"
         ) from None
+    fault = no_file(path)
+    if fault in ("", "does not exist") and _size(path) > LARGEST_CONFIG:
+        fault = f"has more than {LARGEST_CONFIG:,} bytes"
+    if fault not in ("", "does not exist"):
+        raise InputError(
+            f"the configuration {str(path)!r} {fault}; give a YAML file with one "
+            "setting a line"
+        )
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = yaml.load(path.read_text(encoding="utf-8"), _plain_yaml(yaml))
     except OSError as problem:
         raise InputError(
             f"the configuration {str(path)!r} cannot be read "
             f"({problem.strerror}); give a YAML file"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
         where = getattr(problem, "problem_mark", None)
         where = "" if where is None else f" from line {where.line + 1} on"
         raise InputError(
@@ -216,16 +252,53 @@ def read_config(path: Path, known: Mapping) -> dict:
         )
     chosen = {}
     for key, value in (entries or {}).items():
-        name = str(key).replace("-", "_")
+        name = key.replace("-", "_") if isinstance(key, str) else ""
         if name not in known:
             raise InputError(
-                f"{str(path)!r} sets {key!r}, which is no setting of this command; "
-                f"{nearest(name, known)}"
+                f"{str(path)!r} sets {shown(key)}, which is no setting of this "
+                f"command; {nearest(name[:80], known)}"
             )
         chosen[name] = _typed(
-            value, known[name], f"{str(path)!r} sets {key}: {value!r}"
+            value, known[name], f"{str(path)!r} sets {key}: {shown(value)}"
         )
     return chosen
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@functools.cache
+def _plain_yaml(yaml: types.ModuleType) -> type:
+    """A loader for plain settings: a few levels, aliases of single values only, and a
+    value that is none of its kind is an error of YAML, with its line.
+    """
+
+    class Plain(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):
+                event = self.peek_event()
+                if not isinstance(self.anchors.get(event.anchor), yaml.ScalarNode):
+                    self._refuse("an alias of more than one value", event.start_mark)
+            self.depth += 1
+            if self.depth > _DEEPEST:
+                self._refuse("too many levels", self.peek_event().start_mark)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def construct_object(self, node, deep=False):
+            try:
+                return super().construct_object(node, deep)
+            except (ValueError, LookupError, AttributeError, TypeError) as problem:
+                self._refuse(str(problem), node.start_mark)
+
+        def _refuse(self, what, mark):
+            raise yaml.constructor.ConstructorError(None, None, what, mark)
+
+    return Plain
 
 
 def _typed(value, hint, said: str):
@@ -237,7 +310,7 @@ def _typed(value, hint, said: str):
             return None
         hint = typing.get_args(hint)[0]
     if typing.get_origin(hint) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = parts_of(value) if isinstance(value, str) else value
         if not isinstance(parts, Iterable) or isinstance(parts, Mapping):
             parts = [parts]
         kind = typing.get_args(hint)[0]
@@ -251,7 +324,7 @@ def _typed(value, hint, said: str):
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     elif isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value

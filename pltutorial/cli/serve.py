@@ -8,16 +8,20 @@ import errno
 import functools
 import gzip
 import io
+import os
+import re
 import socket
 import sys
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from ..errors import InputError
+from ..files import exists, is_folder, no_file
 
 SITE = Path("build") / "site" / "_build" / "html"
 TYPES = {
@@ -44,7 +48,18 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # a page takes nothing from elsewhere; those of the book have scripts in them, and
+    # the live page compiles WebAssembly
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:"
+        "; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src "
+        "'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+        "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action "
+        "'self'; frame-ancestors 'self'"
+    ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
     # asked again each time, so that a site that was built anew is shown
     "Cache-Control": "no-cache",
 }
@@ -88,6 +103,10 @@ class _Handler(SimpleHTTPRequestHandler):
     timeout = 60
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
 
+    def version_string(self) -> str:
+        """What serves; of which version is nobody's business."""
+        return "pltutorial"
+
     def end_headers(self) -> None:
         for name, value in HEADERS.items():
             self.send_header(name, value)
@@ -101,45 +120,85 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def send_head(self):
-        path, slash = (
-            Path(self.translate_path(self.path)),
-            self.path.partition("?")[0].endswith("/"),
-        )
-        # a link may lead out of the folder, and a name may hold what no
-        # file can be called
         try:
-            if path.is_dir() and slash:
-                path = path / "index.html"
-            elif slash:
-                path = path / "none"  # a file is no folder
-            inside = path.resolve().is_relative_to(self.root)
-        except (OSError, ValueError):
-            inside = False
-        if not inside:
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return None
-        asked = self.headers.get("Accept-Encoding", "")
-        if "gzip" in asked and path.suffix in _PACKED and path.is_file():
-            return self._packed(path)
-        return super().send_head()
+            path = self._asked_for()
+            if path is not None and path.is_dir():
+                return super().send_head()  # to the same address with a slash
+            if path is not None and not no_file(path):
+                return self._file(path)
+        # a loop of links, a name that no file can be called, one that may not be read
+        except (OSError, RuntimeError, ValueError):
+            pass
+        self.send_error(HTTPStatus.NOT_FOUND)
+        return None
 
-    def _packed(self, path: Path):
-        """A file that becomes much smaller, as public servers send it too."""
-        changed = path.stat().st_mtime_ns
+    def _asked_for(self) -> Path | None:
+        """The path in the folder; None for one that leads out of it, by a link too,
+        and for hidden files.
+        """
+        path = Path(self.translate_path(self.path))
+        if self.path.partition("?")[0].endswith("/"):
+            # a file is no folder
+            path = path / ("index.html" if path.is_dir() else "none")
+        for seen in (path, path.resolve()):
+            if not seen.is_relative_to(self.root):
+                return None
+            if any(part[0] == "." for part in seen.relative_to(self.root).parts):
+                return None
+        return path
+
+    def _file(self, path: Path) -> BinaryIO | None:
+        """The headers of a file, and what is to be sent of it."""
+        file = path.open("rb")
+        changed, size = os.fstat(file.fileno()).st_mtime_ns, path.stat().st_size
         stamp = self.date_time_string(changed / 1e9)
-        if self.headers.get("If-Modified-Since") == stamp:
-            self.send_response(HTTPStatus.NOT_MODIFIED)
-            self.end_headers()
-            return None
-        data = _gzip(path, changed)
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Encoding", "gzip")
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Last-Modified", stamp)
-        self.send_header("Vary", "Accept-Encoding")
+        packs = path.suffix in _PACKED
+        headers = {"Last-Modified": stamp, "Content-Type": self.guess_type(str(path))}
+        if packs:
+            headers["Vary"] = "Accept-Encoding"
+        part = None
+        # a part of a file is one of the file as it was when its beginning was sent
+        if self.command == "GET" and self.headers.get("If-Range", stamp) == stamp:
+            part = _part(self.headers.get("Range", ""), size)
+        status = HTTPStatus.OK
+        if self._is_known(changed):
+            status, size = HTTPStatus.NOT_MODIFIED, None
+        elif part == ():
+            status, headers["Content-Range"] = (
+                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+                f"bytes */{size}",
+            )
+            size = 0
+        elif part is not None:
+            first, last = part
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+            status, size = HTTPStatus.PARTIAL_CONTENT, last - first + 1
+            file.seek(first)
+        elif packs and _takes_gzip(self.headers.get_all("Accept-Encoding", [])):
+            with file:
+                data = _gzip(path, changed)
+            headers["Content-Encoding"] = "gzip"
+            file, size = io.BytesIO(data), len(data)
+        else:
+            headers["Accept-Ranges"] = "bytes"
+        if size is not None:
+            headers["Content-Length"] = str(size)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        return io.BytesIO(data)
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return _Part(file, size)
+        file.close()
+        return None
+
+    def _is_known(self, changed: int) -> bool:
+        """Whether the browser has the file as it was changed last, in nanoseconds."""
+        try:
+            known = parsedate_to_datetime(self.headers.get("If-Modified-Since", ""))
+            return changed // 10**9 <= known.timestamp()
+        except (ValueError, OverflowError, OSError):  # no date, or none that there is
+            return False
 
     def send_error(self, code, message=None, explain=None) -> None:
         page = self.root / "404.html"
@@ -155,6 +214,48 @@ class _Handler(SimpleHTTPRequestHandler):
             self.wfile.write(data)
 
 
+class _Part:
+    """So many bytes of an open file, for those who read to its end."""
+
+    def __init__(self, file: BinaryIO, left: int) -> None:
+        self.file, self.left = file, left
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def _part(range: str, size: int) -> tuple[int, int] | tuple[()] | None:
+    """First and last byte that are asked for of a file; None for all of it, also where
+    the range is none that we know, and () where the file has no such bytes.
+    """
+    asked = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", range.strip(), re.IGNORECASE)
+    if asked is None or asked[0].endswith("=-"):
+        return None
+    # digits that no file reaches are cut: Python reads 4,300 at most
+    first, last = (int(number[:19]) if number else None for number in asked.groups())
+    if first is None:
+        first, last = max(0, size - last), size - 1
+    elif last is not None and last < first:
+        return None
+    last = size - 1 if last is None else min(last, size - 1)
+    return (first, last) if first <= last else ()
+
+
+def _takes_gzip(accepted: list[str]) -> bool:
+    """Whether gzip is among the encodings of a request; one of quality 0 is not."""
+    takes = {}
+    for one in ",".join(accepted).lower().split(","):
+        name, _, quality = (part.strip() for part in one.partition(";"))
+        found = re.fullmatch(r"q\s*=\s*([01](?:\.[0-9]{0,3})?)", quality)
+        takes[name] = not quality or (found is not None and float(found[1]) > 0)
+    return takes.get("gzip", takes.get("*", False))
+
+
 @functools.lru_cache(maxsize=512)
 def _gzip(path: Path, changed: int) -> bytes:
     return gzip.compress(path.read_bytes(), 6)
@@ -165,9 +266,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64  # a class opens the page at once
 
     def handle_error(self, request, client_address) -> None:
-        """A browser that goes away in the middle is no error."""
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
-            super().handle_error(request, client_address)
+        """A browser that goes away in the middle is no error; of another, one line is
+        said and the server goes on.
+        """
+        problem = sys.exc_info()[1]
+        if not isinstance(problem, (ConnectionError, TimeoutError)):
+            print(f"an answer failed: {problem!r}", file=sys.stderr)
 
 
 def start(
@@ -186,8 +290,8 @@ def start(
             not this machine's.
     """
     folder = _site() if folder is None else Path(folder)
-    if not folder.is_dir():
-        fault = "is a file" if folder.exists() else "does not exist"
+    if not is_folder(folder):
+        fault = "is a file" if exists(folder) else "does not exist"
         raise InputError(
             f"the folder {str(folder)!r} {fault}; give a folder with an index.html"
         )

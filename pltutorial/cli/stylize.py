@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
+from ..files import exists, is_folder
 from .job import (
     PIPE,
     NetworkJob,
     checked,
     ending_of,
     place_of,
-    refuse_animation,
     save,
     source_of,
 )
@@ -91,9 +91,12 @@ def stylize(
             f"--size {size} was given; give the longer side in pixels, such as 1024"
         )
     source, output = source_of(photo, "content"), job.output
-    folder = source != PIPE and source.is_dir()
+    folder = source != PIPE and is_folder(source)
     job.ending = ending_of(job.format, output, folder)
-    jobs = _jobs(source, output, job.ending) if folder else [checked(source, output)]
+    if folder:
+        jobs, others = _jobs(source, output, job.ending)
+    else:
+        jobs, others = [checked(source, output)], []
 
     network, chosen = _network(style, styles, job.model, job.device)
 
@@ -133,6 +136,7 @@ def stylize(
         facts |= {
             "pictures": done,
             "failed": failed,
+            "passed_over": others,
             "seconds": round(time.perf_counter() - start, 3),
         }
     else:
@@ -223,57 +227,89 @@ def _weights(text: str) -> dict[str, float]:
     return weights
 
 
-def _jobs(folder: Path, output: str, ending: str | None) -> list[tuple[Path, Path]]:
+def _jobs(
+    folder: Path, output: str, ending: str | None
+) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Every picture, GIF and video of a folder with the file it
-    becomes in the other.
+    becomes in the other; and what is passed over, which is said.
     """
     from ..files import check_output
+    from ..formats import endings, looks_like_picture, passed_over
     from ..images import PICTURE_ENDINGS
     from ..video import VIDEO_ENDINGS
 
-    kinds = (*PICTURE_ENDINGS, ".gif", *VIDEO_ENDINGS)
+    kinds = (*endings(), *VIDEO_ENDINGS)
     try:
-        found = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in kinds and path.name[0] != "."
-        )
+        files = sorted(path for path in folder.iterdir() if path.name[0] != ".")
     except OSError as problem:
         raise InputError(
             f"the folder {str(folder)!r} cannot be read ({problem.strerror}); "
             "change its permissions"
         ) from None
+    found = [path for path in files if path.suffix.lower() in kinds]
+    others = [
+        path.name
+        for path in files
+        if path.suffix.lower() not in kinds and looks_like_picture(path)
+    ]
+    said = passed_over(others, folder) if others else ""
     if not found:
         raise InputError(
-            f"there is no picture in the folder {str(folder)!r}; give one with files "
-            f"ending in {', '.join(kinds)}"
+            f"there is no picture in the folder {str(folder)!r} that can be read; give "
+            f"one with files ending in "
+            f"{', '.join((*PICTURE_ENDINGS, '.gif', *VIDEO_ENDINGS))}"
+            + (f" ({said})" if others else "")
         )
     if output == PIPE:
         raise InputError("a folder cannot be piped; give -o FOLDER")
     target = Path(output)
-    if target.exists() and not target.is_dir():
+    if exists(target) and not is_folder(target):
         raise InputError(
             f"the output {output!r} is a file and the input a folder; give "
             "the name of a folder"
         )
-    if target.exists() and target.samefile(folder):
+    if exists(target) and target.samefile(folder):
         raise InputError(
             f"the output {output!r} is also an input; choose another folder so "
             "that nothing is lost"
         )
     names: dict[str, str] = {}
     for path in found:
-        changes = ending and path.suffix.lower() in PICTURE_ENDINGS
-        name = path.stem + ending if changes else path.name
+        kind = path.suffix.lower()
+        if kind == ".gif" or kind in VIDEO_ENDINGS:
+            name = path.name
+        elif ending or kind not in PICTURE_ENDINGS:  # not all kinds can be written
+            name = path.stem + (ending or ".png")
+        else:
+            name = path.name
         if name in names:
             raise InputError(
                 f"{names[name]!r} and {path.name!r} would both become {name!r}; "
                 "rename one, or leave --format out"
             )
+        exists(folder / name)  # refuses one that would be too long
         names[name] = path.name
-    if not target.exists():
+    if not exists(target):
         check_output(target.parent / "any.png")
-    return [(folder / path, target / name) for name, path in names.items()]
+    if said:
+        print(f"warning: {said}", file=sys.stderr)
+    for path in files:
+        if path.is_dir() and path != target and _holds(path, kinds):
+            others.append(path.name)
+            print(
+                f"warning: passed over the folder {path.name!r} of {str(folder)!r}, "
+                "which holds pictures; give it by itself",
+                file=sys.stderr,
+            )
+    return [(folder / path, target / name) for name, path in names.items()], others
+
+
+def _holds(folder: Path, kinds: tuple[str, ...]) -> bool:
+    """Whether a folder has pictures in it, as far as one may look."""
+    try:
+        return any(path.suffix.lower() in kinds for path in folder.iterdir())
+    except OSError:
+        return False
 
 
 def _make(folder: Path) -> None:
@@ -303,7 +339,8 @@ def _one(
 ) -> dict:
     """Read, transform and write one picture, GIF or video; returns what was written."""
     from .. import video
-    from ..images import resize
+    from ..files import check_side
+    from ..images import resize, sides_for
 
     start = time.perf_counter()
     facts = {"input": str(source), "output": str(target)}
@@ -314,9 +351,11 @@ def _one(
         made = move(source, target, work, **limits, **clip)
         facts |= {"size": [made.width, made.height], "frames": made.frames}
     else:
-        if source != PIPE and source.suffix.lower() == ".gif":
-            refuse_animation(source, "end the output in .gif, or in .mp4 for a video")
         image = job.read(source)
+        shape = tuple(image.shape[-2:])
+        height, width = shape if size is None else sides_for(shape, size)
+        ending = job.ending or Path(target).suffix
+        check_side(width, height, ending, "give a smaller --size")
         image = work(image if size is None else resize(image, size))
         save(image, target, job.ending)
         facts["size"] = [image.shape[-1], image.shape[-2]]

@@ -13,6 +13,7 @@ import typer
 
 from .. import register
 from ..errors import InputError
+from . import Stopped
 from .job import NetworkJob, source_of
 from .options import Photo, with_options
 
@@ -101,11 +102,13 @@ def _train(
     if os.environ.get("RANK", "0") == "0":
         _report(result, Path(output) / NETWORK, spec.usage, spec.usage_more(task))
     if result.stopped == "interrupted":
-        raise typer.Exit(130)  # what shells give a command that Ctrl-C ended
+        if result.file is None:
+            raise Stopped("interrupted before a step was complete; nothing is kept")
+        raise Stopped("interrupted; the same command again goes on from here")
 
 
 def _report(result: Trained, network: Path, usage: str, more: str) -> None:
-    if result.history:
+    if result.history and result.file is not None:
         first, last = result.history[0], result.history[-1]
         print(
             f"{network}: {last.step} steps in {result.seconds:.0f} s, "
@@ -119,11 +122,8 @@ def _report(result: Trained, network: Path, usage: str, more: str) -> None:
         print(
             f"{len(result.broken)} pictures could not be used: {some}", file=sys.stderr
         )
-    if result.stopped == "interrupted":
-        again = "interrupted; the same command again goes on from here"
-        print(again, file=sys.stderr)
-        return
-    print(f"use it: pltutorial {usage} --model {network}{more} -o OUT")
+    if result.stopped != "interrupted":
+        print(f"use it: pltutorial {usage} --model {network}{more} -o OUT")
 
 
 def picture_command(spec: TaskSpec) -> Callable:

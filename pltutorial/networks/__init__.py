@@ -19,6 +19,7 @@ from .generators import ConvAutoencoder as ConvAutoencoder
 from .generators import InversionNet as InversionNet
 from .inference import apply as apply
 from .kinds import network_kind as network_kind
+from .kinds import trainable as trainable
 from .residual import DenoisingNet as DenoisingNet
 from .residual import InpaintingNet as InpaintingNet
 from .residual import SubPixelNet as SubPixelNet

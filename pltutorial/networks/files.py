@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..device import best_device
-from ..errors import InputError, nearest
-from ..files import write_whole
-from .kinds import known_kinds, maker_of
+from ..errors import InputError, nearest, shown
+from ..files import no_file, printable, utf8_name, write_whole
+from .kinds import known_kinds, maker_of, watched
 
 FORMAT, VERSION = "pltutorial-network", "1"
 
@@ -116,8 +117,8 @@ def save_network(
         "format": FORMAT,
         "version": VERSION,
         "config": json.dumps(network.config),
-        "card": json.dumps(
-            dict(network.card if card is None else card), ensure_ascii=False
+        "card": printable(
+            json.dumps(dict(network.card if card is None else card), ensure_ascii=False)
         ),
     }
     return write_whole(path, lambda file: file.write(_in_order(save(tensors, facts))))
@@ -150,23 +151,55 @@ def load_network(
     from safetensors.torch import load_file
 
     path = Path(path)
-    config, card = read_header(path)
+    config, card, shapes = _read_head(path)
     try:
-        network = build(config)
-    except (TypeError, InputError):
+        said = _shapes(config, most=len(shapes))
+    except Exception:  # words that no setting knows, absurd sizes
         raise InputError(
             f"the network {str(path)!r} has an architecture that this program does "
-            f"not know, {config}; take the program that wrote it"
+            f"not know, {shown(config)}; take the program that wrote it"
         ) from None
+    for name in sorted({*said, *shapes}):
+        if said.get(name) != shapes.get(name):
+            here, there = shapes.get(name, "none"), said.get(name, "none")
+            why = f"{shown(name)} has the shape {here}, by its architecture {there}"
+            raise InputError(_not_a_network(path, why))
+    network = build(config)
     try:
-        tensors = load_file(path)
-        missing = network.load_state_dict(tensors, strict=False).missing_keys
+        with utf8_name(path) as place:
+            network.load_state_dict(load_file(place), strict=False)
     except Exception as problem:  # safetensors and torch raise many kinds
         raise InputError(_not_a_network(path, "it is damaged")) from problem
-    if any(not name.endswith("num_batches_tracked") for name in missing):
-        raise InputError(_not_a_network(path, f"{missing[0]} is missing"))
     network.card = card
     return network.to(best_device(device)).eval().requires_grad_(False)
+
+
+def _shapes(config: Mapping, most: int) -> dict[str, tuple[int, ...]]:
+    """The tensors that a network of this architecture keeps, by name.
+
+    It is built without weights (on the ``meta`` device), and no further than to about
+    as many tensors as there may be at most.
+    """
+    left = 4 * most + 64
+
+    def count(parameter: nn.Parameter) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise InputError(f"the network has more than {most} tensors")
+
+    with torch.device("meta"), _Undrawn(), watched(count):
+        tensors = build(config).state_dict().items()
+    return {name: tuple(t.shape) for name, t in tensors if t.is_floating_point()}
+
+
+class _Undrawn(TorchFunctionMode):
+    """No weights are drawn: on ``meta`` that would load a compiler."""
+
+    def __torch_function__(self, function, types, given=(), named=None):
+        if function in (Tensor.normal_, Tensor.uniform_):
+            return given[0]
+        return function(*given, **(named or {}))
 
 
 def read_header(path: str | Path) -> tuple[dict, dict]:
@@ -175,16 +208,24 @@ def read_header(path: str | Path) -> tuple[dict, dict]:
     Raises:
         InputError: as :func:`load_network`.
     """
+    return _read_head(Path(path))[:2]
+
+
+def _read_head(path: Path) -> tuple[dict, dict, dict[str, tuple[int, ...]]]:
+    """Architecture and card, and the shape of every tensor by name."""
     from safetensors import safe_open
 
-    path = Path(path)
-    if not path.is_file():
+    if fault := no_file(path):
         raise InputError(
-            f"the network {str(path)!r} does not exist; correct the path, or train one"
+            f"the network {str(path)!r} {fault}; correct the path, or train one"
         )
     try:
-        with safe_open(path, "pt") as file:
+        with utf8_name(path) as place, safe_open(place, "pt") as file:
             facts = file.metadata() or {}
+            shapes = {
+                name: tuple(file.get_slice(name).get_shape())
+                for name in file.keys()  # noqa: SIM118
+            }
     except Exception as problem:
         raise InputError(
             _not_a_network(path, "it is no safetensors file, or damaged")
@@ -193,21 +234,28 @@ def read_header(path: str | Path) -> tuple[dict, dict]:
         raise InputError(_not_a_network(path, "it holds no architecture of ours"))
     if facts.get("version") != VERSION:
         raise InputError(
-            f"the network {str(path)!r} has version {facts.get('version')} and "
-            f"this program reads version {VERSION}; take the program that wrote "
-            "it, or train it again"
+            f"the network {str(path)!r} has version "
+            f"{facts.get('version', 'none')[:20]} and this program reads version "
+            f"{VERSION}; take the program that wrote it, or train it again"
         )
     try:
-        config, card = json.loads(facts["config"]), json.loads(facts.get("card", "{}"))
-    except (KeyError, ValueError):
+        config = json.loads(facts["config"], parse_constant=_no_number)
+        card = json.loads(facts.get("card", "{}"))
+        kind = config["kind"]
+        if not isinstance(kind, str) or not isinstance(card, dict):
+            raise TypeError
+    except (KeyError, ValueError, TypeError, RecursionError, MemoryError):
         raise InputError(_not_a_network(path, "its facts are damaged")) from None
-    kind = str(config.get("kind"))
     if maker_of(kind) is None:
-        near = nearest(kind, known_kinds())
         raise InputError(
-            f"the network {str(path)!r} is of kind {config.get('kind')!r}; {near}"
+            f"the network {str(path)!r} is of kind {shown(kind)}; "
+            f"{nearest(kind[:80], known_kinds())}"
         )
-    return config, card
+    return config, card, shapes
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} stands where a number should")
 
 
 def _not_a_network(path: Path, why: str) -> str:

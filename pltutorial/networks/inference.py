@@ -47,4 +47,4 @@ def apply(
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
         given = () if style is None else (style.to(device),)
-        return network(image.to(device), *given).float().clamp(0, 1)
+        return network(image.to(device, torch.float32), *given).float().clamp(0, 1)

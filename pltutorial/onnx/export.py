@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, nearest, needed
-from ..files import check_output, write_whole
+from ..files import check_output, no_file, write_whole
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
 """How weights are stored, and how far the output may then be from
@@ -128,10 +128,8 @@ def check_onnx(
             gives another size, or a missing package.
     """
     onnxruntime = needed("onnxruntime", "exports", "export")
-    if not isinstance(path, bytes) and not Path(path).is_file():
-        raise InputError(
-            f"the file {str(path)!r} does not exist; write it with export_onnx"
-        )
+    if not isinstance(path, bytes) and (fault := no_file(path)):
+        raise InputError(f"the file {str(path)!r} {fault}; write it with export_onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong is said in one sentence below
     try:

@@ -26,8 +26,10 @@ class AutoencoderSettings(LikenessTrainingSettings):
     Taught in chapter 8.
     """
 
-    code_channels: int = setting(8, "Numbers for each square of 8x8 pixels.")
-    blocks: int = setting(2, "3x3 convolutions at the code's resolution.")
+    code_channels: int = setting(
+        8, "Numbers for each square of 8x8 pixels.", most=10000
+    )
+    blocks: int = setting(2, "3x3 convolutions at the code's resolution.", most=1000)
 
 
 class AutoencoderTask(LikenessTask):

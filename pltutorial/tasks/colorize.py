@@ -32,7 +32,7 @@ class ColorizationSettings(LikenessTrainingSettings):
     Taught in chapter 9.
     """
 
-    blocks: int = setting(4, "Residual blocks.")
+    blocks: int = setting(4, "Residual blocks.", most=1000)
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with a sentence."""

@@ -50,7 +50,7 @@ class DeblurringSettings(RestorationTrainingSettings):
     Taught in chapter 7.
     """
 
-    blocks: int = setting(6, "Residual blocks.", least=1)
+    blocks: int = setting(6, "Residual blocks.", least=1, most=1000)
     motion: float = setting(
         0.5, "Share of motion; the other crops are out of focus.", least=0, most=1
     )

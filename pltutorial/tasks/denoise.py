@@ -38,7 +38,7 @@ class DenoisingSettings(RestorationTrainingSettings):
     Taught in chapter 7.
     """
 
-    blocks: int = setting(6, "Residual blocks.", least=1)
+    blocks: int = setting(6, "Residual blocks.", least=1, most=1000)
     sigma: tuple[float, ...] = setting(
         (5.0, 55.0),
         "Range of the noise's standard deviation, on the 0-255 scale.",

@@ -31,7 +31,7 @@ with deferred_imports():
     from ..zoo import check_network, load_restorer
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from ..samples import Decoded
 
 LIMITS = (
     "holes up to two fifths of the picture, narrower than about 60 pixels; it "
@@ -48,7 +48,7 @@ class InpaintingSettings(RestorationTrainingSettings):
     Taught in chapter 7.
     """
 
-    blocks: int = setting(6, "Residual blocks.", least=1)
+    blocks: int = setting(6, "Residual blocks.", least=1, most=1000)
     holes: float = setting(
         0.4, "The largest share of a crop that is missing.", above=0, most=0.9
     )
@@ -164,7 +164,7 @@ def read_mask(
     return to_mask(open_file(path, max_pixels), path)
 
 
-def to_mask(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
+def to_mask(picture: Decoded, name: str | os.PathLike) -> torch.Tensor:
     """A decoded picture as a mask (1, 1, H, W), by the rules of :func:`read_mask`."""
     if transparency(picture) is not None:
         raise InputError(
@@ -182,19 +182,13 @@ def to_mask(picture: Image.Image, name: str | os.PathLike) -> torch.Tensor:
     return (grey > 0.5).float()
 
 
-def transparency(picture: Image.Image) -> torch.Tensor | None:
+def transparency(picture: Decoded) -> torch.Tensor | None:
     """A mask (1, 1, H, W) of the pixels of a decoded picture that are not wholly
     opaque; None if all are.
     """
-    if (
-        picture.mode not in ("RGBA", "LA", "PA", "RGBa", "La")
-        and "transparency" not in picture.info
-    ):
+    if picture.alpha is None or picture.alpha.min() == 1:
         return None
-    alpha = numpy.asarray(picture.convert("RGBA").getchannel("A"))
-    if alpha.min() == 255:
-        return None
-    return torch.from_numpy((alpha < 255).astype(numpy.float32))[None, None]
+    return torch.from_numpy((picture.alpha < 1).astype(numpy.float32))[None, None]
 
 
 def _check_mask(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -42,7 +42,7 @@ class InversionSettings(LikenessTrainingSettings):
     layer: str = setting(
         "relu4_3", "The code that is inverted, such as relu4_3 or pool5."
     )
-    blocks: int = setting(2, "3x3 convolutions at the code's resolution.")
+    blocks: int = setting(2, "3x3 convolutions at the code's resolution.", most=1000)
 
 
 class InversionTask(LikenessTask):

@@ -20,7 +20,7 @@ with deferred_imports():
     from ..deepsim import DeepSimLoss
     from ..device import best_device
     from ..images import bundled, bundled_names, middle_square
-    from ..networks import Discriminator, code_shape, encode, load_network
+    from ..networks import Discriminator, code_shape, encode, load_network, trainable
     from ..terms import LossTerms
     from ..training.cards import training_card
     from ..vgg import LossNetwork
@@ -41,16 +41,18 @@ class LikenessTrainingSettings(TrainingSettings):
     """
 
     batch_size: int = setting(
-        16, "Pictures in a step, over all processes together.", least=1
+        16, "Pictures in a step, over all processes together.", least=1, most=100000
     )
     size: int = setting(
-        64, "Height and width of the training crops in pixels.", least=1
+        64, "Height and width of the training crops in pixels.", least=1, most=100000
     )
     learning_rate: float = setting(1e-3, "Adam's step length.", above=0)
     gradient_clip: float = setting(
         1.0, "Largest norm of the gradient; 0 turns clipping off.", least=0
     )
-    width: int = setting(32, "Channels of the generator at full size.", least=1)
+    width: int = setting(
+        32, "Channels of the generator at full size.", least=1, most=10000
+    )
     norm: str = setting(
         "none", "none, or batch: batch normalisation.", choices=("none", "batch")
     )
@@ -68,7 +70,7 @@ class LikenessTrainingSettings(TrainingSettings):
         1.0, "Weight of the image term, squared error of pixels in [0, 1]."
     )
     discriminator_width: int = setting(
-        32, "Channels of the discriminator's first layer.", least=1
+        32, "Channels of the discriminator's first layer.", least=1, most=10000
     )
     discriminator_rate: float = setting(
         2e-4, "Adam's step length for the discriminator.", above=0
@@ -149,7 +151,8 @@ class LikenessTask:
                 precision=settings.precision, device=device, compile=settings.compile
             )
         torch.manual_seed(settings.seed)
-        self.network = self.new_network()
+        with trainable():
+            self.network = self.new_network()
         self.adversary = None
         if settings.adversarial_weight:
             is_told = self.tells and self.code_layer is not None

@@ -24,7 +24,7 @@ with deferred_imports():
     from ..device import best_device
     from ..images import bundled, bundled_names, check_image, middle_square
     from ..losses import gram_matrix, grid_loss
-    from ..networks import Discriminator, architecture, load_network
+    from ..networks import Discriminator, architecture, load_network, trainable
     from ..perceptual import PerceptualLoss
     from ..targets import ContentTarget, StyleTarget
     from ..terms import LossTerms
@@ -49,10 +49,10 @@ class RestorationTrainingSettings(TrainingSettings):
     """
 
     batch_size: int = setting(
-        16, "Pictures in a step, over all processes together.", least=1
+        16, "Pictures in a step, over all processes together.", least=1, most=100000
     )
     size: int = setting(
-        128, "Height and width of the training crops in pixels.", least=1
+        128, "Height and width of the training crops in pixels.", least=1, most=100000
     )
     zoom: tuple[float, ...] = setting(
         (1.5, 2.5),
@@ -62,8 +62,8 @@ class RestorationTrainingSettings(TrainingSettings):
         example="1,1.5",
     )
     learning_rate: float = setting(5e-4, "Adam's step length.", above=0)
-    width: int = setting(48, "Channels of the residual blocks.", least=1)
-    blocks: int = setting(8, "Residual blocks.", least=1)
+    width: int = setting(48, "Channels of the residual blocks.", least=1, most=10000)
+    blocks: int = setting(8, "Residual blocks.", least=1, most=1000)
     pixel_weight: float = weight(1.0, "Weight of the pixel term.")
     pixel_kind: str = setting(
         "l1",
@@ -89,7 +89,7 @@ class RestorationTrainingSettings(TrainingSettings):
         0.0, "Weight of the adversarial term (Ledig et al. 2017)."
     )
     discriminator_width: int = setting(
-        32, "Channels of the discriminator's first layer.", least=1
+        32, "Channels of the discriminator's first layer.", least=1, most=10000
     )
     discriminator_rate: float = setting(
         2e-4, "Adam's step length for the discriminator.", above=0
@@ -165,7 +165,8 @@ class RestorationTask:
     ) -> None:
         self.settings = settings
         torch.manual_seed(settings.seed)
-        self.network = self.new_network()
+        with trainable():
+            self.network = self.new_network()
         if settings.start is not None:
             self._start_from(settings.start)
         features = dict.fromkeys(settings.feature_layers, settings.feature_weight)

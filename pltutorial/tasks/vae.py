@@ -47,8 +47,10 @@ class VAESettings(LikenessTrainingSettings):
         count=2,
         example="1,1.5",
     )
-    width: int = setting(16, "Channels of the encoder's first convolution.", least=1)
-    latent: int = setting(32, "Numbers in the latent vector.")
+    width: int = setting(
+        16, "Channels of the encoder's first convolution.", least=1, most=10000
+    )
+    latent: int = setting(32, "Numbers in the latent vector.", most=1000000)
     encoder: str = setting(
         "learned", "learned, or a layer of VGG-16 as a fixed encoder, such as relu3_3."
     )

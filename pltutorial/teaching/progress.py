@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import InputError
+from ..files import no_file
 
 _WAIT = 5.0  # seconds that one kernel waits while another writes
 _COLUMNS = "time TEXT, chapter INTEGER, label TEXT, check_name TEXT, solved INTEGER"
@@ -39,9 +40,29 @@ class Mastery:
 def location() -> Path | None:
     """The file of the record, or None where nothing is recorded."""
     wish = os.environ.get("PLTUTORIAL_PROGRESS", "")
-    if wish.lower() in ("off", "0", "no") or os.environ.get("PLTUTORIAL_STATIC") == "1":
+    off = ("off", "0", "no", os.devnull)
+    if wish.lower() in off or os.environ.get("PLTUTORIAL_STATIC") == "1":
         return None
     return Path(wish).expanduser() if wish else data_folder() / "progress.sqlite"
+
+
+def check_location() -> Path | None:
+    """:func:`location`, where a record can be.
+
+    Raises:
+        InputError: it is a pipe, a device, a folder, or of a user that is not there.
+    """
+    try:
+        path = location()
+        fault = "" if path is None else no_file(path)
+    except RuntimeError as problem:  # ~nobody/progress.sqlite
+        path, fault = os.environ.get("PLTUTORIAL_PROGRESS"), str(problem).lower()
+    if fault not in ("", "does not exist"):
+        raise InputError(
+            f"{str(path)!r} is no record ({fault}); name a file with "
+            "PLTUTORIAL_PROGRESS, or say off"
+        )
+    return path
 
 
 def data_folder() -> Path:
@@ -67,13 +88,13 @@ def record(chapter: int, label: str, check: str, solved: bool) -> None:
         int(solved),
     )
     try:
-        path = location()
+        path = check_location()
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with _opened(path) as base:
             base.execute("INSERT INTO tries VALUES (?, ?, ?, ?, ?)", row)
-    except (OSError, RuntimeError, sqlite3.Error) as problem:
+    except (OSError, RuntimeError, InputError, sqlite3.Error) as problem:
         # RuntimeError: no home folder
         if str(problem) not in _complained:
             _complained.add(str(problem))
@@ -89,7 +110,7 @@ def read() -> list[Mastery]:
     Raises:
         InputError: where the file cannot be read.
     """
-    path = location()
+    path = check_location()
     if path is None or not path.exists():
         return []
     try:
@@ -117,7 +138,7 @@ def reset() -> Path | None:
     Raises:
         InputError: where the file cannot be moved.
     """
-    path = location()
+    path = check_location()
     if path is None or not path.exists():
         return None
     try:

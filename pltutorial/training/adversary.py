@@ -149,4 +149,22 @@ class Adversary:
     def load_state_dict(self, state: dict) -> None:
         """What :meth:`state_dict` gave."""
         self.module.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_adam(self.optimizer, state["optimizer"])
+
+
+def load_adam(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Go on from an optimizer's state; its options stay those of this run.
+
+    Raises:
+        ValueError: its moments are not of these weights.
+    """
+    options = [{**group, "params": None} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update({**own, "params": group["params"]})
+        for parameter in group["params"]:
+            kept = optimizer.state.get(parameter, {})
+            shapes = {name: tuple(value.shape) for name, value in kept.items()}
+            moments = dict.fromkeys(("exp_avg", "exp_avg_sq"), tuple(parameter.shape))
+            if kept and shapes != {"step": (), **moments}:
+                raise ValueError(f"moments of {shapes} for {tuple(parameter.shape)}")

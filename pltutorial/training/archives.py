@@ -9,15 +9,21 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy
 
-from ..errors import InputError
+from ..errors import InputError, shown
+from ..files import no_file
+from ..formats import endings, looks_like_picture, passed_over
 from ..images import PICTURE_ENDINGS
 
 SHARD_ENDINGS = (".tar", ".zip")
+LARGEST = 1 << 27  # bytes of one picture inside an archive, unpacked
+_LONGEST_NAME = 4096
+_MOST_BRACES = 16
+_TOO_LARGE = f"it has more than {LARGEST >> 20} MB unpacked"
 
 
 class PictureFiles:
@@ -32,8 +38,11 @@ class PictureFiles:
         roots: list[Path],
         names: list[str],
         places: list[tuple[int, int, int, int]] | None,
+        passed_over: list[str],
     ):
         self.roots = roots
+        # what looks like a picture and is none that can be read
+        self.passed_over = passed_over
         self.names = numpy.array([os.fsencode(name) for name in names])
         # shard, offset, size, deflated
         self.places = None if places is None else numpy.array(places, numpy.int64)
@@ -55,16 +64,26 @@ class PictureFiles:
         processes can fork.
         """
         if self.places is None:
-            return self.roots[0] / os.fsdecode(self.names[i])
+            path = self.roots[0] / os.fsdecode(self.names[i])
+            if fault := no_file(path):  # a pipe would hold the run up
+                raise OSError(f"it {fault}")
+            return path
         shard, offset, size, deflated = self.places[i].tolist()
+        if size > LARGEST:
+            raise OSError(_TOO_LARGE)
         with self.roots[shard].open("rb") as file:
             file.seek(offset)
             data = file.read(size)
         if deflated:
+            unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
-                data = zlib.decompress(data, -zlib.MAX_WBITS)
+                data = unpacking.decompress(data, LARGEST)
             except zlib.error as problem:
                 raise OSError(f"its compressed bytes are damaged: {problem}") from None
+            if unpacking.unconsumed_tail:
+                raise OSError(_TOO_LARGE)
+            if not unpacking.eof:
+                raise OSError("its compressed bytes are damaged: their end is missing")
         return io.BytesIO(data)
 
 
@@ -75,29 +94,37 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
         InputError: the source is missing, damaged, or holds no picture.
     """
     path = Path(source)
-    if path.is_dir():
-        names = _below(path, PICTURE_ENDINGS)
+    if no_file(path) == "is a folder":
+        files, known = _below(path), endings()
+        names = [name for name in files if name.lower().endswith(known)]
+        others = [name for name in files if not name.lower().endswith(known)]
+        others = [name for name in others if looks_like_picture(path / name)]
         if names:
-            return PictureFiles([path], names, None)
-        shards = [path / name for name in _below(path, SHARD_ENDINGS)]
+            return PictureFiles([path], names, None, others)
+        shards = [path / name for name in files if name.lower().endswith(SHARD_ENDINGS)]
         if not shards:
             raise InputError(
-                f"there is no picture below the folder {str(path)!r}; give a folder "
-                f"with {', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} files"
+                f"there is no picture below the folder {str(path)!r} that can be read; "
+                f"give a folder with {', '.join((*PICTURE_ENDINGS, *SHARD_ENDINGS))} "
+                f"files{_also(others, path)}"
             )
         return _members(shards, source)
-    shards = [Path(name) for name in _expand(str(source))]
-    missing = next((shard for shard in shards if not shard.is_file()), None)
-    if missing is not None:
-        fault = "does not exist" if not missing.exists() else "is a folder"
-        raise InputError(
-            f"{str(missing)!r} {fault}; give a folder of pictures, a .tar or .zip, or "
-            "shards such as name-{000..117}.tar"
-        )
+    shards = []
+    for name in [str(source)] if not no_file(path) else _expand(str(source)):
+        if fault := no_file(name):
+            raise InputError(
+                f"{shown(name)} {fault}; give a folder of pictures, a .tar or .zip, or "
+                "shards such as name-{000..117}.tar"
+            )
+        shards.append(Path(name))
     return _members(shards, source)
 
 
-def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
+def _also(others: list[str], source: str | os.PathLike) -> str:
+    return f" ({passed_over(others, source)})" if others else ""
+
+
+def _below(folder: Path) -> list[str]:
     """Paths of the files below a folder, relative and sorted; hidden ones are left out,
     links followed once.
     """
@@ -112,59 +139,66 @@ def _below(folder: Path, endings: tuple[str, ...]) -> list[str]:
         found += [
             Path(root, name).relative_to(folder).as_posix()
             for name in files
-            if name.lower().endswith(endings) and not name.startswith(".")
+            if not name.startswith(".")
         ]
     return sorted(found)
 
 
-def _expand(pattern: str) -> list[str]:
-    """``a-{08..10}.tar`` and ``{b,c}.tar`` as the names they stand for."""
+def _expand(pattern: str, braces: int = 0) -> Iterator[str]:
+    """``a-{08..10}.tar`` and ``{b,c}.tar`` as the names they stand for, one by one."""
     match = re.search(r"\{([^{}]+)\}", pattern)
-    if match is None:
-        return [pattern]
-    numbers = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    if match is None or braces == _MOST_BRACES:
+        yield pattern
+        return
+    numbers = re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", match[1])
+    parts: Iterable[str] = match[1].split(",")
     if numbers:
-        width = len(numbers[1])
-        parts = [
-            f"{number:0{width}}"
-            for number in range(int(numbers[1]), int(numbers[2]) + 1)
-        ]
-    else:
-        parts = match[1].split(",")
-    return [
-        name
-        for part in parts
-        for name in _expand(pattern[: match.start()] + part + pattern[match.end() :])
-    ]
+        first, last = int(numbers[1]), int(numbers[2])
+        parts = (f"{n:0{len(numbers[1])}}" for n in range(first, last + 1))
+    for part in parts:
+        name = pattern[: match.start()] + part + pattern[match.end() :]
+        yield from _expand(name, braces + 1)
 
 
 def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
     """The pictures in tar and zip files, from their tables of members."""
     names: list[str] = []
     places: list[tuple[int, int, int, int]] = []
+    others: list[str] = []
+    known = endings()
     for number, shard in enumerate(shards):
         zipped = shard.suffix.lower() == ".zip"
         try:
+            length = shard.stat().st_size
             members = (_in_zip if zipped else _in_tar)(shard)
             for name, offset, size, deflated in members:
                 base = name.rsplit("/", 1)[-1]
-                if not base.startswith(".") and base.lower().endswith(PICTURE_ENDINGS):
+                if base.startswith("."):
+                    continue
+                if min(offset, size) < 0 or offset + size > length:
+                    raise tarfile.TarError(f"{shown(name)} ends after the file does")
+                if len(name) > _LONGEST_NAME:
+                    raise tarfile.TarError(f"{shown(name)} is no name of a file")
+                if base.lower().endswith(known):
                     names.append(name)
                     places.append((number, offset, size, deflated))
-        except (tarfile.TarError, zipfile.BadZipFile, OSError) as problem:
+                elif looks_like_picture(base):
+                    others.append(f"{shard.name}/{name}")
+        except Exception as problem:  # both modules raise many kinds
             kind = "uncompressed tar file"
             if zipped:
                 kind = "zip file with deflated or plain members"
+            reason = str(problem) or type(problem).__name__
             raise InputError(
-                f"{str(shard)!r} is not a whole, {kind} ({problem}); make "
+                f"{str(shard)!r} is not a whole, {kind} ({reason}); make "
                 "or download it again"
             ) from None
     if not names:
         raise InputError(
-            f"there is no picture in {str(source)!r}; give tar or zip files that hold "
-            f"{', '.join(PICTURE_ENDINGS)}"
+            f"there is no picture in {str(source)!r} that can be read; give tar or zip "
+            f"files that hold {', '.join(PICTURE_ENDINGS)}{_also(others, source)}"
         )
-    return PictureFiles(shards, names, places)
+    return PictureFiles(shards, names, places, others)
 
 
 def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:

@@ -7,11 +7,15 @@ that one that was damaged or cut off is noticed before anything is read from it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import math
+import os
 import struct
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +23,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..errors import InputError
-from ..files import write_whole
+from ..errors import InputError, shown
+from ..files import (
+    exists,
+    held,
+    is_folder,
+    no_file,
+    printable,
+    sweep,
+    write_whole,
+)
 from ..networks import save_network
 from ..settings import TrainingSettings, default_of
 from .pictures import Pictures
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 CHECKPOINT, NETWORK = "checkpoint.pt", "network.safetensors"
+LOG = "log.csv"
 ADVERSARY = "discriminator.safetensors"
 VERSION = 1
 
@@ -69,15 +82,41 @@ CHANGEABLE = {
 _COMMENT = struct.Struct("<H")  # the length of the comment, last in a zip without one
 
 
-def prepare(folder: Path) -> Path:
-    """The folder of a run, made if it is not there.
+@contextlib.contextmanager
+def run_folder(folder: str | os.PathLike | None) -> Iterator[Path | None]:
+    """The folder of a run, to this run alone, made if it is not there; if nothing was
+    written to a new one, it is gone again.
 
     Raises:
-        InputError: it is a file, the folder above it is missing, or it cannot be
-            written to.
+        InputError: it is a file, the folder above it is missing, it cannot be written
+            to, or another run is at work there.
     """
-    if folder.exists() and not folder.is_dir():
+    if folder is None:
+        yield None
+        return
+    folder = Path(folder)
+    is_new = not exists(folder)
+    is_main = os.environ.get("RANK", "0") == "0"  # its processes share the folder
+    try:
+        _prepare(folder)
+        with held(folder) if is_main else contextlib.nullcontext():
+            sweep(folder / "samples")
+            yield folder
+    finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _prepare(folder: Path) -> None:
+    if exists(folder) and not is_folder(folder):
         raise InputError(f"{str(folder)!r} is a file; give a folder for the run")
+    for name in (LOG, CHECKPOINT, NETWORK, ADVERSARY):
+        if (fault := no_file(folder / name)) not in ("", "does not exist"):
+            raise InputError(
+                f"{str(folder / name)!r} {fault}, and the run keeps a file there; "
+                "move it away, or choose another folder"
+            )
     try:
         folder.mkdir(exist_ok=True)
         write_whole(folder / ".writable", lambda file: file.write(b"\n"))
@@ -92,7 +131,6 @@ def prepare(folder: Path) -> Path:
             f"the folder {str(folder)!r} cannot be written to ({problem.strerror}); "
             "choose another"
         ) from None
-    return folder
 
 
 def write_checkpoint(path: Path, state: Mapping) -> None:
@@ -118,6 +156,8 @@ def read_checkpoint(path: Path) -> dict:
     Raises:
         InputError: it is damaged, no checkpoint, or of another version.
     """
+    if fault := no_file(path):
+        raise InputError(f"the checkpoint {str(path)!r} {fault}; choose another folder")
     try:
         data = path.read_bytes()
     except OSError as problem:
@@ -127,18 +167,60 @@ def read_checkpoint(path: Path) -> dict:
         ) from None
     archive = _checked_archive(data)
     if archive is None:
+        raise foreign(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as members:
+            if sum(member.file_size for member in members.infolist()) > len(archive):
+                raise ValueError("it is packed, as no checkpoint is")
+        state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+        version = state["version"]
+    except Exception as problem:  # zipfile, pickle and torch raise many kinds
+        raise foreign(path) from problem
+    if version != VERSION:
         raise InputError(
-            f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
-            "from a copy, or delete it to begin anew"
-        )
-    state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-    if state["version"] != VERSION:
-        raise InputError(
-            f"the checkpoint {str(path)!r} has version {state['version']} and this "
+            f"the checkpoint {str(path)!r} has version {shown(version)} and this "
             f"program reads version {VERSION}; take the program that wrote it, or "
             "begin anew in another folder"
         )
     return state
+
+
+def foreign(path: Path) -> InputError:
+    """The sentence for a file that no run wrote, or that is no longer whole."""
+    return InputError(
+        f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
+        "from a copy, or delete it to begin anew"
+    )
+
+
+def check_progress(state: Mapping) -> None:
+    """Refuse a step, a log or a count of pictures that no run has.
+
+    Raises:
+        TypeError: one of them is something else.
+        ValueError: so many numbers, or such, cannot be.
+        KeyError: one is missing.
+    """
+    looked, count, broken = state["broken"]
+    if not all(isinstance(state[name], list) for name in ("names", "history")):
+        raise TypeError("lists are needed")
+    numbers = [state["step"], looked, count, *(row[0] for row in state["history"])]
+    seconds = [state["seconds"], *(row[3] for row in state["history"])]
+    values = [
+        value
+        for _, total, terms, _ in state["history"]
+        for value in (total, *terms.values())
+    ]
+    names = [*state["names"], *broken]
+    names += [name for row in state["history"] for name in row[2]]
+    for kind, given in ((int, numbers), (str, names), (int | float, seconds + values)):
+        if not all(isinstance(one, kind) for one in given):
+            raise TypeError(f"not all of them are {kind}")
+    if min(numbers) < 0 or not all(map(math.isfinite, seconds)):
+        raise ValueError("a negative number, or none")
+    sums = state["sums"]
+    if sums is not None and sums.shape != (len(state["names"]),):
+        raise ValueError("as many sums as names are needed")
 
 
 def _checked_archive(data: bytes) -> bytes | None:
@@ -256,5 +338,6 @@ def write_network(path: Path, network: nn.Module, card: Mapping) -> Path:
         f"the state dict of {type(network).__name__}, an architecture of your own: "
         "make it, then network.load_state_dict(safetensors.torch.load_file(path))"
     )
-    facts = {"card": json.dumps({"architecture": note, **card}, ensure_ascii=False)}
+    text = json.dumps({"architecture": note, **card}, ensure_ascii=False)
+    facts = {"card": printable(text)}
     return write_whole(path, lambda file: file.write(save(tensors, facts)))

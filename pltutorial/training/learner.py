@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..device import best_precision, compiled_or_eager
 from ..memory import keep_freed_memory
 from ..settings import TrainingSettings
-from .adversary import Adversary
+from .adversary import Adversary, load_adam
 
 if TYPE_CHECKING:
     from .task import Task
@@ -145,7 +145,7 @@ class Learner:
     def load_state_dict(self, state: dict) -> None:
         """What :meth:`state_dict` gave."""
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_adam(self.optimizer, state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         if self.adversary is not None:

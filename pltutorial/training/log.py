@@ -17,12 +17,11 @@ from ..errors import needed
 from ..files import write_whole
 from ..images import write_image
 from ..terms import Record
+from .checkpoint import LOG
 from .learner import learning_rate
 
 if TYPE_CHECKING:
     from ..settings import TrainingSettings
-
-LOG = "log.csv"
 
 
 class NotFinite(ArithmeticError):

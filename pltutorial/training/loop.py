@@ -25,11 +25,13 @@ from .checkpoint import (
     ADVERSARY,
     CHECKPOINT,
     NETWORK,
+    check_progress,
     check_same_run,
+    foreign,
     identity,
     no_number,
-    prepare,
     read_checkpoint,
+    run_folder,
     unwritable,
     what_is_kept,
     write_checkpoint,
@@ -101,7 +103,8 @@ def train(
     given = settings if settings is not None else getattr(task, "settings", None)
     kind = type(given) if given is not None else TrainingSettings
     settings = changed(given, kind, changes)
-    return _Run(task, settings, pictures, folder, card, callback).run()
+    with run_folder(folder) as place:
+        return _Run(task, settings, pictures, place, card, callback).run()
 
 
 class _Run:
@@ -112,7 +115,7 @@ class _Run:
         task: Task,
         settings: TrainingSettings,
         pictures: Pictures | str | Path | None,
-        folder: str | Path | None,
+        folder: Path | None,
         card: Callable[[Trained], dict] | None,
         callback: Callable[[Record], None] | None,
     ) -> None:
@@ -127,7 +130,7 @@ class _Run:
             more = {n: getattr(settings, n) for n in ("seed", "zoom", "cache")}
             pictures = Pictures(pictures, settings.size, **more)
         self.pictures = pictures
-        self.folder = None if folder is None else prepare(Path(folder))
+        self.folder = folder
         self.learner = Learner(task, settings, self.accelerator)
         self.log = RunLog(self.accelerator, settings, self.folder)
         self.broken = BrokenPictures(settings.max_broken)
@@ -137,7 +140,7 @@ class _Run:
             pictures=len(pictures),
             source=str(pictures.source),
         )
-        self.step, self.earlier_seconds = 0, 0.0
+        self.step, self.first_step, self.earlier_seconds = 0, 0, 0.0
         self.begin = time.perf_counter()
 
     def run(self) -> Trained:
@@ -201,6 +204,8 @@ class _Run:
         )
         with contextlib.closing(batches):
             for images, broken in batches:
+                if asked and self.step == self.first_step:  # nothing is to be kept
+                    raise KeyboardInterrupt
                 self.broken.add(len(images), broken)
                 self._one_step(images)
                 bar.update()
@@ -281,7 +286,7 @@ class _Run:
 
             result.broken = list(dict.fromkeys(gather_object(result.broken)))
         result.network = self.learner.trained_network()
-        if self.folder is not None:
+        if self.folder is not None and self._is_kept(self.folder):
             result.file = self.folder / NETWORK
             if self.main:
                 about = self.card(result) if self.card is not None else {}
@@ -324,18 +329,37 @@ class _Run:
         # In the middle of a step weights, averages and optimizer belong to different
         # steps: the last regular checkpoint is what there is then. And no other process
         # is waited for: each stops where its own signal finds it, or is gone.
-        if self.learner.step_is_complete:
+        if self.learner.step_is_complete and self.step > self.first_step:
             self._checkpoint(alone=True)
+
+    def _is_kept(self, folder: Path) -> bool:
+        """Whether the folder holds what the run goes on from: a network without it
+        would keep the same command from going on.
+        """
+        interrupted = self.result.stopped == "interrupted"
+        return not interrupted or (folder / CHECKPOINT).exists()
 
     def _resume(self, path: Path) -> None:
         if path.exists():
             state = read_checkpoint(path)
-            check_same_run(path, state, self._identity(), self.settings)
-            self.learner.load_state_dict(state)
-            self.log.load_state_dict(state)
-            self.step, self.earlier_seconds = state["step"], state["seconds"]
-            self.broken.looked, self.broken.count, names = state["broken"]
-            self.broken.names = dict.fromkeys(names)
+            try:
+                check_same_run(path, state, self._identity(), self.settings)
+                check_progress(state)
+                self.learner.load_state_dict(state)
+                self.log.load_state_dict(state)
+                self.step, self.earlier_seconds = state["step"], state["seconds"]
+                self.first_step = self.step
+                self.broken.looked, self.broken.count, names = state["broken"]
+                self.broken.names = dict.fromkeys(names)
+            except InputError:
+                raise
+            except Exception as problem:  # what the contents of others raise
+                raise foreign(path) from problem
+        elif (network := path.with_name(NETWORK)).exists():
+            raise InputError(
+                f"{str(network)!r} is there and no checkpoint that this run could go "
+                "on from; name another folder, or move the network away"
+            )
         if self.main:  # lines after the checkpoint are computed again
             self.log.rewrite()
         step = torch.tensor([self.step], device=self.learner.device)

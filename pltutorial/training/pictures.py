@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
+from ..formats import passed_over
 from ..images import MAX_PIXELS, open_picture, to_rgb
 from .archives import find_pictures
 
@@ -45,13 +47,14 @@ class Pictures(Dataset):
     The price is that shards must be files on a disk, and not compressed.
 
     A picture that cannot be read, or is smaller than the crop, is skipped: the next one
-    of the epoch's order takes its place, and its name is handed back.
+    of the epoch's order takes its place, and its name is handed back. Files that look
+    like pictures and are not among those that can be read are named in a warning.
 
     Args:
         source: None for the bundled ``data/train``; a folder, with all pictures below
-            it (or, where it holds no picture, all ``.tar`` and ``.zip`` files below
-            it); one ``.tar`` or ``.zip``; or shards such as
-            ``coco-{000000..000117}.tar``.
+            it that Pillow reads, hidden ones apart (or, where it holds no picture, all
+            ``.tar`` and ``.zip`` files below it); one ``.tar`` or ``.zip``; or shards
+            such as ``coco-{000000..000117}.tar``.
         size: height and width of the crops in pixels.
         seed: decides order, crops and flips.
         zoom: the range of the picture's shorter side after resizing, in
@@ -109,6 +112,10 @@ class Pictures(Dataset):
         self._decoded: dict[tuple[int, int], Image.Image] = {}
         self._stored: dict[int, tuple[tuple[int, int], bool]] = {}  # size, and if JPEG
         self._files = find_pictures(self.source)
+        if self._files.passed_over:
+            warnings.warn(
+                passed_over(self._files.passed_over, self.source), stacklevel=2
+            )
         self._check_sizes()
 
     def __len__(self) -> int:
@@ -184,7 +191,7 @@ class Pictures(Dataset):
 
         name = self._files.name(i)
         opened = open_picture(self._files.open(i), name, self.max_pixels, shrink)
-        decoded = to_rgb(opened, name)
+        decoded = to_rgb(opened)
         if self.cache:
             self._decoded[key] = decoded
         return decoded, zoom

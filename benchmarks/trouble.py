@@ -1,0 +1,341 @@
+"""What befalls a command from outside, as real processes: it is killed, stopped or
+asked to end, its disk is full, its streams are closed, memory and files are rationed,
+two runs want one folder. Prints a table; exits 1 if a row does not hold::
+
+    python -m benchmarks.trouble [kill signals streams disk limits together]
+
+About ten minutes on two cores, so it is no part of the tests. Nothing is filled but
+``/dev/full``, and nothing is written outside a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+PROGRAM = [sys.executable, "-m", "pltutorial"]
+TINY = "--steps 24 --size 32 --batch-size 2 --width 4 --log-every 2 --no-progress"
+TINY += " --sample-every 4 --checkpoint-every 3 --precision float32 --device cpu"
+TRAIN = f"train denoise --blocks 1 --feature-layers relu1_2 {TINY}"
+SLOW = "--sizes 160 --steps 12"
+# Words, and what they write; every picture is made from `in.png`.
+COMMANDS = {
+    "transfer": (f"transfer in.png poppies -o out.png {SLOW}", "out.png"),
+    "reconstruct": (f"reconstruct in.png -o out.png {SLOW}", "out.png"),
+    "texture": (f"texture poppies -o out.png {SLOW}", "out.png"),
+    "stylize": ("stylize in.png --style poppies -o out.png", "out.png"),
+    "stylize FOLDER": ("stylize album --style poppies -o out", ""),
+    "stylize GIF": ("stylize in.gif --style poppies -o out.gif", "out.gif"),
+    "upscale": ("upscale in.png -o out.png", "out.png"),
+    "denoise": ("denoise in.png -o out.png", "out.png"),
+    "deblur": ("deblur in.png -o out.png", "out.png"),
+    "inpaint": ("inpaint in.png mask.png -o out.png", "out.png"),
+    "invert": ("invert in.png -o out.png", "out.png"),
+    "sample": ("sample -o out.png", "out.png"),
+    "export": ("export denoise_combined -o out.onnx", "out.onnx"),
+    "train": (f"{TRAIN} -o run", ""),
+    "styles": ("styles", ""),
+    "models": ("models --json", ""),
+    "doctor": ("doctor", ""),
+    "progress": ("progress", ""),
+}
+OLD = b"what was there before"
+
+
+class Trouble:
+    """One command at work in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "TQDM_DISABLE": "1",
+            "PLTUTORIAL_PROGRESS": str(folder / "progress.sqlite"),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        }
+        noise = Image.effect_noise((160, 120), 90).convert("RGB")
+        noise.save(folder / "in.png")
+        noise.save(folder / "in.gif", save_all=True, append_images=[noise] * 3)
+        Image.new("L", (160, 120)).save(folder / "mask.png")
+        (folder / "album").mkdir()
+        for name in "abc":
+            noise.save(folder / "album" / f"{name}.png")
+
+    def start(self, words: str, **how) -> subprocess.Popen:
+        """The command, with both streams kept."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(
+            [*PROGRAM, *words.split()],
+            **{**pipes, "cwd": self.folder, "env": self.environment, **how},
+        )
+
+    def finish(self, words: str, **how) -> tuple[int, str]:
+        """Its exit code and what it said on standard error."""
+        process = self.start(words, **how)
+        _, errors = process.communicate(timeout=300)
+        return process.returncode, (errors or b"").decode(errors="replace")
+
+    def faults(self, code: int, errors: str, codes: tuple[int, ...]) -> list[str]:
+        """What is wrong with how a command ended."""
+        found = []
+        if code not in codes:
+            found.append(f"exit {code}")
+        if "Traceback" in errors or "Exception ignored" in errors:
+            found.append("a traceback")
+        said = errors.splitlines()
+        if code and len(said) != 1:
+            found.append(f"{len(said)} lines: {' / '.join(said)[-200:]}")
+        left = [*self.folder.rglob(".pltutorial-*"), *self.folder.rglob(".lock")]
+        return found + [f"{path.name} is left" for path in left]
+
+
+def _heeding() -> None:
+    """A child that heeds Ctrl-C, whatever started this program."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is the one before, or a new one that can be read to its end."""
+    if path.read_bytes() == OLD or path.suffix == ".onnx":
+        return True
+    with Image.open(path) as picture:
+        picture.load()
+    return True
+
+
+def signals(each: Callable) -> None:
+    """SIGINT and SIGTERM at three moments of every command."""
+    for name, (words, output) in COMMANDS.items():
+        with each("signals", name) as (trouble, wrong):
+            begin = time.monotonic()
+            code, errors = trouble.finish(words)
+            seconds = time.monotonic() - begin
+            wrong(trouble.faults(code, errors, (0, 1) if name == "doctor" else (0,)))
+            for number in (signal.SIGINT, signal.SIGTERM):
+                for share in (0.15, 0.5, 0.85):
+                    if output:
+                        (trouble.folder / output).write_bytes(OLD)
+                    process = trouble.start(
+                        words, preexec_fn=_heeding, start_new_session=True
+                    )
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(share * seconds)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, number)  # as a terminal does
+                    errors = process.communicate(timeout=120)[1].decode()
+                    if process.returncode == -number and not errors:
+                        continue  # before Python was there, or after it
+                    codes = (0, 128 + number, 130 if name == "train" else 0)
+                    faults = trouble.faults(process.returncode, errors, codes)
+                    if output and not _whole(trouble.folder / output):
+                        faults.append("half an output")
+                    wrong([f"{number.name} at {share}: {one}" for one in faults])
+
+
+def kill(each: Callable) -> None:
+    """Twenty SIGKILLs of a training, which then ends as if there had been none."""
+    chance = random.Random(0)
+    with each("kill", "train, never killed") as (trouble, wrong):
+        begin = time.monotonic()
+        code, errors = trouble.finish(f"{TRAIN} -o run")
+        seconds = time.monotonic() - begin
+        wrong(trouble.faults(code, errors, (0,)))
+        whole = _end(trouble.folder / "run")
+    for number, kills in enumerate((3, 2, 3, 2, 3, 2, 3, 2)):
+        with each("kill", f"train, run {number}, {kills} SIGKILLs") as (trouble, wrong):
+            for _ in range(kills):
+                process = trouble.start(f"{TRAIN} -o run")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds * (0.4 + 0.6 * chance.random()))
+                process.kill()
+                process.communicate()
+            code, errors = trouble.finish(f"{TRAIN} -o run")
+            wrong(trouble.faults(code, errors, (0,)))
+            if _end(trouble.folder / "run") != whole:
+                wrong(["it ended otherwise"])
+
+
+def _end(run: Path) -> tuple:
+    """What a run leaves, less the seconds that it took."""
+    import torch
+
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    state = {name: state[name] for name in ("network", "optimizer", "average", "step")}
+    rows = (run / "log.csv").read_text().splitlines()
+    samples = [path.read_bytes() for path in sorted((run / "samples").iterdir())]
+    return str(state), [row.rpartition(",")[0] for row in rows], samples
+
+
+def streams(each: Callable) -> None:
+    """Streams that are closed, full or of another encoding."""
+    name = os.fsdecode(b"M\xfcller \xf0\x9f\x8e\xa8.png")
+    shell = " ".join(map(str, PROGRAM))
+    endings = {
+        "> /dev/full": (1,),
+        ">&-": (0,),
+        "2> /dev/full": (0,),
+        "2>&-": (0,),
+        "<&-": (0,),
+        "<&- >&- 2>&-": (0,),
+        "| true": (0,),
+    }
+    for command in ("stylize", "stylize FOLDER", "styles", "models", "progress"):
+        words, output = COMMANDS[command]
+        for ending, codes in endings.items():
+            with each("streams", f"{command} {ending}") as (trouble, wrong):
+                line = f"{shell} {words} {ending}"
+                code, errors = _shell(trouble, line)
+                wrong(trouble.faults(code, errors, codes))
+                if output:
+                    with Image.open(trouble.folder / output) as picture:
+                        picture.load()
+    for ending, codes in {
+        "-o - >&-": (2,),
+        "-o - > /dev/full": (2,),
+        "-o - | true": (0,),
+        "-o missing/out.png 2> /dev/full": (2,),
+        "-o missing/out.png 2>&-": (2,),
+    }.items():
+        with each("streams", f"stylize {ending}") as (trouble, wrong):
+            code, errors = _shell(
+                trouble, f"{shell} stylize in.png --style poppies {ending}"
+            )
+            faults = trouble.faults(code, errors, codes)
+            quiet = "2>" in ending and [one for one in faults if "0 lines" in one]
+            wrong([] if quiet == faults else faults)
+    for encoding in ("ascii", "utf-8:strict", "latin-1", "cp437"):
+        with each("streams", f"a name of bytes, {encoding}") as (trouble, wrong):
+            (trouble.folder / "in.png").rename(trouble.folder / name)
+            trouble.environment["PYTHONIOENCODING"] = encoding
+            process = subprocess.run(
+                [*PROGRAM, "stylize", name, "--style", "poppies", "-o", f"o{name}"],
+                cwd=trouble.folder,
+                env=trouble.environment,
+                capture_output=True,
+            )
+            errors = process.stderr.decode(errors="replace")
+            wrong(trouble.faults(process.returncode, errors, (0,)))
+            if not (trouble.folder / f"o{name}").exists():
+                wrong(["no picture"])
+
+
+def _shell(trouble: Trouble, line: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=trouble.folder,
+        env=trouble.environment,
+        capture_output=True,
+    )
+    return done.returncode, done.stderr.decode(errors="replace")
+
+
+def disk(each: Callable) -> None:
+    """No file may grow beyond so many bytes, as on a disk that is full."""
+    for name in ("stylize", "stylize GIF", "export", "train"):
+        for most in (0, 600, 4096):
+            with each("disk", f"{name}, {most} bytes") as (trouble, wrong):
+                words, output = COMMANDS[name]
+                if output:
+                    (trouble.folder / output).write_bytes(OLD)
+                limit = _limited(resource.RLIMIT_FSIZE, most)
+                code, errors = trouble.finish(words, preexec_fn=limit)
+                wrong(trouble.faults(code, errors, (2,)))
+                if output and (trouble.folder / output).read_bytes() != OLD:
+                    wrong(["the old output is gone"])
+                if name == "train":
+                    wrong(trouble.faults(*trouble.finish(words), (0,)))
+
+
+def limits(each: Callable) -> None:
+    """Little memory, and few open files."""
+    for name in ("transfer", "stylize", "denoise", "export", "train", "models"):
+        for megabytes in (200, 400, 800, 1200, 1600):
+            with each("limits", f"{name}, {megabytes} MB") as (trouble, wrong):
+                limit = _limited(resource.RLIMIT_AS, megabytes * 10**6)
+                code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
+                wrong(trouble.faults(code, errors, (0, 1, 2)))
+        for files in (6, 12):
+            with each("limits", f"{name}, {files} open files") as (trouble, wrong):
+                limit = _limited(resource.RLIMIT_NOFILE, files)
+                code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
+                wrong(trouble.faults(code, errors, (0, 1, 2)))
+
+
+def _limited(what: int, amount: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(what, (amount, amount))
+
+
+def together(each: Callable) -> None:
+    """Two runs in one folder, begun at once."""
+    for number in range(3):
+        with each("together", f"two runs at once, try {number}") as (trouble, wrong):
+            pair = [trouble.start(f"{TRAIN} -o run") for _ in range(2)]
+            said = [process.communicate()[1].decode() for process in pair]
+            codes = sorted(process.returncode for process in pair)
+            if codes != [0, 2]:
+                wrong([f"exit codes {codes}"])
+            refused = next((text for text in said if "in use by process" in text), "")
+            winner = next(one.pid for one in pair if one.returncode == 0)
+            if f"process {winner} on " not in refused:
+                wrong([f"the second was told: {refused or said}"])
+            lines = (trouble.folder / "run" / "log.csv").read_text().splitlines()
+            if len(lines) != 13:
+                wrong([f"{len(lines)} lines of the log"])
+
+
+PARTS = {
+    "kill": kill,
+    "signals": signals,
+    "streams": streams,
+    "disk": disk,
+    "limits": limits,
+    "together": together,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    chosen = parser.parse_args().parts or list(PARTS)
+    tally: dict[str, list[int]] = {}
+
+    @contextlib.contextmanager
+    def each(part: str, name: str):
+        faults: list[str] = []
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                yield Trouble(Path(folder)), faults.extend
+            except Exception as problem:
+                faults.append(f"{type(problem).__name__}: {problem}")
+        count = tally.setdefault(part, [0, 0])
+        count[0] += 1
+        count[1] += bool(faults)
+        held = "held" if not faults else "; ".join(faults)
+        print(f"| {part} | {name} | {held} |", flush=True)
+
+    print("| part | what | outcome |\n|---|---|---|")
+    for part in chosen:
+        PARTS[part](each)
+    print("\n| part | rows | fell short |\n|---|---|---|")
+    for part, (rows, short) in tally.items():
+        print(f"| {part} | {rows} | {short} |")
+    return int(any(short for _, short in tally.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""Which files are pictures: what can be read, how it is opened, how many frames it has,
+and what only looks like one.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+# Pillow only knows the names of these, or hands them to another program
+_FOREIGN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+# pictures that Pillow cannot read, by ending and by how they begin
+_UNREAD = [
+    ".heic",
+    ".heif",
+    ".hif",
+    ".jxl",
+    ".svg",
+    ".svgz",
+    ".eps",
+    ".ps",
+    ".ai",
+    ".pdf",
+    ".wmf",
+    ".emf",
+    ".exr",
+    ".hdr",
+    ".xcf",
+    ".psb",
+    ".raw",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".crw",
+    ".nef",
+    ".nrw",
+    ".arw",
+    ".sr2",
+    ".srf",
+    ".orf",
+    ".rw2",
+    ".raf",
+    ".pef",
+    ".srw",
+    ".x3f",
+    ".3fr",
+    ".iiq",
+    ".mrw",
+    ".erf",
+    ".kdc",
+    ".dcr",
+    ".jxr",
+    ".wdp",
+    ".hdp",
+    ".bpg",
+    ".flif",
+    ".kra",
+    ".ora",
+    ".sketch",
+    ".fpx",
+]
+_BEGINNINGS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF....WEBP|8BPS\0|BM.{12}|"
+    rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1|avi[fs])|\0\0\0\x0cj[Pp]  |\xff\x4f\xff|"
+    rb"\xff\x0a|\0\0\0\x0cJXL |v/1\x01|#\?RADIANCE|qoif|P[1-6fF][ \n\r]",
+    re.DOTALL,
+)
+
+
+def endings() -> tuple[str, ...]:
+    """The endings of all pictures that the installed Pillow reads: one list for single
+    files, folders, data sets and archives.
+
+    Example:
+        >>> {".jpg", ".jfif", ".png", ".tif", ".gif"} <= set(endings())
+        True
+    """
+    Image.init()
+    known = Image.registered_extensions().items()
+    return tuple(ending for ending, kind in known if kind in {*_kinds(), "MPO"})
+
+
+def looks_like_picture(path: str | os.PathLike) -> bool:
+    """Whether a file without one of :func:`endings` is a picture all the same: of a
+    kind that Pillow cannot read, or under another name.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _UNREAD:
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _BEGINNINGS.match(file.read(16)) is not None
+    except OSError:
+        return False
+
+
+def passed_over(names: list[str], where: str | os.PathLike) -> str:
+    """The sentence about pictures of a folder or archive that cannot be used."""
+    some = ", ".join(map(repr, names[:5]))
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return (
+        f"passed over {len(names):,} of {str(where)!r} that look like pictures and "
+        f"whose ending is none that is read: {some}{more}; save them as .jpg or .png"
+    )
+
+
+def _kinds() -> list[str]:
+    """Pillow's names of what it reads; first what is told by how it begins."""
+    Image.init()
+    known = [kind for kind in Image.ID if kind not in _FOREIGN]
+    return sorted(known, key=lambda kind: Image.OPEN[kind][1] is None)
+
+
+def identify(file: BinaryIO) -> ImageFile.ImageFile:
+    """Open a picture, as Pillow's ``Image.open`` does, without its limit of pixels:
+    that is one value for all threads, and ours is another.
+
+    Raises:
+        UnidentifiedImageError: it is no picture that can be read.
+    """
+    file.seek(0)
+    start = file.read(16)
+    for kind in _kinds():
+        factory, accept = Image.OPEN[kind]
+        if accept is not None and accept(start) is not True:
+            continue
+        try:
+            file.seek(0)
+            return factory(file, "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+    raise UnidentifiedImageError
+
+
+def count_frames(picture: ImageFile.ImageFile) -> int:
+    """How many frames a file holds.
+
+    The layers of a PSD are one picture, and so is a JPEG with more in it (MPO), as
+    telephones write them: a gain map, a preview, or the other eye's view.
+    """
+    if picture.format in ("PSD", "MPO"):
+        return 1
+    return getattr(picture, "n_frames", 1)
+
+
+# --- faults beside the pixels ---------------------------------------------------------
+
+
+def mended(data: bytes) -> Iterator[io.BytesIO]:
+    """Copies of a picture's file without what is not needed for its pixels, such as
+    text, and then without its EXIF and colour profile, too.
+    """
+    for keep_profile in (True, False):
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            yield io.BytesIO(_png(data, keep_profile))
+        elif data.startswith(b"\xff\xd8"):
+            yield io.BytesIO(_jpeg(data, keep_profile))
+        elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+            yield io.BytesIO(_webp(data, keep_profile))
+
+
+def _png(data: bytes, keep_profile: bool) -> bytes:
+    """The chunks that matter; those that may be skipped only with a right checksum."""
+    needed = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
+    needed |= {b"iCCP", b"eXIf"} if keep_profile else set()
+    parts, place = [data[:8]], 8
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        chunk = data[place : place + length + 12]
+        right = zlib.crc32(chunk[4:-4]).to_bytes(4, "big") == chunk[-4:]
+        if not kind[0] & 32 or (kind in needed and right):
+            parts.append(chunk)
+        place += length + 12
+    return b"".join(parts)
+
+
+def _jpeg(data: bytes, keep_profile: bool) -> bytes:
+    """Without comments and application segments; Adobe's says how colours are kept."""
+    needed = {0xEE, 0xE2} if keep_profile else {0xEE}
+    parts, place = [data[:2]], 2
+    while data[place : place + 1] == b"\xff" and data[place + 1] != 0xDA:
+        kind = data[place + 1]
+        length = 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if kind in needed or not (0xE0 <= kind <= 0xEF or kind == 0xFE):
+            parts.append(data[place : place + length])
+        place += length
+    return b"".join((*parts, data[place:]))
+
+
+def _webp(data: bytes, keep_profile: bool) -> bytes:
+    """Without EXIF and XMP, and the flags that promise them."""
+    needless = {b"EXIF", b"XMP "} | (set() if keep_profile else {b"ICCP"})
+    flags = 0b1100 | (0 if keep_profile else 0b100000)
+    parts, place = [], 12
+    while place + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, place)
+        chunk = bytearray(data[place : place + 8 + length + length % 2])
+        if kind == b"VP8X" and length:
+            chunk[8] &= ~flags
+        if kind not in needless:
+            parts.append(bytes(chunk))
+        place += len(chunk)
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body

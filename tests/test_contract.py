@@ -1,0 +1,489 @@
+"""What a loss promises, in whatever wrapper somebody's training loop has it.
+
+Every loss goes through every wrapper; the encoders, which the losses are made of, keep
+the same promises. NEEDS says which test proves which need of a researcher.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from helpers import picture, relative
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint
+
+from pltutorial import (
+    DeepSimLoss,
+    LossNetwork,
+    PerceptualLoss,
+    deblur,
+    denoise,
+    inpaint,
+    stylize,
+    upscale,
+)
+from pltutorial.terms import LossTerms
+
+TESTS = Path(__file__).parent
+
+# what people ask of a perceptual loss, and which test proves it here
+NEEDS = {
+    "works after install, without a network": (
+        "test_installed::test_the_losses_and_functions_on_pictures_work"
+    ),
+    "a + w * loss(x, y)": "test_inputs::TestArithmetic::test_it_is_the_total_s",
+    "of order 1 on photographs": (
+        "test_perceptual_loss::TestWhatDocstringsSay::test_terms"
+    ),
+    "Gram style loss": (
+        "test_losses::TestStyleLoss::test_johnson_is_the_squared_frobenius_norm"
+    ),
+    "pixel, total variation and adversarial terms": (
+        "test_likeness::TestTerms::test_value_is_the_papers_equations_in_float64"
+    ),
+    "LPIPS, calibrated and differentiable": "test_peers::test_lpips",
+    "DISTS": "test_peers::test_dists",
+    "distances of sets": "test_distances::test_frechet_is_that_of_the_papers_code",
+    "a value per picture": (
+        "test_perceptual_loss::TestPerceptualLoss::"
+        "test_a_value_per_picture_equals_one_by_one"
+    ),
+    'reduction="sum"': "test_inputs::TestReductions::test_sum_and_none",
+    "a value per layer": (
+        "test_perceptual_loss::TestPerceptualLoss::test_terms_are_the_weighted_losses"
+    ),
+    "a map over positions": "test_inputs::TestMaps::test_their_mean_is_the_term",
+    "masks on feature terms": "test_inputs::TestWeights::test_a_mask_in_each_term",
+    "1 channel": "test_inputs::TestChannels::test_one_channel_is_grey",
+    "4 and more channels": "test_inputs::TestChannels::test_each_channel_by_itself",
+    "volumes": "test_inputs::TestVolumes::test_slices_of_each_axis",
+    "[-1, 1]": "test_inputs::TestRange::test_minus_one_to_one",
+    "any backbone with named layers": (
+        "test_encoder::test_layers_are_maps_with_gradients_of_any_size_and_compile"
+    ),
+    "DINOv2 and CLIP": "test_encoder::test_tokens_stand_where_their_patches_are",
+    "target features kept": (
+        "test_perceptual_loss::TestPerceptualLoss::test_cached_targets_equal_fresh_ones"
+    ),
+    "nothing stored, nothing trained": (
+        "test_contract::TestOwners::test_nothing_is_trained_or_stored"
+    ),
+    "torch.compile(fullgraph=True)": (
+        "test_contract::TestGraphs::test_compiles_as_one_graph"
+    ),
+    "finite gradients in float16": (
+        "test_contract::TestPrecision::test_pictures_in_half_precision"
+    ),
+    "equal and black pictures": "test_contract::test_equal_and_black_pictures",
+    "a wrong range is refused": "test_peer_traps::test_other_ranges_are_refused",
+    "16 pixels": "test_contract::test_16_pixels",
+    "today's libraries": "test_peer_traps::test_no_deprecated_call_of_the_libraries",
+    "types": (
+        "test_public_names::test_mypy_passes_what_is_right_and_finds_what_is_misspelt"
+    ),
+    "a release to install by name": None,  # the workflow is there, the release is not
+    "a changelog": "test_documents::test_releases_agree",
+    "a permissive licence": "test_ground::test_wheel_holds_weights_and_pictures",
+}
+
+
+def test_needs_are_proved_by_tests_that_are_there():
+    proved = [test for test in NEEDS.values() if test is not None]
+    assert (len(NEEDS), len(proved)) == (31, 30)
+    for test in proved:
+        file, *names = test.split("::")
+        body = ast.parse((TESTS / f"{file}.py").read_text(encoding="utf-8")).body
+        for name in names:
+            (found,) = [node for node in body if getattr(node, "name", None) == name]
+            body = getattr(found, "body", [])
+
+
+@pytest.fixture(scope="module")
+def phi() -> LossNetwork:
+    return LossNetwork(precision="float32", device="cpu")
+
+
+def content(phi):
+    return PerceptualLoss({"relu2_1": 1.0}, network=phi)
+
+
+def relative_terms(phi):
+    return PerceptualLoss(
+        {"relu1_2": 1.0, "relu2_1": 0.5},
+        {"relu1_1": 1.0, "relu2_1": 1.0},
+        pixel=1.0,
+        total_variation=1e-7,
+        normalization="relative",
+        network=phi,
+    )
+
+
+def balanced(phi):
+    return PerceptualLoss(
+        {"relu1_1": 1.0, "relu1_2": 0.5},
+        {"relu1_1": 1.0, "relu2_1": 1.0},
+        pixel_kind="charbonnier",
+        pixel=1e5,
+        balance="layers",
+        network=phi,
+    )
+
+
+def grey_in_another_range(phi):
+    return PerceptualLoss(
+        {"relu1_2": 1.0},
+        {"relu1_1": 1.0},
+        pixel=1.0,
+        normalization="relative",
+        channels=_first,
+        input_range=(-0.5, 1.5),
+        network=phi,
+    )
+
+
+def _first(image):
+    return image[:, :1].expand(-1, 3, -1, -1)
+
+
+def likeness(phi):
+    return DeepSimLoss(
+        1.0, 0.1, 1.0, comparator=phi, layers=("relu1_2",), discriminator=_judged
+    )
+
+
+def _judged(image):
+    """Logits of a discriminator without weights: who trains one owns it."""
+    return image.diff(dim=-1).square().mean((1, 2, 3)) * 20 - 1
+
+
+LOSSES = [content, relative_terms, balanced, grey_in_another_range, likeness]
+
+
+class Step(nn.Module):
+    """The loss of an output for fixed targets, as a tensor."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, output, target, style):
+        if isinstance(self.loss, DeepSimLoss):
+            return self.loss(output, target).total
+        style = style if self.loss.style_weights else None
+        return self.loss(output, target=target, style=style).total
+
+
+@pytest.fixture(scope="module")
+def given():
+    return (
+        picture(32, 32, 1, 2),
+        picture(32, 32, 2, 2),
+        picture(32, 32, 3, 1),
+    )
+
+
+@pytest.fixture(params=LOSSES, ids=lambda make: make.__name__)
+def step(request, phi) -> Step:
+    return Step(request.param(phi))
+
+
+def plain(step, given) -> tuple[torch.Tensor, torch.Tensor]:
+    """The value and the gradient with nothing around the loss."""
+    output = given[0].clone().requires_grad_()
+    total = step(output, *given[1:])
+    (gradient,) = torch.autograd.grad(total, output)
+    return total.detach(), gradient
+
+
+def equal(step, given, other, targets=None, tolerance=1e-4) -> None:
+    """Another way to the same value and gradient."""
+    value, gradient = plain(step, given)
+    output = given[0].clone().requires_grad_()
+    total = other(output, *(given[1:] if targets is None else targets))
+    total.backward()
+    assert relative(total, value) < tolerance
+    assert relative(output.grad, gradient) < tolerance
+
+
+class TestGraphs:
+    def test_compiles_as_one_graph(self, step, given):
+        torch._dynamo.reset()
+        equal(step, given, torch.compile(step, fullgraph=True, backend="aot_eager"))
+
+    def test_under_autocast_too(self, step, given):
+        torch._dynamo.reset()
+        compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+        with torch.autocast("cpu", torch.bfloat16):
+            value = compiled(*given)
+            assert relative(value, step(*given)) < 0.02
+
+    def test_exports(self, step, given):
+        program = torch.export.export(step, given, strict=False)
+        assert relative(program.module()(*given), step(*given)) < 1e-4
+
+    def test_terms_are_outputs_of_graphs(self, phi, given):
+        loss = relative_terms(phi)
+        terms = loss(*given)
+        compiled = torch.compile(loss, fullgraph=True, backend="eager")(*given)
+        exported = torch.export.export(loss, given, strict=False).module()(*given)
+        for other in (compiled, exported):
+            assert isinstance(other, LossTerms)
+            assert list(other) == list(terms)
+            assert relative(other.total, terms.total) < 1e-4
+
+
+class TestTransforms:
+    """torch.func"""
+
+    def test_grad(self, step, given):
+        output, *targets = given
+        gradient = torch.func.grad(lambda x: step(x, *targets))(output)
+        assert relative(gradient, plain(step, given)[1]) < 1e-4
+
+    def test_jvp(self, step, given):
+        output, *targets = given
+        tangent = picture(32, 32, 5, 2) - 0.5
+        _, slope = torch.func.jvp(lambda x: step(x, *targets), (output,), (tangent,))
+        assert relative(slope, (plain(step, given)[1] * tangent).sum()) < 1e-3
+
+    def test_vmap_and_grad_of_each_picture(self, step, given):
+        output, target, style = given
+        single = torch.func.vmap(
+            torch.func.grad(lambda x, y: step(x[None], y[None], style))
+        )(output, target)
+        for index in range(2):
+            alone = [image[index : index + 1] for image in (output, target)]
+            _, gradient = plain(step, (*alone, style))
+            assert relative(single[index], gradient[0]) < 1e-4
+
+    def test_second_derivatives(self, step, given):
+        """Hessian times vector: twice backward, and forward over backward."""
+        output, *targets = given
+        vector = picture(32, 32, 5, 2) - 0.5
+        x = output.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(step(x, *targets), x, create_graph=True)
+        (twice,) = torch.autograd.grad((gradient * vector).sum(), x)
+        gradient = torch.func.grad(lambda x: step(x, *targets))
+        _, forward = torch.func.jvp(gradient, (output,), (vector,))
+        assert twice.isfinite().all()
+        assert twice.abs().sum() > 0
+        assert relative(forward, twice) < 1e-3
+
+    def test_checkpoint(self, step, given):
+        equal(step, given, lambda *x: checkpoint(step, *x, use_reentrant=False))
+
+
+class TestPrecision:
+    def test_float16_autocast_and_a_scaler_train(self, step, given):
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 3, 3, padding=1)
+        nn.init.dirac_(model.weight)
+        optimizer = torch.optim.Adam(model.parameters(), 5e-3)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        values, of_order_one = (
+            [],
+            getattr(step.loss, "normalization", None)
+            in {
+                None,
+                "relative",
+            },
+        )
+        for _ in range(12 if of_order_one else 40):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                loss = step(model(given[0]), *given[1:])
+            assert loss.dtype == torch.float32
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            values.append(float(loss.detach()))
+        assert values[-1] < values[0]
+        # a step that is left out halves the scale: a few at the start, as with any loss
+        assert scaler.get_scale() >= 2.0**10 or not of_order_one
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_pictures_in_half_precision(self, step, given, dtype):
+        value, _ = plain(step, given)
+        halves = [image.to(dtype) for image in given]
+        total, gradient = plain(step, halves)
+        assert total.dtype == torch.float32
+        assert relative(total, value) < 0.05
+        assert gradient.dtype == dtype
+        if dtype == torch.bfloat16 or float(value) < 100:
+            assert gradient.isfinite().all()
+
+    def test_float64(self, step, given):
+        step = copy.deepcopy(step).double()
+        given = tuple(image.double() for image in given)
+        value, gradient = plain(step, given)
+        assert gradient.dtype == torch.float64
+        assert value.dtype == torch.float64
+        direction = picture(32, 32, 7, 2).double() - 0.5
+        ahead, behind = (
+            step(given[0] + sign * 1e-5 * direction, *given[1:]) for sign in (1, -1)
+        )
+        slope = (ahead - behind) / 2e-5
+        assert relative(slope, (gradient * direction).sum()) < 1e-3
+
+
+@pytest.mark.parametrize("work", [stylize, upscale, denoise, deblur, inpaint])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_networks_take_pictures_in_any_precision(work, dtype):
+    image = picture(48, 32).to(dtype)
+    more = {
+        stylize: ("great_wave",),
+        inpaint: (torch.zeros(1, 1, 48, 32).index_fill(3, torch.arange(8), 1.0),),
+    }.get(work, ())
+    given, expected = (work(one, *more) for one in (image, image.float()))
+    assert torch.equal(given, expected)
+
+
+class TestCopies:
+    def test_deepcopy_and_pickle(self, step, given):
+        step(*given)
+        for other in (copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+            equal(step, given, other, tolerance=1e-6)
+
+    def test_what_was_lowered_is_not_stored(self, given):
+        loss = content(LossNetwork(precision="float32", device="cpu"))
+        before = len(pickle.dumps(loss))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss(*given[:2])
+        loss(*(image.double() for image in given[:2]))
+        assert len(pickle.dumps(loss)) < 1.001 * before
+
+    def test_to(self, step, given):
+        moved = copy.deepcopy(step).to(torch.float64).to("cpu").float()
+        equal(step, given, moved, tolerance=1e-5)
+
+
+class Owner(nn.Module):
+    """A model that has its loss within it, as Lightning's modules do."""
+
+    def __init__(self, step: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.model, self.step = nn.Conv2d(3, 3, 3, padding=1), step
+
+    def forward(self, output, target, style):
+        return self.step(self.model(output).sigmoid(), target, style)
+
+
+@pytest.fixture
+def owner(step) -> Owner:
+    return Owner(step)
+
+
+OWN = ["model.weight", "model.bias"]
+
+
+class TestOwners:
+    def test_nothing_is_trained_or_stored(self, step, given):
+        owner = Owner(step)
+        owner.train().requires_grad_(True)
+        assert [name for name, _ in owner.named_parameters()] == OWN
+        assert list(owner.state_dict()) == OWN
+        owner(*given).backward()
+        assert all(owner.get_parameter(name).grad is not None for name in OWN)
+
+    def test_averaged_copies_average_the_owner_alone(self, owner, given):
+        average = AveragedModel(owner, use_buffers=True)
+        before = average.module.step(*given)
+        average.update_parameters(owner)
+        assert torch.equal(average.module.step(*given), before)
+
+    def test_inference_mode_before_training(self, step, given):
+        fresh = copy.deepcopy(step)
+        with torch.inference_mode():
+            fresh(*given)
+        equal(step, given, fresh)
+
+    @pytest.mark.parametrize("make", LOSSES)
+    def test_made_under_the_meta_device(self, make, phi, given):
+        """As large models are, to be filled later: nothing can fill these."""
+        with torch.device("meta"):
+            owner = Step(make(LossNetwork(precision="float32")))
+        owner.to_empty(device="cpu")
+        assert relative(owner(*given), Step(make(phi))(*given)) < 1e-6
+
+    def test_runs_without_values(self, step, given):
+        meta = copy.deepcopy(step).to("meta")
+        output, *targets = (image.to("meta") for image in given)
+        output.requires_grad_()
+        meta(output, *targets).backward()
+        assert output.grad.shape == given[0].shape
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    """A process group of one process, which wrappers ask for."""
+    store = dist.FileStore(str(tmp_path_factory.mktemp("group") / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group")
+class TestProcesses:
+    def test_ddp_sends_nothing_of_the_loss(self, owner, given):
+        value = owner(*given)
+        wrapped = DistributedDataParallel(owner)
+        assert [b.numel() for b in wrapped.modules_buffers if b.numel() > 1000] == []
+        sent = wrapped(*given)
+        assert relative(sent, value) < 1e-6
+        sent.backward()
+        assert owner.model.weight.grad.abs().sum() > 0
+
+    def test_fsdp_shards_the_model_alone(self, owner, given):
+        value = owner(*given)
+        mesh = dist.init_device_mesh("cpu", (1,))
+        sharded = fully_shard(owner, mesh=mesh)
+        total = sharded(*given)
+        assert relative(total, value) < 1e-6
+        total.backward()
+        assert sharded.model.weight.grad.full_tensor().abs().sum() > 0
+
+    def test_accelerate(self, step, given):
+        accelerate = importlib.import_module("accelerate")
+        accelerator = accelerate.Accelerator(cpu=True)
+        model = nn.Conv2d(3, 3, 3, padding=1)
+        optimizer = torch.optim.Adam(model.parameters())
+        model, optimizer = accelerator.prepare(model, optimizer)
+        accelerator.backward(step(model(given[0]).sigmoid(), *given[1:]))
+        optimizer.step()
+        assert next(model.parameters()).grad.abs().sum() > 0
+
+
+def test_equal_and_black_pictures(step, given):
+    black = torch.zeros_like(given[0])
+    for output, target in ((given[0], given[0]), (black, black), (given[0], black)):
+        value, gradient = plain(step, (output, target, given[2]))
+        assert value.isfinite()
+        assert gradient.isfinite().all()
+
+
+def test_16_pixels():
+    """At every layer that has a place left."""
+    loss = PerceptualLoss(
+        {"relu5_3": 1.0}, {"relu5_1": 1.0}, pixel=1.0, normalization="relative"
+    )
+    value, gradient = plain(Step(loss), [picture(16, 16, seed) for seed in range(3)])
+    assert value.isfinite()
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU or none")
+def test_data_parallel(step, given):
+    wrapped = nn.DataParallel(copy.deepcopy(step).cuda())
+    total = wrapped(*(image.cuda() for image in given))
+    assert total.isfinite().all()
