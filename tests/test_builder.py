@@ -184,7 +184,8 @@ def test_the_stored_record_knows_the_chapters_and_kinds():
     for entry in measured.values():
         assert entry["machine"]
         assert set(entry["seconds"]) <= names
-    assert set(measured["bfloat16"]["seconds"]) == names
+    # a chapter is measured where it was made, on one kind at least
+    assert set().union(*(entry["seconds"] for entry in measured.values())) == names
 
 
 def test_two_quick_chapters_are_compared_the_slow_way(record, monkeypatch):
