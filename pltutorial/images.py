@@ -260,8 +260,9 @@ def open_picture(
             return decode(copy, name, max_pixels, before)
         except InputError:
             raise
-        except Exception:  # noqa: S112
-            continue
+        except Exception as found:
+            if isinstance(problem, UnidentifiedImageError):
+                problem = found
     if isinstance(problem, UnidentifiedImageError):
         raise InputError(
             f"{str(name)!r} is not a picture that can be read; give a "
