@@ -88,20 +88,26 @@ def endings() -> tuple[str, ...]:
     return tuple(ending for ending, kind in known if kind in {*_kinds(), "MPO"})
 
 
-def looks_like_picture(path: str | os.PathLike) -> bool:
+def looks_like_picture(name: str | os.PathLike, start: bytes) -> bool:
     """Whether a file without one of :func:`endings` is a picture all the same: of a
     kind that Pillow cannot read, or under another name.
+
+    Args:
+        name: the file's name.
+        start: its first 16 bytes.
     """
-    path = Path(path)
-    if path.suffix.lower() in _UNREAD:
-        return True
+    return Path(name).suffix.lower() in _UNREAD or bool(_BEGINNINGS.match(start))
+
+
+def start_of(path: Path) -> bytes:
+    """A file's first 16 bytes; none of what is no file, or may not be read."""
     try:
         if not path.is_file():
-            return False
+            return b""
         with path.open("rb") as file:
-            return _BEGINNINGS.match(file.read(16)) is not None
+            return file.read(16)
     except OSError:
-        return False
+        return b""
 
 
 def passed_over(names: list[str], where: str | os.PathLike) -> str:

@@ -16,7 +16,7 @@ import numpy
 
 from ..errors import InputError, shown
 from ..files import no_file
-from ..formats import endings, looks_like_picture, passed_over
+from ..formats import endings, looks_like_picture, passed_over, start_of
 from ..images import PICTURE_ENDINGS
 
 SHARD_ENDINGS = (".tar", ".zip")
@@ -98,7 +98,9 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
         files, known = _below(path), endings()
         names = [name for name in files if name.lower().endswith(known)]
         others = [name for name in files if not name.lower().endswith(known)]
-        others = [name for name in others if looks_like_picture(path / name)]
+        others = [
+            name for name in others if looks_like_picture(name, start_of(path / name))
+        ]
         if names:
             return PictureFiles([path], names, None, others)
         shards = [path / name for name in files if name.lower().endswith(SHARD_ENDINGS)]
@@ -182,7 +184,7 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
                 if base.lower().endswith(known):
                     names.append(name)
                     places.append((number, offset, size, deflated))
-                elif looks_like_picture(base):
+                elif looks_like_picture(base, _start(shard, offset, size, deflated)):
                     others.append(f"{shard.name}/{name}")
         except Exception as problem:  # both modules raise many kinds
             kind = "uncompressed tar file"
@@ -199,6 +201,21 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
             f"files that hold {', '.join(PICTURE_ENDINGS)}{_also(others, source)}"
         )
     return PictureFiles(shards, names, places, others)
+
+
+def _start(shard: Path, offset: int, size: int, deflated: bool) -> bytes:
+    """The first 16 bytes of a member."""
+    with shard.open("rb") as file:
+        file.seek(offset)
+        data = file.read(min(size, 256))
+    try:
+        return (
+            zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, 16)
+            if deflated
+            else data
+        )
+    except zlib.error:
+        return b""
 
 
 def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:
