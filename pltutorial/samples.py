@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy
@@ -134,9 +135,21 @@ def several(name: str | os.PathLike, count: int, pages: bool) -> str:
         )
     return (
         f"{str(name)!r} has {count} frames and one picture is needed; only `pltutorial "
-        "stylize` takes those that move, with an output that ends in .gif, or in .mp4 "
-        "for a GIF, else save the frame that you mean as a file of its own"
+        "stylize` takes those that move, with an output that ends in .gif, else save "
+        "the frame that you mean as a file of its own"
     )
+
+
+def pictures_in(path: str | os.PathLike) -> tuple[int, bool]:
+    """How many pictures a file holds, by what is in it, and if they are pages; (1,
+    False) where it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            pages = sum(page.whole for page in tiff.pages(file))
+            return (pages or count_frames(identify(file))), pages > 0
+    except Exception:  # reading it properly will say what is wrong
+        return 1, False
 
 
 def understood(picture: Image.Image, name: str | os.PathLike) -> Decoded:

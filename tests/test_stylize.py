@@ -410,6 +410,16 @@ def test_whatever_moves_becomes_a_gif_whole(command, tmp_path, name, kind):
     with Image.open(made) as opened:
         assert opened.n_frames == 3
         assert opened.info["duration"] == 120
+    for output in ("made.mp4", "made.webp"):
+        assert_refused(
+            command("stylize", tmp_path / name, "-o", tmp_path / output, *options),
+            f"{name}' has 3 frames",
+            ".gif",
+        )
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    assert_refused(
+        command("stylize", tmp_path / "a.tif", "-o", made, *options), "3 pages"
+    )
 
 
 def test_folders_that_are_refused(command, album, photo, tmp_path):
