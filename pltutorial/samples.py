@@ -110,6 +110,8 @@ def decode(
     else:
         tile = picture.tile[0] if picture.tile else None
         picture.load()
+        if "icc_profile" in picture.info and picture.info["icc_profile"] is None:
+            picture.info["icc_profile"] = b"damaged"  # Pillow could not unpack it
         profile, turn = picture.info.get("icc_profile"), _orientation(picture, name)
         numbers = _more_than_8_bits(file, picture, tile, name)
     turn = _TURNS.get(turn)

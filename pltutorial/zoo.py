@@ -255,10 +255,10 @@ def load_style(
 
 
 def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn.Module:
-    from .images import PICTURE_ENDINGS
+    from .formats import endings
     from .networks import load_network
 
-    if Path(path).suffix.lower() in PICTURE_ENDINGS:
+    if Path(path).suffix.lower() in endings():
         raise InputError(
             f"{path!r} is a picture and no network; give a "
             f".safetensors file, or {instead}"

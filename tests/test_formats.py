@@ -115,6 +115,26 @@ def test_broken_exif_is_a_warning(tmp_path):
         read_image(path)
 
 
+def test_a_warning_of_the_command_is_one_line(command, tmp_path):
+    Image.fromarray(COLORS).resize((64, 48)).save(tmp_path / "a.png", icc_profile=b"no")
+    before = warnings.formatwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = show
+        code, _, errors = command(
+            "denoise", tmp_path / "a.png", "-o", tmp_path / "b.png"
+        )
+    assert code == 0
+    assert errors.startswith("warning: the colour profile of ")
+    assert errors.count("\n") == 1
+    assert warnings.formatwarning is before
+
+
+def show(message, category, *place) -> None:
+    """What Python does where nobody records warnings, as pytest does."""
+    sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
+
+
 # --- several pictures in a file -------------------------------------------------------
 
 

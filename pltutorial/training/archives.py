@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -38,11 +39,8 @@ class PictureFiles:
         roots: list[Path],
         names: list[str],
         places: list[tuple[int, int, int, int]] | None,
-        passed_over: list[str],
     ):
         self.roots = roots
-        # what looks like a picture and is none that can be read
-        self.passed_over = passed_over
         self.names = numpy.array([os.fsencode(name) for name in names])
         # shard, offset, size, deflated
         self.places = None if places is None else numpy.array(places, numpy.int64)
@@ -88,7 +86,8 @@ class PictureFiles:
 
 
 def find_pictures(source: str | os.PathLike) -> PictureFiles:
-    """The pictures of a folder, an archive or shards.
+    """The pictures of a folder, an archive or shards; what looks like one and is passed
+    over is named in a warning.
 
     Raises:
         InputError: the source is missing, damaged, or holds no picture.
@@ -102,7 +101,8 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
             name for name in others if looks_like_picture(name, start_of(path / name))
         ]
         if names:
-            return PictureFiles([path], names, None, others)
+            _say(others, path)
+            return PictureFiles([path], names, None)
         shards = [path / name for name in files if name.lower().endswith(SHARD_ENDINGS)]
         if not shards:
             raise InputError(
@@ -120,6 +120,11 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
             )
         shards.append(Path(name))
     return _members(shards, source)
+
+
+def _say(others: list[str], source: str | os.PathLike) -> None:
+    if others:
+        warnings.warn(passed_over(others, source), stacklevel=3)
 
 
 def _also(others: list[str], source: str | os.PathLike) -> str:
@@ -200,7 +205,8 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
             f"there is no picture in {str(source)!r} that can be read; give tar or zip "
             f"files that hold {', '.join(PICTURE_ENDINGS)}{_also(others, source)}"
         )
-    return PictureFiles(shards, names, places, others)
+    _say(others, source)
+    return PictureFiles(shards, names, places)
 
 
 def _start(shard: Path, offset: int, size: int, deflated: bool) -> bytes:
