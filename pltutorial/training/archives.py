@@ -63,7 +63,8 @@ class PictureFiles:
         """
         if self.places is None:
             path = self.roots[0] / os.fsdecode(self.names[i])
-            if fault := no_file(path):  # a pipe would hold the run up
+            fault = no_file(path)  # a pipe would hold the run up
+            if fault and fault != "does not exist":  # which opening it says
                 raise OSError(f"it {fault}")
             return path
         shard, offset, size, deflated = self.places[i].tolist()
