@@ -299,6 +299,8 @@ def lattice(image: torch.Tensor) -> torch.Tensor:
         >>> lines = torch.tensor([0.1, 0.0, 0.0, 0.0]).repeat(16)
         >>> bool(lattice(picture) < 3), bool(lattice(picture + lines) > 30)
         (True, True)
+
+    Taught in chapter 6.
     """
     check_image(image, "the picture", slack=0.5, smallest=32)
     height, width = (length // 4 * 4 for length in image.shape[-2:])
