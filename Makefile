@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 EXTRAS ?= book,export,metrics,teach,test,train,video
 PIP_ARGS ?=
 # What the losses are compared with; their own requirements are here already, or not needed for that.
-PEERS := lpips==0.1.4 DISTS-pytorch==0.1 piq==0.8.0 torchmetrics==1.9.0 lightning-utilities monai==1.6.1 kornia==0.9.0 kornia_rs==0.2.0
+PEERS := lpips==0.1.4 DISTS-pytorch==0.1 piq==0.8.0 torchmetrics==1.9.0 lightning-utilities monai==1.6.1 kornia==0.9.0 kornia_rs==0.2.0 timm==1.0.31 open_clip_torch==3.3.0 ftfy regex wcwidth
 CHAPTER ?= 1
 SEED ?=
 SUBMITTED ?=
@@ -30,7 +30,7 @@ help:
 	@echo "make execute   run the chapters and refresh their stored outputs in place"
 	@echo "make times     run the chapters and note only how long each took on this kind of processor"
 	@echo "make bench     time the package: precisions, memory, start-up, a plain baseline"
-	@echo "make peers     compare with lpips, DISTS-pytorch, piq, torchmetrics, MONAI and kornia, which it installs"
+	@echo "make peers     compare with lpips, DISTS-pytorch, piq, torchmetrics, MONAI, kornia and try timm, which it installs"
 	@echo "make wall      make the large pictures of the front page and chapter 4"
 	@echo "make lint      let ruff format and repair what it can"
 	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"

@@ -55,6 +55,8 @@ def said(value: float | None) -> str:
     """Three digits, as many as the calibration carries."""
     if value is None:
         return "∞"
+    if abs(value) < 1e-9:
+        return "0"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -70,7 +72,8 @@ def tables() -> dict[str, str]:
         ]
         for row in rows[name]:
             cells = " | ".join(said(row[key]) for key in columns)
-            lines.append(f"| {PICTURES.get(row[first], row[first])} | {cells} |")
+            label = {**PICTURES, "none": "nothing"}.get(row[first], row[first])
+            lines.append(f"| {label} | {cells} |")
         made[f"% the judges' {name} are put here"] = "\n".join(lines)
     return made
 

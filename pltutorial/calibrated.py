@@ -23,6 +23,7 @@ from .errors import InputError, nearest, needed
 from .fixed import Fixed, autocast_off
 from .images import check_form, check_values
 from .losses import REDUCTIONS
+from .seeds import leaving_no_trace
 
 # torchvision's name of each trunk, and the layers that are compared
 _TRUNKS = {
@@ -321,7 +322,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 def _shift_tolerant(net: str) -> tuple[nn.Module, list[torch.Tensor]]:
     """The network of the package, and each layer's weights by channel."""
     _say_licence()
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with leaving_no_trace():
         warnings.simplefilter("ignore")
         stlpips = needed(
             "stlpips_pytorch.stlpips", "shift-tolerant distances", "metrics"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
+from . import memory
+from .calibrated import DISTS, LPIPS
 from .distances import (
     JUDGE_LAYERS,
     STYLE_KINDS,
@@ -24,6 +29,7 @@ from .losses import JOHNSON_STYLE
 from .metrics import lattice, perceptual_distance, psnr, ssim
 
 _BATCH = 16  # pictures that a judge sees at a time
+_BYTES = 2700  # a pixel, of the largest features at once
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,9 @@ MEASURES = {
     "ssim": Measure("SSIM, RGB", "higher"),
     "ssim_y": Measure("SSIM, Y", "higher"),
     "st_lpips": Measure("ST-LPIPS, AlexNet"),
+    "lpips_alex": Measure("LPIPS, AlexNet"),
+    "lpips_vgg": Measure("LPIPS, VGG-16"),
+    "dists": Measure("DISTS"),
     "content": Measure("content, EfficientNet-Lite0"),
     **{f"vgg/{layer}": Measure(f"features, VGG-16 {layer}") for layer in JOHNSON_STYLE},
     **{
@@ -65,11 +74,26 @@ MEASURES = {
 """What :func:`compare`, :func:`measure` and their commands report, by key."""
 
 
+@functools.lru_cache(maxsize=2)
+def _calibrated(device: torch.device) -> dict[str, nn.Module]:
+    """Those of LPIPS and DISTS whose trunks are in the user's cache."""
+    found = {}
+    for key, make in (
+        ("lpips_alex", functools.partial(LPIPS, "alex")),
+        ("lpips_vgg", functools.partial(LPIPS, "vgg")),
+        ("dists", DISTS),
+    ):
+        with contextlib.suppress(InputError):
+            found[key] = make(device=device)
+    return found
+
+
 @torch.no_grad()
 def compare(
     output: torch.Tensor, target: torch.Tensor, style: torch.Tensor | None = None
 ) -> dict[str, torch.Tensor]:
-    """Everything that is measured here of an output and the picture itself.
+    """Everything that is measured here of an output and the picture itself; LPIPS and
+    DISTS too where torchvision's AlexNet and VGG-16 are in the cache of torch.hub.
 
     Args:
         output: (N, 3, H, W) in [0, 1], at least 32 pixels along each side.
@@ -82,6 +106,13 @@ def compare(
     Raises:
         InputError: no images, different shapes, too small, or an extra is missing.
     """
+    height, width = output.shape[-2:]
+    memory.check(
+        _BYTES * len(output) * height * width,
+        f"the features of {width}x{height} pixels",
+        "shrink both pictures",
+        output.device,
+    )
     vgg, judge = vgg_judge(output.device), second_judge(output.device)
     by_stage = layer_distances(output, target, JUDGE_LAYERS, network=judge)
     values = {
@@ -92,6 +123,8 @@ def compare(
         "st_lpips": perceptual_distance(output, target),
         "content": torch.stack(list(by_stage.values())).mean(0),
     }
+    for key, distance in _calibrated(output.device).items():
+        values[key] = distance(output, target, reduction="none")
     for layer, value in layer_distances(output, target, network=vgg).items():
         values[f"vgg/{layer}"] = value
     values |= {f"lite0/{layer}": value for layer, value in by_stage.items()}

@@ -109,6 +109,8 @@ def content_distance(
     Raises:
         InputError: as for :func:`layer_distances`, and the judge's package is not
             installed.
+
+    Taught in chapter 6.
     """
     network = second_judge(output.device) if network is None else network
     values = layer_distances(output, target, JUDGE_LAYERS, network=network)

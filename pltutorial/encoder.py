@@ -179,10 +179,10 @@ class Encoder(Fixed):
     def _features(
         self, image: torch.Tensor, layers: tuple[str, ...]
     ) -> dict[str, torch.Tensor]:
-        x = self._fitted(image)
         exact = torch.promote_types(image.dtype, torch.float32)
+        x = self._fitted(image.to(exact))
         mean, std = (tensor.to(x.device, exact) for tensor in (self.mean, self.std))
-        x = (x.to(exact) - mean) / std
+        x = (x - mean) / std
         if self._dtype is not None and autocast_dtype(x.device.type) is None:
             x = x.to(self._dtype)
         found = self._found(x, layers) if layers else {}

@@ -88,20 +88,26 @@ def endings() -> tuple[str, ...]:
     return tuple(ending for ending, kind in known if kind in {*_kinds(), "MPO"})
 
 
-def looks_like_picture(path: str | os.PathLike) -> bool:
+def looks_like_picture(name: str | os.PathLike, start: bytes) -> bool:
     """Whether a file without one of :func:`endings` is a picture all the same: of a
     kind that Pillow cannot read, or under another name.
+
+    Args:
+        name: the file's name.
+        start: its first 16 bytes.
     """
-    path = Path(path)
-    if path.suffix.lower() in _UNREAD:
-        return True
+    return Path(name).suffix.lower() in _UNREAD or bool(_BEGINNINGS.match(start))
+
+
+def start_of(path: Path) -> bytes:
+    """A file's first 16 bytes; none of what is no file, or may not be read."""
     try:
         if not path.is_file():
-            return False
+            return b""
         with path.open("rb") as file:
-            return _BEGINNINGS.match(file.read(16)) is not None
+            return file.read(16)
     except OSError:
-        return False
+        return b""
 
 
 def passed_over(names: list[str], where: str | os.PathLike) -> str:
@@ -150,7 +156,17 @@ def count_frames(picture: ImageFile.ImageFile) -> int:
     """
     if picture.format in ("PSD", "MPO"):
         return 1
-    return getattr(picture, "n_frames", 1)
+    count = getattr(picture, "n_frames", 1)
+    if count > 1 and picture.format == "PNG":  # a number may be there without frames
+        place = picture.fp.tell()
+        picture.fp.seek(0)
+        kinds = [kind for kind, _ in _chunks(picture.fp.read())]
+        picture.fp.seek(place)
+        frames = kinds.count(b"fcTL")
+        # what comes before the first frame is a picture of its own
+        alone = frames and kinds.index(b"IDAT") < kinds.index(b"fcTL")
+        return max(1, frames + bool(alone))
+    return count
 
 
 # --- faults beside the pixels ---------------------------------------------------------
@@ -160,28 +176,42 @@ def mended(data: bytes) -> Iterator[io.BytesIO]:
     """Copies of a picture's file without what is not needed for its pixels, such as
     text, and then without its EXIF and colour profile, too.
     """
-    for keep_profile in (True, False):
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
-            yield io.BytesIO(_png(data, keep_profile))
-        elif data.startswith(b"\xff\xd8"):
-            yield io.BytesIO(_jpeg(data, keep_profile))
-        elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-            yield io.BytesIO(_webp(data, keep_profile))
+    kinds = {
+        b"\x89PNG\r\n\x1a\n": _png,
+        b"\xff\xd8": _jpeg,
+        b"RIFF": _webp,
+        b"II*\0": _tiff,
+        b"MM\0*": _tiff,
+    }
+    bare = next((kinds[start] for start in kinds if data.startswith(start)), None)
+    for keep_profile in (True, False) if bare else ():
+        try:
+            yield io.BytesIO(bare(data, keep_profile))
+        except (struct.error, IndexError):  # its frame is broken, too
+            return
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and bytes of each chunk of a PNG."""
+    place = 8
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        yield kind, data[place : place + length + 12]
+        place += length + 12
 
 
 def _png(data: bytes, keep_profile: bool) -> bytes:
     """The chunks that matter; those that may be skipped only with a right checksum."""
-    needed = {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
-    needed |= {b"iCCP", b"eXIf"} if keep_profile else set()
-    parts, place = [data[:8]], 8
-    while place + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        chunk = data[place : place + length + 12]
+    chunks = list(_chunks(data))
+    needed = {b"tRNS"} | ({b"iCCP", b"eXIf"} if keep_profile else set())
+    if keep_profile or sum(kind == b"fcTL" for kind, _ in chunks) > 1:
+        needed |= {b"acTL", b"fcTL", b"fdAT"}
+    kept = [data[:8]]
+    for kind, chunk in chunks:
         right = zlib.crc32(chunk[4:-4]).to_bytes(4, "big") == chunk[-4:]
         if not kind[0] & 32 or (kind in needed and right):
-            parts.append(chunk)
-        place += length + 12
-    return b"".join(parts)
+            kept.append(chunk)
+    return b"".join(kept)
 
 
 def _jpeg(data: bytes, keep_profile: bool) -> bytes:
@@ -212,3 +242,30 @@ def _webp(data: bytes, keep_profile: bool) -> bytes:
         place += len(chunk)
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _tiff(data: bytes, keep_profile: bool) -> bytes:
+    """With a directory, behind all else, of the tags that say how pixels are stored."""
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, start)
+    places = [start + 2 + 12 * i for i in range(count + 1)]
+    needed = {*range(254, 280), *range(284, 294), *range(317, 342), 347}
+    needed |= {*range(529, 533)} | ({34675} if keep_profile else set())
+    needed -= {269, 270, 271, 272}
+    entries = [
+        data[place : place + 12]
+        for place in places[:-1]
+        if struct.unpack_from(order + "H", data, place)[0] in needed
+    ]
+    data += b"\0" * (len(data) % 2)
+    return b"".join(
+        (
+            data[:4],
+            struct.pack(order + "I", len(data)),
+            data[8:],
+            struct.pack(order + "H", len(entries)),
+            *entries,
+            data[places[-1] : places[-1] + 4],
+        )
+    )

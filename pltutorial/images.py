@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -257,21 +258,31 @@ def open_picture(
     file.seek(0)
     for copy in mended(file.read()):  # is it only something beside the pixels?
         try:
-            return decode(copy, name, max_pixels, before)
+            made = decode(copy, name, max_pixels, before)
+            warnings.warn(
+                f"{str(name)!r} has a fault beside its pixels ({_reason(problem)}), "
+                "which is left out",
+                stacklevel=2,
+            )
+            return made
         except InputError:
             raise
-        except Exception:  # noqa: S112
-            continue
+        except Exception as found:
+            if isinstance(problem, UnidentifiedImageError):
+                problem = found
     if isinstance(problem, UnidentifiedImageError):
         raise InputError(
             f"{str(name)!r} is not a picture that can be read; give a "
             "JPEG, PNG, WebP or TIFF"
         )
-    reason = str(problem).rstrip(".") or type(problem).__name__
     raise InputError(
-        f"the picture {str(name)!r} is truncated or damaged ({reason}); copy "
+        f"the picture {str(name)!r} is truncated or damaged ({_reason(problem)}); copy "
         "or download it again"
     )
+
+
+def _reason(problem: Exception) -> str:
+    return str(problem).rstrip(".") or type(problem).__name__
 
 
 def to_rgb(picture: Decoded) -> Image.Image:

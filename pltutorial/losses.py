@@ -404,6 +404,8 @@ def grid_loss(
 
     Raises:
         InputError: shapes differ, or pictures smaller than two periods.
+
+    Taught in chapter 6.
     """
     difference = 255 * _difference(output, target)
     height, width = difference.shape[-2:]

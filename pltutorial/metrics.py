@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import warnings
 
 import numpy
 import torch
@@ -21,6 +20,7 @@ from .color import LUMA_STUDIO
 from .degradations import to_8_bits
 from .errors import InputError, nearest
 from .images import check_image
+from .seeds import leaving_no_trace
 
 CHANNELS = ("y", "rgb")
 # of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
@@ -299,6 +299,8 @@ def lattice(image: torch.Tensor) -> torch.Tensor:
         >>> lines = torch.tensor([0.1, 0.0, 0.0, 0.0]).repeat(16)
         >>> bool(lattice(picture) < 3), bool(lattice(picture + lines) > 30)
         (True, True)
+
+    Taught in chapter 6.
     """
     check_image(image, "the picture", slack=0.5, smallest=32)
     height, width = (length // 4 * 4 for length in image.shape[-2:])
@@ -442,7 +444,7 @@ def _perceptual_network(device: torch.device) -> torch.nn.Module:
     """The network of the distance, frozen; what it does to the random state and the
     warnings is undone.
     """
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+    with leaving_no_trace():
         try:
             from stlpips_pytorch import stlpips
         except ImportError:

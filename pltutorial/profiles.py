@@ -94,13 +94,11 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     )
     if mode in ("RGB", "L"):
         steps = numpy.linspace(0, 255, 18).astype(numpy.uint8)
-        probe = numpy.stack(numpy.meshgrid(steps, steps, steps), -1).reshape(18, -1, 3)
-        probe = probe[:, :1, 0] if mode == "L" else probe
-        made = numpy.asarray(
-            ImageCms.applyTransform(Image.fromarray(probe.copy()), transform)
-        )
-        same = probe[..., None] if mode == "L" else probe
-        if numpy.abs(made.astype(int) - same).max() <= 1:
+        probe = numpy.stack(numpy.meshgrid(*[steps] * len(mode)), -1)
+        probe = probe.reshape(18, -1, len(mode))
+        given = Image.fromarray(probe.squeeze())
+        made = numpy.asarray(ImageCms.applyTransform(given, transform))
+        if numpy.abs(made - probe.astype(int)).max() <= 1:
             return None
     return transform
 

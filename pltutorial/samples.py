@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy
@@ -109,6 +110,8 @@ def decode(
     else:
         tile = picture.tile[0] if picture.tile else None
         picture.load()
+        if "icc_profile" in picture.info and picture.info["icc_profile"] is None:
+            picture.info["icc_profile"] = b"damaged"  # Pillow could not unpack it
         profile, turn = picture.info.get("icc_profile"), _orientation(picture, name)
         numbers = _more_than_8_bits(file, picture, tile, name)
     turn = _TURNS.get(turn)
@@ -134,9 +137,21 @@ def several(name: str | os.PathLike, count: int, pages: bool) -> str:
         )
     return (
         f"{str(name)!r} has {count} frames and one picture is needed; only `pltutorial "
-        "stylize` takes those that move, with an output that ends in .gif, or in .mp4 "
-        "for a GIF, else save the frame that you mean as a file of its own"
+        "stylize` takes those that move, with an output that ends in .gif, else save "
+        "the frame that you mean as a file of its own"
     )
+
+
+def pictures_in(path: str | os.PathLike) -> tuple[int, bool]:
+    """How many pictures a file holds, by what is in it, and if they are pages; (1,
+    False) where it cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            pages = sum(page.whole for page in tiff.pages(file))
+            return (pages or count_frames(identify(file))), pages > 0
+    except Exception:  # reading it properly will say what is wrong
+        return 1, False
 
 
 def understood(picture: Image.Image, name: str | os.PathLike) -> Decoded:

@@ -22,22 +22,31 @@ _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION = 259, 262, 273, 274
 _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR = 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _EXTRA, _FORMAT, _LEAST, _MOST, _PROFILE = 338, 339, 340, 341, 34675
+_KNOWN = {
+    *(_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES),
+    *(_ORIENTATION, _ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILES),
+    *(_TILE_HEIGHT, _TILE_SIZES, _EXTRA, _FORMAT, _LEAST, _MOST, _PROFILE),
+}
 _PREDICTING = (5, 8, 32946, 34925, 50000)  # LZW, Deflate twice, LZMA, Zstandard
+_LETTERS = {  # the types of tags, as struct has them
+    **{1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f"},
+    **{12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"},
+}
 _UNSIGNED, _SIGNED, _FLOAT, _UNSAID = 1, 2, 3, 4
 
 
 class Page:
     """One directory of tags, with the standard's values for those that are missing."""
 
-    def __init__(self, tags: TiffImagePlugin.ImageFileDirectory_v2):
-        self.tags = tags
+    def __init__(self, tags: dict[int, tuple], order: str):
+        self.tags, self.order = tags, order
         self.width, self.height = self.one(_WIDTH, 0), self.one(_HEIGHT, 0)
         self.samples = self.one(_SAMPLES, 1)
         bits = self.all(_BITS, (1,))
         self.bits = bits * self.samples if len(bits) == 1 else bits
         self.format = set(self.all(_FORMAT, (_UNSIGNED,)))
         self.photometric = self.one(_PHOTOMETRIC, 0)
-        self.profile = tags.get(_PROFILE)
+        self.profile = bytes(self.all(_PROFILE)) or None
         self.orientation = self.one(_ORIENTATION, 1)
         # no smaller copy and no mask of another page
         self.whole = not self.one(_SUBFILE, 0) & 0b101
@@ -48,8 +57,7 @@ class Page:
 
     def all(self, tag: int, default: tuple = ()) -> tuple:
         """A tag's numbers."""
-        value = self.tags.get(tag, default)
-        return value if isinstance(value, tuple) else (value,)
+        return self.tags.get(tag) or default
 
     @property
     def deep(self) -> bool:
@@ -62,25 +70,41 @@ class Page:
 
 
 def pages(file: BinaryIO) -> list[Page]:
-    """The directories of a TIFF file in order; none of a file of another kind."""
+    """The directories of a TIFF file in order; none of a file of another kind.
+
+    Tags that cannot be read are left out, whatever is wrong with them.
+    """
+    length = file.seek(0, os.SEEK_END)
     file.seek(0)
-    head = file.read(8)
+    head = file.read(16)
     if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return []
-    if b"+" in head[:4]:
-        head += file.read(8)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head)
-    found, seen = [], set()
-    while tags.next and tags.next not in seen:
-        seen.add(tags.next)
-        start = tags.next
-        tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+    order, big = "<" if head[:2] == b"II" else ">", b"+" in head[:4]
+    number, short = (order + "Q", order + "Q") if big else (order + "I", order + "H")
+    entry = order + ("HHQ8s" if big else "HHI4s")
+    found: dict[int, Page] = {}
+    (start,) = struct.unpack_from(number, head, 8 if big else 4)
+    while start and start not in found:
         file.seek(start)
-        tags.load(file)
-        if tags.next == start or not dict(tags):
-            break
-        found.append(Page(tags))
-    return found
+        (count,) = struct.unpack(short, file.read(struct.calcsize(short)))
+        size = struct.calcsize(entry)
+        table = file.read(min(count * size, length))
+        (start_of_next,) = struct.unpack(number, file.read(struct.calcsize(number)))
+        tags = {}
+        for place in range(0, len(table), size):
+            tag, kind, values, data = struct.unpack_from(entry, table, place)
+            letters = f"{order}{values}{_LETTERS.get(kind, 'x')}"
+            needed = struct.calcsize(letters) if values <= length else length + 1
+            if tag not in _KNOWN or kind not in _LETTERS or needed > length:
+                continue
+            if needed > len(data):
+                file.seek(struct.unpack(number, data)[0])
+                data = file.read(needed)
+            if len(data) >= needed:
+                tags[tag] = struct.unpack_from(letters, data)
+        found[start] = Page(tags, order)
+        start = start_of_next
+    return list(found.values())
 
 
 def read(
@@ -222,8 +246,7 @@ def _plane(
             ]
         )
     else:
-        order = "<" if page.tags.prefix == b"II" else ">"
-        size = bits // 8
+        order, size = page.order, bits // 8
         if predictor == 3:  # differences of bytes, the most significant ones first
             data = data.reshape(page.height, columns, -1, samples)
             data = data.cumsum(2, numpy.uint8).reshape(page.height, columns, size, -1)
@@ -244,7 +267,7 @@ def _unpacked(
     """The bytes of each row, (H, width): to Pillow the file is one of grey bytes."""
     file.seek(0)
     data = file.read()
-    order = "<" if page.tags.prefix == b"II" else ">"
+    order = page.order
     tags: dict[int, tuple] = {
         _WIDTH: (width,),
         _HEIGHT: (page.height,),
@@ -273,7 +296,7 @@ def _unpacked(
             more += packed
             packed = struct.pack(order + "I", after + len(more) - len(packed))
         entries += struct.pack(order + "HHI", tag, 4, len(numbers)) + packed
-    head = page.tags.prefix + struct.pack(order + "HI", 42, start)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, start)
     bare = b"".join((head, data[8:], b"\0" * (len(data) % 2), entries, bytes(4), more))
     with TiffImagePlugin.TiffImageFile(io.BytesIO(bare)) as picture:
         picture.load()

@@ -191,15 +191,6 @@ def stylize_gif(
     return Clip(len(frames), *first.size)
 
 
-def is_animation(path: str | os.PathLike) -> bool:
-    """Whether a file is a picture of several frames, by what is in it."""
-    try:
-        with Path(path).open("rb") as file, identify(file) as picture:
-            return picture.format != "TIFF" and count_frames(picture) > 1
-    except Exception:  # reading it properly will say what is wrong
-        return False
-
-
 def _gif_frames(
     path: Path, max_pixels: int, durations: list[int], loop: list[int]
 ) -> Iterator[Image.Image]:

@@ -255,10 +255,10 @@ def load_style(
 
 
 def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn.Module:
-    from .images import PICTURE_ENDINGS
+    from .formats import endings
     from .networks import load_network
 
-    if Path(path).suffix.lower() in PICTURE_ENDINGS:
+    if Path(path).suffix.lower() in endings():
         raise InputError(
             f"{path!r} is a picture and no network; give a "
             f".safetensors file, or {instead}"
@@ -344,9 +344,9 @@ def load_restorer(
         return network
     losses = restorers[task].losses
     loss = losses[-1] if loss is None else loss
-    share = None if loss in losses else _share(loss, losses)
-    ends = {0: losses[:1], 1: losses[-1:], None: (loss,)}
-    names = ends.get(share, (losses[0], losses[-1]))
+    share = 0.0 if loss in losses else _share(loss, losses)
+    names = [losses[0]] * (share < 1) + [losses[-1]] * (share > 0)
+    names = [str(loss)] if loss in losses else names
     start = task
     if task == "upscale":
         start = f"upscale_x{_shipped_factor(factor, names[-1])}"

@@ -16,14 +16,17 @@ import pytest
 import torch
 import torch.distributed as dist
 from helpers import picture, relative
+from test_encoder import Vit
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from pltutorial import (
     DeepSimLoss,
+    Encoder,
     LossNetwork,
     PerceptualLoss,
     deblur,
@@ -32,6 +35,7 @@ from pltutorial import (
     stylize,
     upscale,
 )
+from pltutorial.networks.discriminator import Discriminator
 from pltutorial.terms import LossTerms
 
 TESTS = Path(__file__).parent
@@ -166,7 +170,30 @@ def _judged(image):
     return image.diff(dim=-1).square().mean((1, 2, 3)) * 20 - 1
 
 
-LOSSES = [content, relative_terms, balanced, grey_in_another_range, likeness]
+def of_an_encoder(network, content, style):
+    return PerceptualLoss(
+        {content: 1.0}, {style: 1.0}, normalization="relative", network=network
+    )
+
+
+def of_a_transformer(phi):
+    return of_an_encoder(Encoder(Vit(prefix=5)), "blocks.2", "blocks.0")
+
+
+def of_a_residual_network(phi):
+    torch.manual_seed(0)
+    network = Encoder(ResNet(BasicBlock, [1, 1, 1, 1]))
+    return of_an_encoder(network, "layer1.0.relu_1", "relu")
+
+
+def of_a_discriminator(phi):
+    torch.manual_seed(0)
+    judge = Discriminator(0, 8, spectral=False)  # torch pickles no spectral norm
+    return of_an_encoder(Encoder(judge.features), "conv2", "conv1")
+
+
+ENCODERS = [of_a_transformer, of_a_residual_network, of_a_discriminator]
+LOSSES = [content, relative_terms, balanced, grey_in_another_range, likeness, *ENCODERS]
 
 
 class Step(nn.Module):
@@ -408,7 +435,8 @@ class TestOwners:
             fresh(*given)
         equal(step, given, fresh)
 
-    @pytest.mark.parametrize("make", LOSSES)
+    # an encoder's weights are its user's
+    @pytest.mark.parametrize("make", [m for m in LOSSES if m not in ENCODERS])
     def test_made_under_the_meta_device(self, make, phi, given):
         """As large models are, to be filled later: nothing can fill these."""
         with torch.device("meta"):

@@ -285,6 +285,75 @@ class TestSources:
         Image.fromarray(ramp(40, 40)).save(tmp_path / "北斎 – vague; (1).png")
         assert Pictures(tmp_path, 32)[3][0].shape == (3, 32, 32)
 
+    KINDS = {
+        "a.jpg": "JPEG",
+        "b.JFIF": "JPEG",
+        "c.jpe": "JPEG",
+        "d.avif": "AVIF",
+        "e.ppm": "PPM",
+        "f.gif": "GIF",
+        "g.jp2": "JPEG2000",
+        "h.qoi": "QOI",
+        "i.tga": "TGA",
+    }
+
+    @pytest.mark.parametrize("place", ["folder", "tar", "zip", "packed zip"])
+    def test_all_kinds_that_pillow_reads_and_what_is_passed_over(self, tmp_path, place):
+        """One list for folders and archives; HEIC, a picture under another name and no
+        picture stand beside them.
+        """
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        for name, kind in self.KINDS.items():
+            Image.fromarray(ramp(40, 40)).save(folder / name, format=kind)
+        (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+        (folder / "photo").write_bytes((folder / "a.jpg").read_bytes())
+        (folder / "notes.txt").write_text("no picture")
+        (folder / ".hidden.heic").write_bytes(b"")
+        source = folder
+        if place == "tar":
+            source = tmp_path / "pictures.tar"
+            with tarfile.open(source, "w") as archive:
+                archive.add(folder, "pictures")
+        elif "zip" in place:
+            method = zipfile.ZIP_DEFLATED if "packed" in place else zipfile.ZIP_STORED
+            source = tmp_path / "pictures.zip"
+            with zipfile.ZipFile(source, "w", method) as archive:
+                for path in sorted(folder.iterdir()):
+                    archive.write(path, path.name)
+        with pytest.warns(UserWarning, match="passed over 2 of .*phone.HEIC.*photo'"):
+            pictures = Pictures(source, 32)
+        assert len(pictures) == len(self.KINDS)
+        assert not [name for n in range(9) for name in pictures[n][1]]
+
+    def test_nothing_but_what_is_passed_over(self, tmp_path):
+        (tmp_path / "phone.heic").write_bytes(b"")
+        with refused("no picture below", "passed over 1 of", "phone.heic"):
+            Pictures(tmp_path)
+        with zipfile.ZipFile(tmp_path / "phones.zip", "w") as archive:
+            archive.writestr("phone.heic", b"")
+        with refused("no picture in", "phones.zip/phone.heic"):
+            Pictures(tmp_path / "phones.zip")
+
+    def test_frames_and_profiles_of_training_pictures(self, folder):
+        """An animation is broken for the purpose; colours become sRGB."""
+        from test_profiles import SWAPPED, gamma, rgb_profile
+
+        plain = crops(Pictures(folder, 32), range(8))
+        for path in folder.rglob("*.png"):
+            colors = Image.open(path).convert("RGB")
+            swapped = Image.merge("RGB", [colors.split()[i] for i in (1, 0, 2)])
+            swapped.save(path, icc_profile=rgb_profile(SWAPPED, gamma(2.2)))
+        given = crops(Pictures(folder, 32), range(8))
+        assert (given - plain).abs().max() < 0.06  # 2.2 is nearly sRGB's curve
+        still = Image.fromarray(ramp(40, 40))
+        still.save(
+            folder / "moving.webp", save_all=True, append_images=[still.rotate(180)]
+        )
+        broken = {name for n in range(9) for name in Pictures(folder, 32)[n][1]}
+        assert len(broken) == 1
+        assert broken.pop().startswith("moving.webp has 2 frames")
+
     def test_a_missing_source(self, tmp_path):
         with refused("nowhere", "does not exist"):
             Pictures(tmp_path / "nowhere")

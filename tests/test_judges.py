@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from helpers import assert_refused, picture, refused
 
-from pltutorial import bundled, psnr, read_image, write_image
-from pltutorial.compare import MEASURES, compare, judged_features, measure
+from pltutorial import InputError, bundled, psnr, read_image, write_image
+from pltutorial.compare import MEASURES, _calibrated, compare, judged_features, measure
 from pltutorial.distances import (
     content_distance,
     frechet_distance,
@@ -199,6 +199,32 @@ def test_compare_holds_what_each_function_computes(device):
         torch.testing.assert_close(values[key], expected)
     stages = torch.stack([values[f"lite0/stage{n}"] for n in range(1, 8)])
     torch.testing.assert_close(values["content"], stages.mean(0))
+
+
+def test_lpips_and_dists_are_there_where_their_trunks_are(monkeypatch):
+    """A trunk that is missing leaves its rows out and stops nothing."""
+
+    def make(net=None, *, device):
+        if net == "vgg":
+            raise InputError("there is no trunk")
+        return lambda output, target, reduction: (output - target).mean((1, 2, 3))
+
+    image = picture(32, 32, count=2)
+    monkeypatch.setattr("pltutorial.compare.LPIPS", make)
+    monkeypatch.setattr("pltutorial.compare.DISTS", make)
+    _calibrated.cache_clear()
+    values = compare(image, image)
+    _calibrated.cache_clear()
+    assert {"lpips_alex", "dists"} <= values.keys() <= MEASURES.keys()
+    assert "lpips_vgg" not in values
+    assert values["dists"].tolist() == [0, 0]
+
+
+def test_what_does_not_fit_is_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("pltutorial.memory.free", lambda device=None: 10**6)
+    image = torch.zeros(1, 3, 400, 300)
+    with refused("300x400", "memory", "shrink"):
+        compare(image, image)
 
 
 def test_a_collection_is_read_in_batches(device):

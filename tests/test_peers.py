@@ -15,6 +15,7 @@ import torchvision
 from helpers import picture, relative
 
 from pltutorial import (
+    Encoder,
     LossNetwork,
     PerceptualLoss,
     pixel_loss,
@@ -209,3 +210,49 @@ def test_ssim_of_torchmetrics():
     )
     ours = ssim(one, other, channel="rgb").double()
     assert (ours - theirs).abs().max() < 2e-2
+
+
+DYNAMIC = {"dynamic_img_size": True, "depth": 2}
+TIMM = {  # arguments, layer, its map of a picture of 150x100 pixels
+    "vit_small_patch14_reg4_dinov2": (DYNAMIC, "blocks.1", (384, 8, 11)),
+    "vit_small_patch16_dinov3": ({"depth": 2}, "blocks.1", (384, 7, 10)),
+    "vit_base_patch32_clip_224": ({"depth": 2}, "blocks.0", (768, 7, 7)),
+    "convnext_atto": ({}, "stages.1", (80, 12, 18)),
+    "resnet18": ({"features_only": True}, "layer2", (128, 13, 19)),
+    "swin_tiny_patch4_window7_224": ({}, "layers.0", (96, 56, 56)),
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_networks_of_timm(name):
+    """Maps, of any size, with gradients, compiled as one graph."""
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    options, layer, shape = TIMM[name]
+    module = timm.create_model(name, pretrained=False, **options)
+    encoder, image = Encoder(module), picture(100, 150).requires_grad_()
+    terms = PerceptualLoss({layer: 1.0}, {layer: 1.0}, network=encoder)(
+        image, content=picture(100, 150, 1), style=picture(100, 150, 1)
+    )
+    terms.total.backward()
+    assert image.grad.abs().sum() > 0
+    said = getattr(module, "pretrained_cfg", {"mean": (0.485, 0.456, 0.406)})["mean"]
+    assert encoder.mean.flatten().tolist() == pytest.approx(said)
+    feature = encoder(image, [layer])[layer]
+    assert tuple(feature.shape) == (1, *shape)
+    torch._dynamo.reset()
+    compiled = torch.compile(encoder, fullgraph=True, backend="eager")
+    assert relative(compiled(image, [layer])[layer], feature) < 1e-5
+
+
+def test_the_tower_of_clip():
+    pytest.importorskip("open_clip")
+    transformer = pytest.importorskip("open_clip.transformer")
+    torch.manual_seed(0)
+    module = transformer.VisionTransformer(224, 32, 64, 2, 2, 4.0, output_dim=32)
+    encoder, layers = Encoder(module), ("transformer.resblocks.1", "output")
+    features = encoder(picture(100, 150), layers)
+    assert [tuple(feature.shape) for feature in features.values()] == [
+        (1, 64, 7, 7),
+        (1, 32, 1, 1),
+    ]

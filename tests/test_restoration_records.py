@@ -14,9 +14,10 @@ import pytest
 import torch
 from helpers import picture, refused
 
-from pltutorial import bundled, read_image, write_image
-from pltutorial.degradations import add_noise
-from pltutorial.metrics import psnr
+from pltutorial import bundled, read_image, upscale, write_image
+from pltutorial.degradations import add_noise, downscale
+from pltutorial.images import middle_square
+from pltutorial.metrics import lattice, psnr
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 from pltutorial.tasks.deblur import deblurring_net
@@ -365,3 +366,14 @@ def test_one_task_leaves_the_others_part_of_the_record(small, monkeypatch):
     assert set(after["upscale"]) == {"test", "set5"}
     for part in ("denoise", "deblur", "inpaint", "tuning"):
         assert after[part] == before[part]
+
+
+def test_what_ships_for_likeness_draws_no_lattice():
+    """By the record, which has a row with one, and by the networks themselves."""
+    record = json.loads((benchmark.RECORD.parent / "lattice.json").read_text())
+    rows = {row["name"]: row for row in record["rows"]}
+    assert rows["features"]["lattice"] > 20
+    square = middle_square(bundled("test/kodim23"), 256)
+    for loss in ("pixel", "feature", "adversarial"):
+        made = upscale(downscale(square, 4), 4, loss)
+        assert max(rows[loss]["lattice"], float(lattice(made))) <= 1.2, loss

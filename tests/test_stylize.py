@@ -19,7 +19,7 @@ from test_video import film, frames_of, gif, seen, sound_of, still
 from test_zoo import CARD, shaken
 
 from pltutorial import bundled, read_image, stylize, write_image, zoo
-from pltutorial.images import open_picture, to_image
+from pltutorial.images import open_picture, to_image, to_picture
 from pltutorial.networks import FastTransformNet, save_network
 
 HALF = 0.5 / 255 + 1e-6
@@ -364,6 +364,61 @@ def test_a_folder_in_another_format(command, album, tmp_path):
         command("stylize", album, "-o", target, *options),
         "'a.jpg' and 'a.png'",
         "a.webp",
+    )
+
+
+def test_all_kinds_of_a_folder_and_what_is_passed_over(command, tmp_path):
+    """What is read and not written becomes a PNG; the rest is named and counted."""
+    album = tmp_path / "album"
+    (album / "more").mkdir(parents=True)
+    photo = to_picture(picture(20, 24))
+    for name in ("a.jpg", "b.jfif", "c.jpe", "d.avif", "e.ppm", "f.tga", "more/g.png"):
+        photo.save(album / name, format={".jfif": "JPEG"}.get(name[1:]))
+    (album / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (album / "scan").write_bytes((album / "a.jpg").read_bytes())
+    (album / "notes.txt").write_text("not looked at")
+    photo.save(album / "h.webp", save_all=True, append_images=[photo.rotate(180)])
+    style = ("--style", "great_wave", "--json")
+    code, printed, errors = command("stylize", album, "-o", tmp_path / "made", *style)
+    assert code == 1
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+        *("a.jpg", "b.jfif", "c.jpe", "d.avif", "e.png", "f.png"),
+    ]
+    facts = json.loads(printed)
+    assert facts["passed_over"] == ["phone.heic", "scan", "more"]
+    assert [Path(one["input"]).name for one in facts["failed"]] == ["h.webp"]
+    over, within, left, last = errors.splitlines()
+    assert "passed over 2 of" in over
+    assert "'phone.heic', 'scan'" in over
+    assert "passed over the folder 'more'" in within
+    assert "h.webp' has 2 frames" in left
+    assert last.startswith("error: 1 of 7")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.webp", "WEBP"), ("a.png", "PNG"), ("a.avif", "AVIF")]
+)
+def test_whatever_moves_becomes_a_gif_whole(command, tmp_path, name, kind):
+    frames = [to_picture(picture(20, 24, seed)) for seed in range(3)]
+    how = {"save_all": True, "append_images": frames[1:], "duration": 120}
+    frames[0].save(tmp_path / name, format=kind, **how)
+    options = ("--style", "great_wave", "--no-progress", "--json")
+    made = tmp_path / "made.gif"
+    code, printed, errors = command("stylize", tmp_path / name, "-o", made, *options)
+    assert (code, errors) == (0, "")
+    assert json.loads(printed)["frames"] == 3
+    with Image.open(made) as opened:
+        assert opened.n_frames == 3
+        assert opened.info["duration"] == 120
+    for output in ("made.mp4", "made.webp"):
+        assert_refused(
+            command("stylize", tmp_path / name, "-o", tmp_path / output, *options),
+            f"{name}' has 3 frames",
+            ".gif",
+        )
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    assert_refused(
+        command("stylize", tmp_path / "a.tif", "-o", made, *options), "3 pages"
     )
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from .streams import full, steady_streams
+from .streams import full, plain_warnings, steady_streams
 
 __all__ = ["Stopped", "main"]
 
@@ -41,7 +41,7 @@ def main() -> None:
     ours = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in ours
     words = [word for word in ours if word != "--debug"] + words[len(ours) :]
-    with _signals(), steady_streams():
+    with _signals(), steady_streams(), plain_warnings():
         code, sentence = _outcome(words, debug)
         problem = full()
         if problem is not None and not code:

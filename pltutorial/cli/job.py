@@ -206,11 +206,10 @@ def checked(
     """
     from ..files import check_output
     from ..images import PICTURE_ENDINGS
-    from ..video import VIDEO_ENDINGS, is_animation
+    from ..samples import pictures_in, several
+    from ..video import VIDEO_ENDINGS
 
     kind = "" if source == PIPE else source.suffix.lower()
-    if kind not in (".gif", *VIDEO_ENDINGS) and source != PIPE and moves:
-        kind = ".gif" if is_animation(source) else kind
     if not moves and kind in VIDEO_ENDINGS:
         raise InputError(
             f"{str(source)!r} is a video; give a picture, only `pltutorial "
@@ -244,10 +243,14 @@ def checked(
             f"{', '.join(VIDEO_ENDINGS)}"
         )
     if ending in moving and kind not in moving:
-        raise InputError(
-            f"{str(source)!r} is a single picture and the output ends in {ending}; "
-            "end it in .png or .jpg"
-        )
+        count, pages = pictures_in(source)
+        if count == 1:
+            raise InputError(
+                f"{str(source)!r} is a single picture and the output ends in {ending}; "
+                "end it in .png or .jpg"
+            )
+        if pages or ending != ".gif":
+            raise InputError(several(source, count, pages))
     return source, target
 
 

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 # A reader that has enough, as in `| head`, and a stream that was closed from the start.
@@ -47,6 +48,23 @@ def steady_streams() -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         sys.stdin, sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Within the block a warning is one line, and not a place in a program."""
+    before = warnings.formatwarning
+
+    def line(message: Warning | str, category: type[Warning], *place) -> str:
+        if category is not UserWarning:
+            return before(message, category, *place)
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def lost() -> OSError | None:

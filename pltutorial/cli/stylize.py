@@ -234,7 +234,7 @@ def _jobs(
     becomes in the other; and what is passed over, which is said.
     """
     from ..files import check_output
-    from ..formats import endings, looks_like_picture, passed_over
+    from ..formats import endings, looks_like_picture, passed_over, start_of
     from ..images import PICTURE_ENDINGS
     from ..video import VIDEO_ENDINGS
 
@@ -250,7 +250,7 @@ def _jobs(
     others = [
         path.name
         for path in files
-        if path.suffix.lower() not in kinds and looks_like_picture(path)
+        if path.suffix.lower() not in kinds and looks_like_picture(path, start_of(path))
     ]
     said = passed_over(others, folder) if others else ""
     if not found:

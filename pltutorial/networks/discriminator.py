@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import torch
@@ -129,7 +130,9 @@ class Discriminator(nn.Module):
                 f"discriminator; give (N, 3, H, W) of at least {self.smallest} "
                 "pixels along each side"
             )
-        x = (2 * image - 1).contiguous(memory_format=torch.channels_last)
+        x = 2 * image - 1
+        with contextlib.suppress(RuntimeError):  # torch.func.vmap knows no such order
+            x = x.contiguous(memory_format=torch.channels_last)
         features = {}
         for name in self.layer_names:
             if name == "conv4" and self.code is not None:

@@ -7,6 +7,7 @@ import os
 import re
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ import numpy
 
 from ..errors import InputError, shown
 from ..files import no_file
-from ..formats import endings, looks_like_picture, passed_over
+from ..formats import endings, looks_like_picture, passed_over, start_of
 from ..images import PICTURE_ENDINGS
 
 SHARD_ENDINGS = (".tar", ".zip")
@@ -38,11 +39,8 @@ class PictureFiles:
         roots: list[Path],
         names: list[str],
         places: list[tuple[int, int, int, int]] | None,
-        passed_over: list[str],
     ):
         self.roots = roots
-        # what looks like a picture and is none that can be read
-        self.passed_over = passed_over
         self.names = numpy.array([os.fsencode(name) for name in names])
         # shard, offset, size, deflated
         self.places = None if places is None else numpy.array(places, numpy.int64)
@@ -65,7 +63,8 @@ class PictureFiles:
         """
         if self.places is None:
             path = self.roots[0] / os.fsdecode(self.names[i])
-            if fault := no_file(path):  # a pipe would hold the run up
+            fault = no_file(path)  # a pipe would hold the run up
+            if fault and fault != "does not exist":  # which opening it says
                 raise OSError(f"it {fault}")
             return path
         shard, offset, size, deflated = self.places[i].tolist()
@@ -88,7 +87,8 @@ class PictureFiles:
 
 
 def find_pictures(source: str | os.PathLike) -> PictureFiles:
-    """The pictures of a folder, an archive or shards.
+    """The pictures of a folder, an archive or shards; what looks like one and is passed
+    over is named in a warning.
 
     Raises:
         InputError: the source is missing, damaged, or holds no picture.
@@ -98,9 +98,12 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
         files, known = _below(path), endings()
         names = [name for name in files if name.lower().endswith(known)]
         others = [name for name in files if not name.lower().endswith(known)]
-        others = [name for name in others if looks_like_picture(path / name)]
+        others = [
+            name for name in others if looks_like_picture(name, start_of(path / name))
+        ]
         if names:
-            return PictureFiles([path], names, None, others)
+            _say(others, path)
+            return PictureFiles([path], names, None)
         shards = [path / name for name in files if name.lower().endswith(SHARD_ENDINGS)]
         if not shards:
             raise InputError(
@@ -118,6 +121,11 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
             )
         shards.append(Path(name))
     return _members(shards, source)
+
+
+def _say(others: list[str], source: str | os.PathLike) -> None:
+    if others:
+        warnings.warn(passed_over(others, source), stacklevel=3)
 
 
 def _also(others: list[str], source: str | os.PathLike) -> str:
@@ -182,7 +190,7 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
                 if base.lower().endswith(known):
                     names.append(name)
                     places.append((number, offset, size, deflated))
-                elif looks_like_picture(base):
+                elif looks_like_picture(base, _start(shard, offset, size, deflated)):
                     others.append(f"{shard.name}/{name}")
         except Exception as problem:  # both modules raise many kinds
             kind = "uncompressed tar file"
@@ -198,7 +206,23 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
             f"there is no picture in {str(source)!r} that can be read; give tar or zip "
             f"files that hold {', '.join(PICTURE_ENDINGS)}{_also(others, source)}"
         )
-    return PictureFiles(shards, names, places, others)
+    _say(others, source)
+    return PictureFiles(shards, names, places)
+
+
+def _start(shard: Path, offset: int, size: int, deflated: bool) -> bytes:
+    """The first 16 bytes of a member."""
+    with shard.open("rb") as file:
+        file.seek(offset)
+        data = file.read(min(size, 256))
+    try:
+        return (
+            zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, 16)
+            if deflated
+            else data
+        )
+    except zlib.error:
+        return b""
 
 
 def _in_tar(shard: Path) -> Iterator[tuple[str, int, int, bool]]:

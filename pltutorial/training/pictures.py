@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +21,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError
-from ..formats import passed_over
 from ..images import MAX_PIXELS, open_picture, to_rgb
 from .archives import find_pictures
 
@@ -112,10 +110,6 @@ class Pictures(Dataset):
         self._decoded: dict[tuple[int, int], Image.Image] = {}
         self._stored: dict[int, tuple[tuple[int, int], bool]] = {}  # size, and if JPEG
         self._files = find_pictures(self.source)
-        if self._files.passed_over:
-            warnings.warn(
-                passed_over(self._files.passed_over, self.source), stacklevel=2
-            )
         self._check_sizes()
 
     def __len__(self) -> int:
