@@ -35,6 +35,7 @@ from pltutorial import (
     stylize,
     upscale,
 )
+from pltutorial.efficientnet import EfficientNetLite0
 from pltutorial.networks.discriminator import Discriminator
 from pltutorial.terms import LossTerms
 
@@ -192,7 +193,16 @@ def of_a_discriminator(phi):
     return of_an_encoder(Encoder(judge.features), "conv2", "conv1")
 
 
-ENCODERS = [of_a_transformer, of_a_residual_network, of_a_discriminator]
+def of_the_second_judge(phi):
+    return of_an_encoder(EfficientNetLite0(device="cpu"), "stage3", "stage1")
+
+
+ENCODERS = [
+    of_a_transformer,
+    of_a_residual_network,
+    of_a_discriminator,
+    of_the_second_judge,
+]
 LOSSES = [content, relative_terms, balanced, grey_in_another_range, likeness, *ENCODERS]
 
 

@@ -324,7 +324,7 @@ def test_measure_of_collections(command, folders, tmp_path):
         (1 + more["content_mean"]) * (1 + more["frechet"])
     )
     printed = command("measure", made, right, "--size", "48", *CPU)[1]
-    assert printed.startswith("5 pictures\n")
+    assert printed.startswith("5 pictures against 5\n")
     assert f"{values['precision']:.4f}" in printed
 
 
@@ -335,6 +335,7 @@ def test_measure_of_collections(command, folders, tmp_path):
         (("compare", "MADE", "ONE"), ("'p1'", "same names")),
         (("compare", "MADE", "RIGHT", "--json", "--csv"), ("--csv", "one of them")),
         (("compare", "p.png", "chelsea", "--video"), ("--video", "frames")),
+        (("compare", "MIXED", "MIXED", "--video"), ("'p1'", "another size")),
         (("compare", "nothing.png", "chelsea"), ("nothing.png", "does not exist")),
         (("measure", "MADE", "ONE"), ("5 and 1", "at least 4")),
         (("measure", "MADE", "nowhere"), ("nowhere", "does not exist")),
@@ -344,6 +345,10 @@ def test_measure_of_collections(command, folders, tmp_path):
 def test_commands_refuse(arguments, words, command, folders, tmp_path):
     (tmp_path / "one").mkdir()
     write_image(tmp_path / "one" / "p0.png", picture(40, 48))
+    (tmp_path / "mixed").mkdir()
+    for n, side in enumerate((40, 44)):
+        write_image(tmp_path / f"mixed/p{n}.png", picture(side, side))
     places = {"MADE": folders[0], "RIGHT": folders[1], "ONE": tmp_path / "one"}
+    places["MIXED"] = tmp_path / "mixed"
     given = [places.get(word, word) for word in arguments]
     assert_refused(command(*given, *CPU), *words)

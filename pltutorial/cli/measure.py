@@ -78,6 +78,11 @@ def compare(
         images = [read(path) for path in pair]
         values = measures(*images, painting)
         if video and before is not None:
+            if images[0].shape != before[0].shape:
+                raise InputError(
+                    f"the frame {name!r} has another size than the one before; give "
+                    "frames of one video"
+                )
             for key, *frames in zip(
                 ("warp", "warp_target"), before, images, strict=True
             ):
@@ -222,12 +227,12 @@ def _print(rows: list[dict], as_json: bool, as_csv: bool) -> None:
         writer.writeheader()
         writer.writerows(rows)
         return
-    first = rows[0]
-    print(
-        first.get("picture", f"{first.get('pictures')} pictures")
-        if len(rows) == 1
-        else f"mean of {len(rows)} pairs (--csv: each)"
-    )
+    if "references" in rows[0]:
+        print("{pictures} pictures against {references}".format(**rows[0]))
+    elif len(rows) == 1:
+        print(rows[0]["picture"])
+    else:
+        print(f"mean of {len(rows)} pairs (--csv: each)")
     width = max(len(MEASURES[key].name) for key in mean)
     for key, value in mean.items():
         about = MEASURES[key]
