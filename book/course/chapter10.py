@@ -30,21 +30,21 @@ def _adaptive(draw: random.Random) -> Graded:
         measure: str = sizes[size],
         ratio: str = "first / (second + 1e-6)",
         end: str = f"{factor} * ratio.clamp_max({most})",
-        detached: str = ".detach()",
-        graph: str = "retain_graph=True",
     ) -> str:
         return f'''import torch
 
 
-def weight_of(reconstruction, adversarial, last):
+def weight_of(last, code, reconstruction, adversarial):
     """The weight of the adversarial term, from both terms' gradients at the last \
 layer."""
+    last = last.detach().requires_grad_()
+    output = last @ code
     first, second = (
-        torch.autograd.grad(term, last, {graph})[0].{measure}
+        torch.autograd.grad(term(output), last, retain_graph=True)[0].{measure}
         for term in (reconstruction, adversarial)
     )
     ratio = {ratio}
-    return ({end}){detached}
+    return ({end}).detach()
 '''
 
     return Graded(
@@ -52,16 +52,17 @@ layer."""
         title="A weight from two gradients",
         points=4,
         statement=f"""An autoencoder is trained with a reconstruction loss and an \
-adversarial one. Write
-`weight_of(reconstruction, adversarial, last)`: with $a$ and $b$ the *{size}* of the \
-gradient of the first and of the second term at
-the tensor `last`, the weight of the adversarial term is \
-${factor} \\cdot \\min(a / (b + 10^{{-6}}), {most:g})$. Return a tensor of one number, \
-through which nothing is trained; the graph of both terms is needed afterwards.""",
+adversarial one. The last layer of its decoder is linear:
+its output is `last @ code`. Write `weight_of(last, code, reconstruction, \
+adversarial)`, where the two terms are functions of the output, each
+giving a tensor of one number. With $a$ and $b$ the *{size}* of the gradient of the \
+first and of the second term at `last`, the weight of
+the adversarial term is ${factor} \\cdot \\min(a / (b + 10^{{-6}}), {most:g})$. \
+Return a tensor of one number, through which nothing is trained.""",
         starter='''import torch
 
 
-def weight_of(reconstruction, adversarial, last):
+def weight_of(last, code, reconstruction, adversarial):
     """The weight of the adversarial term, from both terms' gradients at the last \
 layer."""
     raise NotImplementedError
@@ -69,8 +70,8 @@ layer."""
         solution=code(),
         visible=f"""import torch
 
-last = torch.tensor([1.0, 1.0], requires_grad=True)
-found = weight_of(3 * last.sum(), last.sum(), last)
+found = weight_of(torch.ones(1, 2), torch.ones(2, 1), lambda y: 3 * y.sum(), lambda \
+y: y.sum())
 expected = {factor} * {"9.0" if size == "mean square" else "3.0"}
 assert abs(float(found) - expected) < 1e-3, f"the first term pulls three times as \
 hard; you found {{float(found):.3f}}"
@@ -78,40 +79,39 @@ hard; you found {{float(found):.3f}}"
         hidden=f"""import torch
 
 for trial in range(6):
-    last = torch.randn(3, 4).requires_grad_()
-    code = torch.randn(4, 7)
-    made = last @ code
-    reconstruction = (made - torch.randn(3, 7)).square().mean() * (1 + trial)
-    adversarial = made.tanh().mean()
-    first, second = (
-        torch.autograd.grad(term, last, retain_graph=True)[0].norm()
-        for term in (reconstruction, adversarial)
-    )
-    adversarial = adversarial * first / second * (1e-4 if trial == 5 else 0.4 + 0.25 * \
-trial)
-    first, second = (
-        torch.autograd.grad(term, last, retain_graph=True)[0].double()
-        for term in (reconstruction, adversarial)
-    )
-    a, b = first.{sizes[size]}, second.{sizes[size]}
+    last, code, target = torch.randn(3, 4), torch.randn(4, 7), torch.randn(3, 7)
+
+    def reconstruction(output):
+        return (output - target).square().mean()
+
+    def verdict(output):
+        return output.tanh().mean()
+
+    def slope(term):
+        at = last.clone().requires_grad_()
+        return torch.autograd.grad(term(at @ code), at)[0].double()
+
+    loud = float(slope(reconstruction).norm() / slope(verdict).norm())
+    loud = loud * (1e-4 if trial == 5 else 0.4 + 0.25 * trial)
+
+    def adversarial(output):
+        return loud * verdict(output)
+
+    a = slope(reconstruction).{sizes[size]}
+    b = slope(adversarial).{sizes[size]}
     wanted = {factor} * min(float(a / (b + 1e-6)), {most})
-    found = weight_of(reconstruction, adversarial, last)
+    found = weight_of(last.clone(), code.clone(), reconstruction, adversarial)
     assert isinstance(found, torch.Tensor) and found.numel() == 1, "one number, a \
 tensor"
     assert abs(float(found.detach()) - wanted) < 2e-3 * wanted, "wrong on random terms"
     assert not found.requires_grad, "the weight would be trained"
-    assert last.grad is None, "a gradient was left in the last layer"
-    try:
-        (reconstruction + found * adversarial).backward()
-    except RuntimeError:
-        assert False, "the graph is gone"
 """,
         wrong=(
             code(measure=other),
             code(ratio="second / (first + 1e-6)"),
             code(end=f"{factor} * ratio"),
             code(end=f"ratio.clamp_max({most})"),
-            code(graph="create_graph=True", detached=""),
+            code(end=f"({factor} * ratio).clamp_max({most})"),
         ),
     )
 
@@ -221,75 +221,73 @@ def _parts(draw: random.Random) -> Graded:
     share = "len(part) / len(pictures)" if kind == "mean" else "1 / len(pictures)"
 
     def code(
-        forget: str = "    optimizer.zero_grad()\n",
-        weight: str = f"{share} * ",
-        clip: str = (
-            "    torch.nn.utils.clip_grad_norm_("
-            f"list(optimizer.param_groups[0]['params']), {limit})\n"
-        ),
+        forget: str = "",
+        weigh: str = share,
+        clip: str = f"    torch.nn.utils.clip_grad_norm_([weight], {limit})\n",
         inside: bool = False,
     ) -> str:
-        clipped = "    " + clip if inside and clip else ""
-        after = "" if inside else clip
+        within, after = ("    " + clip, "") if inside else ("", clip)
         return f'''import torch
 
 
-def step(loss_of, optimizer, pictures, size):
-    """One step for pictures (N, ...), of which only `size` fit into memory at a \
-time."""
-{forget}    for part in pictures.split(size):
-        loss = loss_of(part)
-        ({weight}loss).backward()
-{clipped}{after}    optimizer.step()
+def gradient(loss_of, weight, pictures, size):
+    """The clipped gradient of a step for pictures (N, ...), of which only `size` fit \
+into memory at a time."""
+    weight = weight.detach().requires_grad_()
+    for part in pictures.split(size):
+{forget}        loss = loss_of(weight, part)
+        ({weigh} * loss).backward()
+{within}{after}    return weight.grad
 '''
 
     wrong_share = "1 / len(pictures)" if kind == "mean" else "len(part) / len(pictures)"
-    starter = code(forget="", weight="size / len(pictures) * ", inside=True)
+    forgotten = "        weight.grad = None\n"
+    starter = code(forget=forgotten, weigh="size / len(pictures)", inside=True)
     return Graded(
         name="ch10-parts",
         title="Debugging: a batch in parts",
         points=5,
         statement=f"""A batch does not fit into memory, so it is taken in parts, of \
 `size` pictures each; the last part may be smaller.
-`loss_of(part)` gives the *{kind}* of the losses of the pictures of a part. The step \
-shall be the one that the *mean* loss over all
-pictures makes, with the whole gradient clipped to a norm of {limit:g}. The function \
-below makes another step. Find the three mistakes
-and mend them. The optimizer has one group of parameters.""",
+`loss_of(weight, part)` gives the *{kind}* of the losses of the pictures of a part. \
+The gradient shall be that of the *mean* loss over all
+pictures, clipped as a whole to a norm of {limit:g}. The function below gives another \
+one. Find the three mistakes and mend them.""",
         starter=starter,
         solution=code(),
         visible="""import torch
 
-weight = torch.zeros(1, requires_grad=True)
-optimizer = torch.optim.SGD([weight], 1.0)
-losses = lambda part: (0.25 * part * weight).KIND()
-step(losses, optimizer, torch.tensor([1.0, 1.0, 1.0]), 2)
-assert abs(float(weight) + 0.25) < 1e-5, f"the mean loss has the slope 0.25; the \
-weight moved by {-float(weight):.3f}"
+found = gradient(
+    lambda weight, part: (0.25 * part * weight).KIND(), torch.zeros(1), \
+torch.ones(3), 2
+)
+assert abs(float(found) - 0.25) < 1e-5, f"the mean loss has the slope 0.25; you found \
+{float(found):.3f}"
 """.replace("KIND", kind),
         hidden=f"""import torch
 
 for trial in range(6):
-    weight = torch.randn(5).requires_grad_()
-    optimizer = torch.optim.SGD([weight], 1.0)
+    weight = torch.randn(5)
     pictures = torch.randn(7, 5) * (0.05 if trial % 2 else 3.0)
-    weight.grad = torch.full((5,), 0.3)
-    begin = weight.detach().clone()
-    whole = (pictures @ begin.requires_grad_() - 1).square().mean()
-    (slope,) = torch.autograd.grad(whole, begin)
+    at = weight.clone().requires_grad_()
+    whole = (pictures @ at - 1).square().mean()
+    (slope,) = torch.autograd.grad(whole, at)
     slope = slope * min(1.0, {limit} / float(slope.norm()))
-    step(lambda part: (part @ weight - 1).square().{kind}(), optimizer, \
-pictures, 3)
-    moved = begin.detach() - weight.detach()
-    assert bool((moved - slope).norm() < 2e-3 * slope.norm() + 1e-6), "another step \
-than that of the whole batch"
+
+    def loss_of(weight, part):
+        return (part @ weight - 1).square().{kind}()
+
+    found = gradient(loss_of, weight.clone(), pictures.clone(), 3)
+    assert found.shape == slope.shape, "the gradient has the shape of the weight"
+    assert bool((found - slope).norm() < 2e-3 * slope.norm() + 1e-6), "another \
+gradient than that of the whole batch"
 """,
         wrong=(
             starter,
-            code(forget=""),
-            code(weight=f"{wrong_share} * "),
-            code(weight="size / len(pictures) * " if kind == "mean" else ""),
-            code(weight="") if kind == "mean" else code(weight="1 / size * "),
+            code(forget=forgotten),
+            code(weigh=wrong_share),
+            code(weigh="size / len(pictures)" if kind == "mean" else "1"),
+            code(weigh="1" if kind == "mean" else "1 / size"),
             code(clip=""),
             code(inside=True),
         ),
