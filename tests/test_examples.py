@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision.models  # noqa: F401 not first while CUDA is hidden, below
 
 import pltutorial
 
