@@ -1,8 +1,9 @@
 """A feature loss and its gradient beside what others use, on the same weights, in one
 run: `python -m benchmarks.peers`, after `make peers`. Ratios of one run count.
 
-Seconds are the least of some rounds, in which all take turns; memory is what one step
-adds to the peak of a process of its own. What is not installed is left out.
+Seconds are the least of some rounds, in which all take turns; on a CPU those of one
+processor, so that other programs do not count. Memory is what one step adds to the peak
+of a process of its own. What is not installed is left out.
 """
 
 from __future__ import annotations
@@ -115,12 +116,13 @@ def pictures(batch: int, size: int, device: torch.device) -> list[torch.Tensor]:
 def step(loss: Callable, output: torch.Tensor) -> tuple[float, float]:
     """Value and seconds of a loss and its gradient."""
     output = output.clone().requires_grad_()
+    clock = time.process_time if output.device.type == "cpu" else time.perf_counter
     _wait(output.device)
-    start = time.perf_counter()
+    start = clock()
     value = loss(output)
     value.backward()
     _wait(output.device)
-    return float(value.detach()), time.perf_counter() - start
+    return float(value.detach()), clock() - start
 
 
 def _wait(device: torch.device) -> None:
@@ -176,6 +178,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--alone", choices=CONTESTANTS, help="memory of one")
     given, device = parser.parse_args(), best_device()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
     if given.alone:
         print(memory(given.alone, given.batch, given.size, device))
         return
