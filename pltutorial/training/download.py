@@ -29,6 +29,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import InputError, nearest
+from ..files import held
 
 # its https certificate names another host
 COCO_URL = "http://images.cocodataset.org/zips"
@@ -116,17 +117,19 @@ def coco(
     if not done:
         with _disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        fetch(
-            f"{url.rstrip('/')}/{split}.zip",
-            zipped,
-            archive.size,
-            archive.md5,
-            progress=progress,
-        )
-        if shards:
-            write_shards(zipped, [folder / name for name in names], progress=progress)
-        else:
-            unpack(zipped, result, progress=progress)
+        with held(folder):
+            fetch(
+                f"{url.rstrip('/')}/{split}.zip",
+                zipped,
+                archive.size,
+                archive.md5,
+                progress=progress,
+            )
+            if shards:
+                paths = [folder / name for name in names]
+                write_shards(zipped, paths, progress=progress)
+            else:
+                unpack(zipped, result, progress=progress)
     if remove_zip:
         with _disk(folder):
             zipped.unlink(missing_ok=True)
