@@ -189,7 +189,7 @@ def foreign(path: Path) -> InputError:
     """The sentence for a file that no run wrote, or that is no longer whole."""
     return InputError(
         f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
-        "from a copy, or delete it to begin anew"
+        "from a copy, or delete it and the network to begin anew"
     )
 
 
