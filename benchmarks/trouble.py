@@ -127,7 +127,7 @@ def signals(each: Callable) -> None:
             seconds = time.monotonic() - begin
             wrong(trouble.faults(code, errors, (0, 1) if name == "doctor" else (0,)))
             for number in (signal.SIGINT, signal.SIGTERM):
-                for share in (0.15, 0.5, 0.85):
+                for share in (0.3, 0.6, 0.9):
                     if output:
                         (trouble.folder / output).write_bytes(OLD)
                     process = trouble.start(
