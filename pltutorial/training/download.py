@@ -21,7 +21,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -115,9 +115,10 @@ def coco(
             path.suffix == ".jpg" for path in _visible(result)
         )
     if not done:
-        with _disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with held(folder):
+        with ExitStack() as stack:
+            with _disk(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(folder))
             fetch(
                 f"{url.rstrip('/')}/{split}.zip",
                 zipped,
