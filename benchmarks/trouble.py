@@ -29,7 +29,7 @@ PROGRAM = [sys.executable, "-m", "pltutorial"]
 TINY = "--steps 24 --size 32 --batch-size 2 --width 4 --log-every 2 --no-progress"
 TINY += " --sample-every 4 --checkpoint-every 3 --precision float32 --device cpu"
 TRAIN = f"train denoise --blocks 1 --feature-layers relu1_2 {TINY}"
-SLOW = "--sizes 160 --steps 12"
+SLOW = "--sizes 96 --steps 6"
 # Words, and what they write; every picture is made from `in.png`.
 COMMANDS = {
     "transfer": (f"transfer in.png poppies -o out.png {SLOW}", "out.png"),
@@ -127,7 +127,7 @@ def signals(each: Callable) -> None:
             seconds = time.monotonic() - begin
             wrong(trouble.faults(code, errors, (0, 1) if name == "doctor" else (0,)))
             for number in (signal.SIGINT, signal.SIGTERM):
-                for share in (0.15, 0.5, 0.85):
+                for share in (0.3, 0.6, 0.9):
                     if output:
                         (trouble.folder / output).write_bytes(OLD)
                     process = trouble.start(

@@ -17,12 +17,26 @@ lock      resolve pyproject.toml into requirements.lock for Linux, macOS and Win
 
 from __future__ import annotations
 
+import signal
+import sys
+
+
+def stop_at_once(signum: int, frame: object) -> None:
+    """Ctrl-C and SIGTERM while the imports below are under way."""
+    print("stopped; nothing was begun", file=sys.stderr)
+    sys.exit(128 + signum)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, stop_at_once)
+    signal.signal(signal.SIGTERM, stop_at_once)
+
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import chapters
@@ -36,6 +50,7 @@ from execution import (
     files_under,
     processor_kind,
     run_chapters,
+    stopping_by_signals,
 )
 from web import PACKAGES, SOURCE, BuildError, fingerprint, stage_live
 
@@ -132,13 +147,28 @@ def build_pages(
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
     # Jupyter Book's own closing lines name other paths; warnings and errors go to
     # stderr and are shown.
-    if subprocess.run(
-        command, cwd=tree, env=environment, stdout=subprocess.DEVNULL
-    ).returncode:
+    if run_apart(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL):
         raise BuildError(
             "the site was not built: see the warnings above, each of which counts as "
             "an error"
         )
+
+
+def run_apart(command: list[str], **how) -> int:
+    """The exit code of a command that hears no Ctrl-C of ours, and ends with us: what
+    it would say of that is no reader's business.
+    """
+    apart = os.name == "posix"
+    process = subprocess.Popen(command, start_new_session=apart, **how)
+    try:
+        return process.wait()
+    except BaseException:
+        if apart:
+            with contextlib.suppress(OSError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        raise
 
 
 def stage(
@@ -235,7 +265,7 @@ def _compare(settings: dict[str, str], which: str) -> None:
         "-k",
         which,
     ]
-    if subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}).returncode:
+    if run_apart(command, cwd=ROOT, env={**os.environ, **settings}):
         raise BuildError(f"the stored outputs do not hold under {settings}")
 
 
@@ -317,6 +347,23 @@ def refresh(chapter: str, times_only: bool) -> None:
         raise BuildError(f"{_named(failed)}: {next(iter(failed.values()))}")
 
 
+def make(what: str, chapter: str, *, answers: bool) -> None:
+    """What the first word of the command line asks for."""
+    if what == "book":
+        make_book()
+    elif what == "site":
+        target = BUILD / ("site" if answers else "site-without-answers")
+        print("open", build_site(NOTEBOOKS, target, answers=answers))
+    elif what in ("execute", "times"):
+        refresh(chapter, what == "times")
+    elif what == "slow":
+        check_slow()
+    elif what == "portable":
+        check_portability()
+    else:
+        resolve_lock()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -341,37 +388,22 @@ def main() -> int:
         metavar="SECONDS",
         help=f"how long one cell may take (no limit; or {CELL_TIMEOUT})",
     )
-    what, chapter = (arguments := parser.parse_args()).what, arguments.chapter
+    arguments = parser.parse_args()
     if arguments.cell_timeout:
         os.environ[CELL_TIMEOUT] = arguments.cell_timeout
     try:
-        if what == "book":
-            make_book()
-        elif what == "site":
-            answers = arguments.answers == "yes"
-            target = BUILD / ("site" if answers else "site-without-answers")
-            print("open", build_site(NOTEBOOKS, target, answers=answers))
-        elif what in ("execute", "times"):
-            refresh(chapter, what == "times")
-        elif what == "slow":
-            check_slow()
-        elif what == "portable":
-            check_portability()
-        else:
-            resolve_lock()
+        with stopping_by_signals():
+            make(arguments.what, arguments.chapter, answers=arguments.answers == "yes")
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:
-        print(
-            f"stopped; {stopped.done} of {stopped.count} chapters are kept, and the "
-            "same command goes on from there",
-            file=sys.stderr,
-        )
+        kept = "the same command goes on from here"
+        if stopped.count:
+            kept = f"{stopped.done} of {stopped.count} chapters are kept, and the "
+            kept += "same command goes on from there"
+        print(f"stopped; {kept}", file=sys.stderr)
         return 128 + stopped.signum
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
     return 0
 
 

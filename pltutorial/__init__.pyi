@@ -151,6 +151,10 @@ from .tasks.invert import (
     invert as invert,
     reencode as reencode,
 )
+from .tasks.restyle import (
+    match_statistics as match_statistics,
+    restyle as restyle,
+)
 from .tasks.style import (
     StyleTask as StyleTask,
     StyleTrainingSettings as StyleTrainingSettings,
@@ -244,6 +248,7 @@ __all__ = [
     "load_restorer",
     "load_style",
     "load_vae",
+    "match_statistics",
     "motion_kernel",
     "optimize_image",
     "perceptual_distance",
@@ -256,6 +261,7 @@ __all__ = [
     "reconstruct_style",
     "reencode",
     "resize",
+    "restyle",
     "sample",
     "save_network",
     "sharpness",

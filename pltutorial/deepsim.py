@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from .errors import InputError, nearest
+from .images import check_form
 from .losses import at_least_float32, feature_loss, pixel_loss
 from .terms import LossTerms
 from .vgg import LossNetwork
@@ -124,6 +125,11 @@ class DeepSimLoss(nn.Module):
         if feature and check_layers is not None:
             check_layers(self.layers)
 
+    def extra_repr(self) -> str:
+        """Weights, layers and scaling."""
+        said = ", ".join(f"{name}={value:g}" for name, value in self.weights.items())
+        return f"{said}, layers={self.layers}, scaling={self.scaling!r}"
+
     def forward(
         self,
         output: torch.Tensor,
@@ -148,8 +154,10 @@ class DeepSimLoss(nn.Module):
             weights are not 0.
 
         Raises:
-            InputError: shapes differ.
+            InputError: shapes differ, or what is given is no picture.
         """
+        check_form(output, "the output")
+        check_form(target, "the target")
         terms = LossTerms()
         # normalised once, so that a picture is at distance 0 from itself
         with parametrize.cached():

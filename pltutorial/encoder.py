@@ -24,7 +24,8 @@ class Encoder(Fixed):
     :class:`LossNetwork`: of torchvision, timm, CLIP, DINO, or your own.
 
     Its weights are what you give: nothing is downloaded. An owner does not see them, as
-    with LossNetwork, and no layer beyond the deepest one is run.
+    with LossNetwork, and no layer beyond the deepest one is run. It computes in the
+    precision of its weights, or what a caller's ``torch.autocast`` says.
 
     Args:
         module: a network that takes (N, 3, H, W); it is frozen and put in eval mode, in
@@ -91,7 +92,8 @@ class Encoder(Fixed):
         self._call = call
         said = ((0.0,) * 3, (1.0,) * 3) if self._by_layers else _normalisation(whose)
         for name, values in {"mean": mean or said[0], "std": std or said[1]}.items():
-            self.hold(**{name: torch.tensor(values, device=device).view(1, 3, 1, 1)})
+            value = torch.tensor(values, dtype=torch.float32, device=device)
+            self.hold(**{name: value.view(1, 3, 1, 1)})
         self.patch = patch or _patch_of(whose)
         size = size or _only_size(whose)
         self.size = (size, size) if isinstance(size, int) else size and tuple(size)
@@ -240,9 +242,7 @@ class Encoder(Fixed):
 
     def _map(self, feature: Any, x: torch.Tensor) -> torch.Tensor:
         """A feature as a map (N, C, h, w), for an image x as the network took it."""
-        while not isinstance(feature, torch.Tensor):  # of several the first
-            values = feature.values() if isinstance(feature, Mapping) else feature
-            feature = next(iter(values))
+        feature = _first(feature)
         count, height, width = x.shape[0], *x.shape[-2:]
         if feature.ndim == 2:
             return feature[..., None, None]
@@ -291,9 +291,11 @@ class _Run:
         self.calls[name] = call + 1
         name = f"{name}_{call}" if call else name
         if name in self.wanted:
-            self.found[name] = output
+            self.found[name] = output = _first(output)
             if len(self.found) == len(self.wanted):
                 raise _Complete
+            # what runs on may write into it, as `x += shortcut` does
+            self.found[name] = output.clone()
 
 
 class _Runs:
@@ -329,6 +331,14 @@ def _thread() -> int:
 def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
     yield from module.parameters()
     yield from module.buffers()
+
+
+def _first(output: Any) -> torch.Tensor:
+    """The output of a module, of several the first."""
+    while not isinstance(output, torch.Tensor):
+        values = output.values() if isinstance(output, Mapping) else output
+        output = next(iter(values))
+    return output
 
 
 def _by_name(features: Any) -> dict[str, Any]:

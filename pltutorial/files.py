@@ -255,8 +255,8 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
     The kernel gives the folder free when its owner dies, however it dies.
 
     Raises:
-        InputError: another process has it, which the sentence names, or the folder
-            cannot be written to.
+        InputError: another process has it, which the sentence names.
+        OSError: the folder cannot be written to.
     """
     path = Path(folder) / _LOCK
     file = _open_lock(path)
@@ -277,13 +277,7 @@ def held(folder: str | os.PathLike) -> Iterator[None]:
 
 def _open_lock(path: Path) -> BinaryIO:
     while True:
-        try:
-            file = path.open("a+b", buffering=0)
-        except OSError as problem:
-            raise InputError(
-                f"the folder {str(path.parent)!r} cannot be written to "
-                f"({problem.strerror}); choose another"
-            ) from None
+        file = path.open("a+b", buffering=0)
         if _lock(file.fileno()) is False:
             with file:
                 file.seek(0)

@@ -451,7 +451,8 @@ def perceptual_loss(
 
     It is :class:`PerceptualLoss` with ``content={"relu3_3": 1}, pixel=1,
     normalization="relative"``, and so of order 1: each of the two terms is 1 where a
-    whole signal is lost. The loss network is made in the first call and kept.
+    whole signal is lost. The loss network is made in the first call and kept; in
+    ``torch.compile(fullgraph=True)`` that call has to come before.
 
     Args:
         output: (N, 3, H, W), in [0, 1].
@@ -479,24 +480,33 @@ def perceptual_loss(
 
     Taught in chapter 10.
     """
-    loss = _one_line(
-        output.device if isinstance(output, torch.Tensor) else torch.device("cpu"),
-        **{
-            name: tuple(value.items()) if isinstance(value, Mapping) else value
-            for name, value in options.items()
-        },
-    )
+    device = torch.device("cpu")
+    if isinstance(output, torch.Tensor):
+        device = output.device
+    loss = _one_line(device, options)
     return loss(output, target, style, weight=weight, reduction=reduction)
 
 
-@functools.lru_cache(maxsize=16)
-def _one_line(device: torch.device, **options) -> PerceptualLoss:
-    given = {"content": JOHNSON_CONTENT, "pixel": 1.0, "normalization": "relative"}
-    given |= options
-    given.setdefault("network", None)
-    if given["network"] is None:
-        given["network"] = _shared_network(device)
-    return PerceptualLoss(**given)
+_KEPT: dict[tuple, PerceptualLoss] = {}  # a plain dict: torch.compile looks into it
+
+
+def _one_line(device: torch.device, options: dict) -> PerceptualLoss:
+    key = (device, *((name, _hashable(options[name])) for name in sorted(options)))
+    if key not in _KEPT:
+        if len(_KEPT) > 15:
+            _KEPT.clear()
+        given = {"content": JOHNSON_CONTENT, "pixel": 1.0, "normalization": "relative"}
+        given |= options
+        if given.get("network") is None:
+            given["network"] = _shared_network(device)
+        _KEPT[key] = PerceptualLoss(**given)
+    return _KEPT[key]
+
+
+def _hashable(value):
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    return tuple(value) if isinstance(value, list) else value
 
 
 @functools.cache

@@ -398,6 +398,26 @@ def load_inverter(
     return _load_shipped(LIKENESS, f"invert_{layer}_{loss}", "invert", device)
 
 
+def load_decoder(
+    layer: str = "relu4_3", device: str | torch.device | None = None
+) -> nn.Module:
+    """A trained :class:`InversionNet` for codes whose statistics were changed: trained
+    on pixels and features alone, without an adversary.
+
+    Args:
+        layer: ``"relu3_3"`` or ``"relu4_3"``.
+        device: where to put it; None takes the best there is.
+
+    Raises:
+        InputError: another layer, or a file that is missing or damaged.
+    """
+    if layer not in INVERTED:
+        raise InputError(
+            f"no decoder that ships has the layer {layer!r}; {nearest(layer, INVERTED)}"
+        )
+    return _load_shipped(LIKENESS, f"decode_{layer}", "invert", device)
+
+
 def load_vae(
     loss: str = "pixel",
     device: str | torch.device | None = None,

@@ -476,3 +476,51 @@ def test_stopped_it_says_one_sentence_and_goes_on_from_there(tiny, signum):
     assert (code, err) == (0, "")
     assert out.startswith("2 of 3 chapters to run, about ")
     assert "01_one: unchanged\n02_two: running ... " in out
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        ("execution", "stopped; nothing was begun\n"),  # among the imports
+        ("front", "stopped; nothing was begun\n"),
+        ("nbformat", "stopped; the same command goes on from here\n"),  # within main
+    ],
+)
+def test_stopped_at_any_moment_it_says_one_sentence(module, sentence, signum):
+    code = (
+        "import runpy, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        f"            signal.raise_signal({int(signum)})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['build.py', 'execute', 'no such chapter']\n"
+        "sys.path.insert(0, 'book')\n"
+        "runpy.run_path('book/build.py', run_name='__main__')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stderr) == (128 + signum, sentence)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sessions of processes are POSIX")
+def test_what_runs_apart_ends_with_us(tmp_path):
+    from build import run_apart
+
+    code = "import os, time; print(os.getpid(), os.getsid(0), flush=True); "
+    code += "time.sleep(60)"
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 2)
+    with (tmp_path / "out").open("w") as out, pytest.raises(KeyboardInterrupt):
+        run_apart([sys.executable, "-c", code], stdout=out)
+    signal.signal(signal.SIGALRM, before)
+    pid, session = map(int, (tmp_path / "out").read_text().split())
+    assert session == pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -32,6 +32,7 @@ from pltutorial import (
     deblur,
     denoise,
     inpaint,
+    perceptual_loss,
     stylize,
     upscale,
 )
@@ -277,6 +278,35 @@ class TestGraphs:
             assert isinstance(other, LossTerms)
             assert list(other) == list(terms)
             assert relative(other.total, terms.total) < 1e-4
+
+    def test_one_line_compiles_after_its_first_call(self, given):
+        value = perceptual_loss(*given[:2])
+        compiled = torch.compile(
+            lambda *pair: perceptual_loss(*pair).total, fullgraph=True, backend="eager"
+        )
+        assert relative(compiled(*given[:2]), value.total) < 1e-4
+
+    @pytest.mark.parametrize("how", ["kept", "weight", "map", "volume"])
+    def test_every_way_to_call_compiles(self, phi, given, how):
+        loss, (output, target, style) = relative_terms(phi), given
+        more = {
+            "weight": {"weight": torch.linspace(0, 1, 32).expand(1, 1, 32, 32)},
+            "map": {"reduction": "map"},
+        }.get(how, {})
+        if how == "kept":
+            target, style = loss.content_target(target), loss.style_target(style)
+        if how == "volume":
+            output, target = (
+                image[:, :, None, :8, :8].expand(-1, -1, 4, -1, -1)
+                for image in (output, target)
+            )
+
+        def total(x):
+            return loss(x, target, style, **more).total
+
+        torch._dynamo.reset()
+        compiled = torch.compile(total, fullgraph=True, backend="eager")
+        assert relative(compiled(output), total(output)) < 1e-4
 
 
 class TestTransforms:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from helpers import Operations, picture, refused
 from torch import nn
 from torch.nn.utils import parametrize
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from pltutorial import DeepSimLoss, Encoder, PerceptualLoss
 from pltutorial.networks.discriminator import Discriminator
@@ -204,6 +205,20 @@ def test_calls_after_the_first_have_a_number():
         encoder(image, ["act_2"])
     with refused("'akt'", "'act'"):
         encoder.check_layers(["akt"])
+
+
+def test_what_a_shortcut_writes_into_is_not_what_was_tapped():
+    """`x += shortcut`, as in torchvision's and timm's residual networks."""
+    torch.manual_seed(0)
+    module = ResNet(BasicBlock, [1, 1, 1, 1])
+    encoder, image = Encoder(module), picture(64, 64)
+    alone = encoder(image, ["layer1.0.bn2"])["layer1.0.bn2"]
+    deeper = encoder(image, ["layer1.0.bn2", "layer2"])["layer1.0.bn2"]
+    assert torch.equal(alone, deeper)
+    torch._dynamo.reset()
+    compiled = torch.compile(encoder, fullgraph=True, backend="aot_eager")
+    found = compiled(image, ["layer1.0.bn2", "layer2"])["layer1.0.bn2"]
+    assert torch.allclose(found, alone, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision.models  # noqa: F401 not first while CUDA is hidden, below
 
 import pltutorial
 
@@ -56,6 +57,7 @@ def test_example_prints_what_it_says(example, monkeypatch, tmp_path):
     """Examples show tensors of the CPU, which is what `best_device` takes where
     it is all there is.
     """
+    importlib.import_module("torch._dynamo")  # it looks into these two at its import
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -301,7 +301,7 @@ def test_missing_package_is_one_sentence(package, command, monkeypatch, tmp_path
     assert code == 2
     assert_sentence(err.strip())
     assert f"the package {package};" in err
-    assert 'pip install "pltutorial[export]"' in err
+    assert "pip install 'pltutorial[export]'" in err
     assert not list(tmp_path.iterdir())
 
 

@@ -546,6 +546,24 @@ class TestKL:
             kl_divergence(torch.zeros(3), torch.zeros(3))
 
 
+def test_repr_says_weights_layers_and_scaling(network):
+    loss = DeepSimLoss(1, image=10, comparator=network, layers=["relu1_2"])
+    assert "feature=1, adversarial=0, image=10, layers=('relu1_2',)" in repr(loss)
+    assert "scaling='relative'" in repr(loss)
+
+
+def test_pictures_are_checked_in_every_call(network):
+    loss = DeepSimLoss(1, image=0, comparator=network, layers=["relu1_2"])
+    image = picture(16, 16, device=network.mean.device)
+    for _ in range(2):
+        loss(image, image)
+        for wrong, word in ((image[0], "image[None]"), (image.long(), "int64")):
+            with refused("the output", word):
+                loss(wrong, image)
+            with refused("the target", word):
+                loss(image, wrong)
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("how", "words"),

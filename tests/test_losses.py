@@ -365,6 +365,100 @@ class TestRelative:
         assert loss.isfinite()
 
 
+class TestRelativePixels:
+    """Against the target's variance, by numpy."""
+
+    @pytest.mark.parametrize("kind", ["l2", "l1", "charbonnier"])
+    def test_by_hand(self, kind, device):
+        one, two = picture(9, 7, 1, 3, device), picture(9, 7, 2, 3, device)
+        variance = two.double().cpu().numpy().reshape(3, -1).var(1)
+        plain = pixel_loss(one, two, kind, reduction="none").double().cpu().numpy()
+        scale = variance if kind == "l2" else variance**0.5
+        given = pixel_loss(one, two, kind, normalization="relative", reduction="none")
+        close(given, plain / scale)
+
+    def test_a_flat_target_counts_as_one_grey_level(self):
+        grey = torch.full((1, 3, 4, 4), 0.5)
+        value = pixel_loss(grey + 1 / 255, grey, normalization="relative")
+        assert float(value) == pytest.approx(1, rel=1e-4)
+
+    def test_unknown(self):
+        with refused("'johnson'", "'relative'"):
+            pixel_loss(picture(), picture(), normalization="johnson")
+
+
+class TestWeighted:
+    def test_by_hand(self, device):
+        one, two = picture(8, 8, 1, 2, device), picture(8, 8, 2, 2, device)
+        weight = picture(8, 8, 3, 2, device)[:, :1]
+        squares = (one - two).double().square() * weight.double()
+        mean = squares.sum((1, 2, 3)) / (3 * weight.double().sum((1, 2, 3)))
+        close(pixel_loss(one, two, weight=weight, reduction="none"), mean.cpu())
+        close(feature_loss(one, two, weight=weight, reduction="none"), mean.cpu())
+        gatys = {"normalization": "gatys", "reduction": "none"}
+        close(feature_loss(one, two, weight=weight, **gatys), (mean * 3 * 32).cpu())
+
+    def test_a_map_of_the_pictures_size_is_averaged_down(self, device):
+        one, two = random(1, 5, 4, 4, device=device), random(1, 5, 4, 4, seed=1)
+        weight, two = picture(8, 8, 3, 1, device)[:, :1], two.to(device)
+        small = weight.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+        given = (feature_loss(one, two, weight=w) for w in (weight, small))
+        close(*given)
+
+    @pytest.mark.parametrize("kind", ["squared", "absolute"])
+    def test_total_variation_of_half_a_picture(self, kind):
+        image = picture(8, 9)
+        image[..., 4:] = image[..., 3:4]  # flat to the right
+        weight = torch.zeros(1, 1, 8, 9)
+        weight[..., 4:] = 1
+        assert float(total_variation(image, kind)) > 0
+        flat = image[..., 3:4].expand_as(image)
+        right, whole = (
+            float(total_variation(one, kind, weight=weight)) for one in (image, flat)
+        )
+        assert right < 3 * whole
+
+    def test_what_has_no_map(self):
+        with refused("no places"):
+            style_loss(picture(), picture(), reduction="map")
+        with refused("no map"):
+            total_variation(picture(), reduction="map")
+
+
+class TestGramMatrixInTransforms:
+    """torch.func against einsum."""
+
+    @staticmethod
+    def plain(feature):
+        product = torch.einsum("nchw,ndhw->ncd", feature, feature)
+        return product / feature.shape[1:].numel()
+
+    def test_vmap_of_any_dimension(self):
+        features = random(2, 3, 4, 5, 6)
+        for dim in (0, 1, -1):
+            stacked = features.movedim(0, dim)
+            given = torch.func.vmap(gram_matrix, in_dims=dim)(stacked)
+            close(given, torch.stack([*map(self.plain, features)]))
+
+    def test_jvp_and_jacobians(self):
+        feature, tangent = random(1, 3, 4, 5), random(1, 3, 4, 5, seed=1)
+        given = torch.func.jvp(gram_matrix, (feature,), (tangent,))
+        for one, two in zip(
+            given, torch.func.jvp(self.plain, (feature,), (tangent,)), strict=True
+        ):
+            close(one, two)
+        for jacobian in (torch.func.jacrev, torch.func.jacfwd):
+            close(jacobian(gram_matrix)(feature), jacobian(self.plain)(feature))
+
+    def test_large_gradients_in_float16(self):
+        """A gradient of a Gram matrix may leave float16, its product need not."""
+        feature = (0.01 * random(1, 3, 4, 5)).half().requires_grad_()
+        (1e6 * gram_matrix(feature).sum()).backward()
+        exact = feature.detach().float().requires_grad_()
+        (1e6 * self.plain(exact).sum()).backward()
+        close(feature.grad, exact.grad, 1e-3)
+
+
 class TestGridLoss:
     @pytest.mark.parametrize("period", [2, 4, 8])
     def test_a_lattice_of_one_grey_level_is_about_one(self, period):

@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
+import os
+import platform
 import random
 import signal
+import time
 
 import pytest
 import torch
@@ -15,6 +19,7 @@ from helpers import picture, refused
 from training_runs import assert_same_end, kill, rows, state, wait_for_rows
 
 from pltutorial import write_image
+from pltutorial.files import check_output, held, write_whole
 from pltutorial.networks import load_network
 from pltutorial.training import loop, train
 from pltutorial.training.checkpoint import write_checkpoint
@@ -253,3 +258,119 @@ class TestRefusedToResume:
         write_checkpoint(tmp_path / "checkpoint.pt", state(tmp_path) | {"version": 7})
         with refused("version 7", "version 1"):
             train(task(), pictures=pictures, folder=tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+class TestOneRunAFolder:
+    def test_the_second_is_told_who_holds_it_until_that_one_dies(
+        self, task, server, pictures, tmp_path
+    ):
+        first = server.start(tmp_path, pictures, steps=10_000)
+        wait_for_rows(first, tmp_path, 1)
+        for changes in ({"steps": 10_000}, {"styles": ("poppies",)}):
+            with refused(f"in use by process {first.pid} on {platform.node()}"):
+                train(task(**changes), pictures=pictures, folder=tmp_path)
+        kill(first)
+        with refused("styles="):  # what its checkpoint says, now that it is free
+            train(task(styles=("poppies",)), pictures=pictures, folder=tmp_path)
+        step = state(tmp_path)["step"]
+        more = train(task(steps=step + 1), pictures=pictures, folder=tmp_path)
+        assert more.steps == step + 1
+        assert not list(tmp_path.glob(".*"))
+
+    def test_nor_do_two_threads_share_it(self, tmp_path):
+        with held(tmp_path):
+            for _ in range(2):
+                with refused(f"process {os.getpid()} on"), held(tmp_path):
+                    pass
+        with held(tmp_path):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_child_of_a_run_does_not_hold_it(self, tmp_path):
+        """Such as one that reads pictures, and outlives a killed run for seconds."""
+        with held(tmp_path):
+            child = multiprocessing.get_context("fork").Process(
+                target=time.sleep, args=(60,), daemon=True
+            )
+            child.start()
+        with held(tmp_path):
+            assert child.is_alive()
+        child.kill()
+
+    def test_a_lock_that_its_owner_left_is_taken(self, tmp_path):
+        (tmp_path / ".lock").write_text("1 elsewhere\n")
+        with held(tmp_path):
+            assert (tmp_path / ".lock").read_text().split()[0] == str(os.getpid())
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["network", "discriminator"])
+    def test_no_network_is_overwritten_by_another_run(
+        self, name, task, pictures, tmp_path
+    ):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"of another run")
+        with refused(f"{name}.safetensors", "another folder"):
+            train(task(), pictures=pictures, folder=tmp_path)
+        left = [path.read_bytes() for path in tmp_path.iterdir()]
+        assert left == [b"of another run"]
+
+    @pytest.mark.parametrize("where", ["", "samples"])
+    def test_what_a_killed_process_left_is_swept(self, where, task, pictures, tmp_path):
+        folder = tmp_path / where
+        folder.mkdir(exist_ok=True)
+        fork = multiprocessing.get_context("fork")
+        dead, living = (
+            fork.Process(target=write_whole, args=(folder / "x.pt", end), daemon=True)
+            for end in (_killed, _waiting)
+        )
+        for process, count in ((dead, 1), (living, 2)):
+            process.start()
+            while len(list(folder.glob(".pltutorial-*"))) < count:
+                process.join(0.01)
+        dead.join()
+        train(task(steps=1), pictures=pictures, folder=tmp_path)
+        (left,) = folder.glob(".pltutorial-*")
+        check_output(folder / "y.png")
+        assert left.exists(), "a living process writes it"
+        living.kill()
+        living.join()
+        check_output(folder / "y.png")
+        assert not left.exists()
+
+    def test_stopped_before_the_first_step_nothing_is_there(
+        self, task, pictures, tmp_path, monkeypatch
+    ):
+        real = loop.loader
+
+        def stopped(*given, **named):
+            signal.raise_signal(signal.SIGTERM)
+            return real(*given, **named)
+
+        monkeypatch.setattr(loop, "loader", stopped)
+        result = train(task(), pictures=pictures, folder=tmp_path / "run")
+        assert (result.stopped, result.steps, result.file) == ("interrupted", 0, None)
+        assert list(tmp_path.iterdir()) == []
+        monkeypatch.undo()
+        train(task(steps=2), pictures=pictures, folder=tmp_path / "run")
+        before = {path.name: path.read_bytes() for path in _files(tmp_path)}
+        monkeypatch.setattr(loop, "loader", stopped)
+        result = train(task(), pictures=pictures, folder=tmp_path / "run")
+        assert (result.stopped, result.steps) == ("interrupted", 2)
+        assert {path.name: path.read_bytes() for path in _files(tmp_path)} == before
+
+    def test_what_is_refused_leaves_no_folder(self, task, tmp_path):
+        with refused("nowhere"):
+            train(task(), pictures=tmp_path / "nowhere", folder=tmp_path / "run")
+        assert list(tmp_path.iterdir()) == []
+
+
+def _killed(file) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _waiting(file) -> None:
+    time.sleep(60)
+
+
+def _files(folder) -> list:
+    return [path for path in folder.rglob("*") if path.is_file()]

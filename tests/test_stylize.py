@@ -193,7 +193,7 @@ def test_a_network_of_ones_own(command, photo, tmp_path):
         ((), ("no style", "great_wave, poppies")),
         (("--style", "great_wav"), ("'great_wav'", "'great_wave'")),
         (("--style", "three_styles"), ("several styles", "poppies")),
-        (("--style", "night.jpg"), ("is a picture and no network", "transfer")),
+        (("--style", "night.jpg"), ("night.jpg", "does not exist")),
         (("--style", "poppies", "--styles", "poppies"), ("--style and --styles",)),
         (("--styles", "poppies:x"), ("'x'", "poppies:0.5")),
         (("--styles", "poppies:-1"), ("'-1'", "poppies:0.5")),

@@ -9,6 +9,7 @@ import errno
 import importlib.util
 import json
 import math
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -349,6 +350,7 @@ class TestFiles:
         more = {"tensorboard": True, "checkpoint_every": 6, "sample_every": 6}
         train(task(steps=9, **more), pictures=pictures, folder=tmp_path)
         (tmp_path / "checkpoint.pt").unlink()
+        (tmp_path / "network.safetensors").unlink()
         train(task(steps=6, **more), pictures=pictures, folder=tmp_path)
         train(task(steps=12, **more), pictures=pictures, folder=tmp_path)
         events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -481,10 +483,12 @@ class TestRefused:
     def test_a_read_only_folder(self, task, pictures, monkeypatch, tmp_path):
         """Pretended where it must be: root may write to any folder."""
 
-        def refuse(*arguments, **more):
-            raise PermissionError(errno.EACCES, "Permission denied")
+        def refuse(path, *more, real=os.open):
+            if Path(path).name.startswith(".pltutorial-"):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return real(path, *more)
 
-        monkeypatch.setattr("pltutorial.files.tempfile.mkstemp", refuse)
+        monkeypatch.setattr("pltutorial.files.os.open", refuse)
         with refused("Permission denied", "another folder"):
             train(task(), pictures=pictures, folder=tmp_path)
 

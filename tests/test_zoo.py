@@ -346,6 +346,7 @@ def test_names_that_do_not_ship(random_zoo, monkeypatch):
 NAMES = {
     f"invert_{layer}_{loss}" for layer in zoo.INVERTED for loss in zoo.INVERTER_LOSSES
 }
+NAMES |= {f"decode_{layer}" for layer in zoo.INVERTED}
 NAMES |= {f"vae_{loss}" for loss in zoo.VAE_LOSSES} | {"vae_gan_discriminator"}
 
 
@@ -366,7 +367,7 @@ def test_everything_shipped_has_a_full_card_and_is_small():
             else "invert"
         )
         assert "MIT" in card["licence"]
-    assert sum(card["bytes"] for card in cards.values()) <= 6_000_000
+    assert sum(card["bytes"] for card in cards.values()) <= 10_000_000
 
 
 def test_everything_shipped_draws():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -45,7 +46,12 @@ def stylize(
     job: NetworkJob,
     style: Annotated[
         str | None,
-        typer.Option(help="A trained style; `pltutorial styles` lists them."),
+        typer.Option(
+            help=(
+                "A trained style, `pltutorial styles` lists them; or the file of any "
+                "painting."
+            )
+        ),
     ] = None,
     styles: Annotated[
         str | None,
@@ -77,9 +83,10 @@ def stylize(
         bool, typer.Option(help="Show a progress bar for GIFs and videos.")
     ] = True,
 ) -> None:
-    """Give pictures a style that a network has learned, in one pass
-    (Johnson et al. 2016).
+    """Give pictures a style in one pass: one that a network has learned (Johnson et al.
+    2016), or that of any painting (Li et al. 2017).
     """
+    from ..tasks.restyle import restyle
     from ..tasks.style import check_options
     from ..tasks.style import stylize as paint
     from ..video import temporal_smoothing as check_smoothing
@@ -91,24 +98,30 @@ def stylize(
             f"--size {size} was given; give the longer side in pixels, such as 1024"
         )
     source, output = source_of(photo, "content"), job.output
+    paintings = [Path(style)] if style and _is_file(style) else []
     folder = source != PIPE and is_folder(source)
     job.ending = ending_of(job.format, output, folder)
     if folder:
         jobs, others = _jobs(source, output, job.ending)
     else:
-        jobs, others = [checked(source, output)], []
+        jobs, others = [checked(source, output, others=paintings)], []
 
-    network, chosen = _network(style, styles, job.model, job.device)
-
-    def work(image: torch.Tensor) -> torch.Tensor:
-        return paint(
-            image,
-            chosen,
-            network=network,
-            strength=strength,
-            preserve_color=preserve_color,
-            precision=job.precision,
-        )
+    how = {
+        "strength": strength,
+        "preserve_color": preserve_color,
+        "precision": job.precision,
+    }
+    if paintings:
+        if styles or job.model:
+            raise InputError(
+                f"--style {style} is a painting; leave --styles and --model out, or "
+                "name a trained style"
+            )
+        chosen, picture = style, job.read(paintings[0])
+        work = functools.partial(restyle, style=picture, device=job.device, **how)
+    else:
+        network, chosen = _network(style, styles, job.model, job.device)
+        work = functools.partial(paint, style=chosen, network=network, **how)
 
     if folder:
         _make(Path(output))
@@ -207,6 +220,11 @@ def _network(
         blend = network.style_names[0]
     network.blend(blend)  # an unknown name is refused before any picture is read
     return network, blend
+
+
+def _is_file(style: str) -> bool:
+    """Whether --style is a painting and no name."""
+    return "/" in style or "\\" in style or bool(Path(style).suffix)
 
 
 def _weights(text: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from ..errors import InputError, nearest, needed
-from ..files import check_output, no_file, write_whole
+from ..files import check_output, no_file, printable, write_whole
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
 """How weights are stored, and how far the output may then be from
@@ -97,8 +97,10 @@ def to_onnx(
     if card is None:
         card = getattr(network, "card", {})
     facts = {
-        "card": json.dumps(dict(card), ensure_ascii=False),
-        "config": json.dumps(getattr(network, "config", {}), ensure_ascii=False),
+        "card": printable(json.dumps(dict(card), ensure_ascii=False)),
+        "config": printable(
+            json.dumps(getattr(network, "config", {}), ensure_ascii=False)
+        ),
         "smallest": str(getattr(network, "smallest", 1)),
     }
     return written(network, storage, facts).SerializeToString(deterministic=True)
@@ -133,7 +135,7 @@ def check_onnx(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what is wrong is said in one sentence below
     try:
-        given = path if isinstance(path, bytes) else os.fspath(path)
+        given = path if isinstance(path, bytes) else Path(path).read_bytes()
         session = onnxruntime.InferenceSession(
             given, options, providers=["CPUExecutionProvider"]
         )

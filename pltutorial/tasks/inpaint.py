@@ -21,12 +21,14 @@ from .restoration import (
 with deferred_imports():
     import numpy
     import torch
+    from PIL import Image
     from torch import nn
 
     from ..apply import through
     from ..degradations import random_holes
     from ..images import check_image, open_file, to_image
     from ..networks import InpaintingNet
+    from ..samples import understood
     from ..seeds import seed_of
     from ..zoo import check_network, load_restorer
 
@@ -182,10 +184,12 @@ def to_mask(picture: Decoded, name: str | os.PathLike) -> torch.Tensor:
     return (grey > 0.5).float()
 
 
-def transparency(picture: Decoded) -> torch.Tensor | None:
+def transparency(picture: Decoded | Image.Image) -> torch.Tensor | None:
     """A mask (1, 1, H, W) of the pixels of a decoded picture that are not wholly
     opaque; None if all are.
     """
+    if isinstance(picture, Image.Image):
+        picture = understood(picture, "the picture")
     if picture.alpha is None or picture.alpha.min() == 1:
         return None
     return torch.from_numpy((picture.alpha < 1).astype(numpy.float32))[None, None]

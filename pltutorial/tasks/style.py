@@ -401,6 +401,16 @@ def stylize(
         if not is_out_of_memory(problem):
             raise
         raise InputError(_too_large(source.shape)) from problem
+    return finished(output, source, strength, preserve_color)
+
+
+def finished(
+    output: torch.Tensor,
+    source: torch.Tensor,
+    strength: float,
+    preserve_color: str | None,
+) -> torch.Tensor:
+    """A print with the picture's colours, or mixed with it, where that is asked for."""
     if preserve_color == "luminance":
         output = with_colors_of(output, source)
     elif preserve_color == "histogram":

@@ -99,8 +99,13 @@ def run_folder(folder: str | os.PathLike | None) -> Iterator[Path | None]:
     is_main = os.environ.get("RANK", "0") == "0"  # its processes share the folder
     try:
         _prepare(folder)
-        with held(folder) if is_main else contextlib.nullcontext():
-            sweep(folder / "samples")
+        with contextlib.ExitStack() as stack:
+            if is_main:
+                try:
+                    stack.enter_context(held(folder))
+                except OSError as problem:
+                    raise unwritable(problem, folder) from None
+                sweep(folder / "samples")
             yield folder
     finally:
         if is_new:
@@ -189,7 +194,7 @@ def foreign(path: Path) -> InputError:
     """The sentence for a file that no run wrote, or that is no longer whole."""
     return InputError(
         f"the checkpoint {str(path)!r} is damaged or no checkpoint; restore it "
-        "from a copy, or delete it to begin anew"
+        "from a copy, or delete it and the network to begin anew"
     )
 
 

@@ -21,7 +21,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +29,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ..errors import InputError, nearest
+from ..files import held
 
 # its https certificate names another host
 COCO_URL = "http://images.cocodataset.org/zips"
@@ -114,19 +115,22 @@ def coco(
             path.suffix == ".jpg" for path in _visible(result)
         )
     if not done:
-        with _disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        fetch(
-            f"{url.rstrip('/')}/{split}.zip",
-            zipped,
-            archive.size,
-            archive.md5,
-            progress=progress,
-        )
-        if shards:
-            write_shards(zipped, [folder / name for name in names], progress=progress)
-        else:
-            unpack(zipped, result, progress=progress)
+        with ExitStack() as stack:
+            with _disk(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(folder))
+            fetch(
+                f"{url.rstrip('/')}/{split}.zip",
+                zipped,
+                archive.size,
+                archive.md5,
+                progress=progress,
+            )
+            if shards:
+                paths = [folder / name for name in names]
+                write_shards(zipped, paths, progress=progress)
+            else:
+                unpack(zipped, result, progress=progress)
     if remove_zip:
         with _disk(folder):
             zipped.unlink(missing_ok=True)

@@ -355,11 +355,13 @@ class _Run:
                 raise
             except Exception as problem:  # what the contents of others raise
                 raise foreign(path) from problem
-        elif (network := path.with_name(NETWORK)).exists():
-            raise InputError(
-                f"{str(network)!r} is there and no checkpoint that this run could go "
-                "on from; name another folder, or move the network away"
-            )
+        else:
+            for name in (NETWORK, ADVERSARY):
+                if path.with_name(name).exists():
+                    raise InputError(
+                        f"{str(path.with_name(name))!r} is there and no checkpoint to "
+                        "go on from; name another folder, or move the network away"
+                    )
         if self.main:  # lines after the checkpoint are computed again
             self.log.rewrite()
         step = torch.tensor([self.step], device=self.learner.device)

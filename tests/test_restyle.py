@@ -1,0 +1,183 @@
+"""Any painting as a style: statistics of codes, and the way through two decoders."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import picture, refused
+
+from pltutorial import bundled, match_statistics, read_image, restyle, write_image
+from pltutorial.color import match_color
+
+
+def codes(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    made = []
+    for count, shape in enumerate(shapes):
+        code = torch.randn(1, 6, *shape, generator=draw)
+        mix = torch.randn(6, 6, generator=draw)
+        made.append(torch.einsum("ij,njhw->nihw", mix, code) + count)
+    return made
+
+
+def covariance(code: torch.Tensor) -> torch.Tensor:
+    return torch.cov(code[0].flatten(1), correction=0)
+
+
+class TestStatistics:
+    def test_mean_and_covariance_become_the_style_s(self):
+        code, style = codes((12, 10), (9, 14))
+        moved = match_statistics(code, style)
+        torch.testing.assert_close(
+            moved.mean((2, 3)), style.mean((2, 3)), atol=1e-4, rtol=0
+        )
+        torch.testing.assert_close(
+            covariance(moved), covariance(style), atol=1e-3, rtol=1e-3
+        )
+
+    def test_deviation_is_adaptive_instance_normalisation(self):
+        """Huang and Belongie (2017), equation 8, by hand."""
+        code, style = codes((12, 10), (9, 14))
+        moved = match_statistics(code, style, "deviation")
+        place = (2, 3)
+        by_hand = (code - code.mean(place, keepdim=True)) / code.std(
+            place, correction=0, keepdim=True
+        )
+        by_hand = by_hand * style.std(place, correction=0, keepdim=True)
+        by_hand = by_hand + style.mean(place, keepdim=True)
+        torch.testing.assert_close(moved, by_hand, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(covariance(moved), covariance(style), rtol=0.1)
+
+    @pytest.mark.parametrize("statistics", ["covariance", "deviation"])
+    def test_its_own_statistics_change_nothing(self, statistics):
+        (code,) = codes((12, 10))
+        torch.testing.assert_close(
+            match_statistics(code, code, statistics), code, atol=1e-4, rtol=1e-4
+        )
+
+    @pytest.mark.parametrize("statistics", ["covariance", "deviation"])
+    def test_fewer_positions_than_channels_and_flat_channels(self, statistics):
+        code, style = codes((2, 2), (9, 14))
+        code[:, 2] = 1.0
+        assert match_statistics(code, style, statistics).isfinite().all()
+        assert match_statistics(style, code, statistics).isfinite().all()
+        flat = torch.zeros_like(code)
+        assert match_statistics(flat, style, statistics).isfinite().all()
+
+    def test_refused(self):
+        code, style = codes((4, 4), (4, 4))
+        with refused("there are no statistics 'gram'"):
+            match_statistics(code, style, "gram")
+        with refused("the same channels"):
+            match_statistics(code, style[:, :3])
+        with refused("give one of each"):
+            match_statistics(code.repeat(2, 1, 1, 1), style)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return (
+        read_image(bundled("content/chelsea"), size=96),
+        read_image(bundled("style/great_wave"), size=128),
+    )
+
+
+class TestRestyle:
+    def test_print_has_the_painting_s_colours_and_the_picture_s_shapes(self, pair):
+        photo, painting = pair
+        made = restyle(photo, painting, device="cpu", precision="float32")
+        assert made.shape == photo.shape
+        assert made.dtype == torch.float32
+        assert 0 <= made.min() <= made.max() <= 1
+        mean = painting.mean((0, 2, 3))
+        assert (made.mean((0, 2, 3)) - mean).abs().max() < 0.03
+        plain = match_color(photo, painting)
+        assert (made - plain).abs().mean() > 0.03, "no more than other colours"
+        # and is nearer to its own photo than to another in these colours
+        other = match_color(photo.flip(-1), painting)
+        assert (made - plain).square().mean() < (made - other).square().mean()
+
+    def test_odd_sizes_batches_and_strength(self, pair):
+        photo, painting = pair
+        odd = photo[..., :61, :75]
+        made = restyle(torch.cat([odd, odd.flip(-1)]), painting, device="cpu")
+        assert made.shape == (2, 3, 61, 75)
+        alone = restyle(odd, painting, device="cpu")
+        torch.testing.assert_close(made[:1], alone, atol=2e-2, rtol=0)
+        torch.testing.assert_close(
+            restyle(odd, painting, strength=0.0, device="cpu"), odd, atol=1e-6, rtol=0
+        )
+
+    def test_share_moves_away_from_the_picture(self, pair):
+        photo, painting = pair
+        plain = match_color(photo, painting)
+        away = [
+            (restyle(photo, painting, share=share, device="cpu") - plain)
+            .square()
+            .mean()
+            .item()
+            for share in (0.0, 0.5, 1.0)
+        ]
+        assert away == sorted(away)
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            ({"share": 2.0}, "share=2.0 was given"),
+            ({"strength": -1.0}, "strength=-1.0 was given"),
+            ({"statistics": "gram"}, "no statistics 'gram'"),
+            ({"style": torch.rand(2, 3, 64, 64)}, "2 paintings were given"),
+            ({"style": torch.rand(1, 3, 4, 4)}, "4x4 pixels"),
+        ],
+    )
+    def test_refused(self, pair, given, sentence):
+        photo, painting = pair
+        with refused(sentence):
+            restyle(photo, **{"style": painting, "device": "cpu", **given})
+
+    def test_memory_is_asked_first(self, pair, monkeypatch):
+        monkeypatch.setattr("pltutorial.memory.free", lambda device=None: 1_000_000)
+        with refused("do not fit into the memory that is free"):
+            restyle(*pair, device="cpu")
+
+
+class TestCommand:
+    def test_a_file_is_a_painting(self, command, tmp_path):
+        photo, painting = tmp_path / "photo.png", tmp_path / "any.png"
+        write_image(photo, picture(48, 64))
+        write_image(painting, picture(64, 64))
+        target = tmp_path / "out.png"
+        code, said, _ = command(
+            "stylize", photo, "--style", painting, "-o", target, "--device", "cpu"
+        )
+        assert code == 0
+        assert f"64x48, {painting}, " in said
+        assert read_image(target).shape == (1, 3, 48, 64)
+
+    @pytest.mark.parametrize(
+        ("more", "sentence"),
+        [
+            (("--styles", "great_wave"), "leave --styles and --model out"),
+            (("-o", "any.png"), "is also an input"),
+        ],
+    )
+    def test_refused(self, command, tmp_path, monkeypatch, more, sentence):
+        monkeypatch.chdir(tmp_path)
+        for name in ("photo.png", "any.png"):
+            write_image(tmp_path / name, picture(48, 64))
+        target = () if "-o" in more else ("-o", "out.png")
+        code, _, said = command(
+            "stylize", "photo.png", "--style", "./any.png", *target, *more
+        )
+        assert code == 2
+        assert sentence in said
+
+    def test_a_painting_that_is_not_there(self, command, tmp_path):
+        photo = tmp_path / "photo.png"
+        write_image(photo, picture(48, 64))
+        code, _, said = command(
+            "stylize", photo, "--style", tmp_path / "no.png", "-o", tmp_path / "o.png"
+        )
+        assert code == 2
+        assert "no.png" in said
+        assert not (tmp_path / "o.png").exists()
