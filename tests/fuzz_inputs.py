@@ -19,7 +19,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from fuzz_material import LONG, NUMBERS, PLAIN, WORDS, anything, changed
+from fuzz_material import NUMBERS, PLAIN, WORDS, anything, changed
 
 # --- areas: each gives a function that does one input ---------------------------------
 
