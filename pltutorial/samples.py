@@ -32,7 +32,7 @@ _TURNS = {
 }
 
 
-_DECODING = 44  # bytes a pixel at the peak: 32 for RGB, 56 with transparency
+_DECODING = 40  # bytes a pixel at the peak: 28 to 34 for RGB, 55 with transparency
 
 
 @dataclass
