@@ -15,7 +15,7 @@ SANDBOX ?=
 GRADEBOOK ?=
 PLATFORM ?=
 
-.PHONY: help setup peers pdf slides book site lab test execute times bench wall clean lock lint slow portable notebooks assignments grade offline-kit
+.PHONY: help setup peers pdf slides book site lab test execute times bench wall clean lock lint slow fuzz portable notebooks assignments grade offline-kit
 
 help:
 	@echo "make site      set up, build the site from the stored, verified outputs: a minute, no chapter is run"
@@ -35,6 +35,7 @@ help:
 	@echo "make lint      let ruff format and repair what it can"
 	@echo "make lock      resolve the requirements of pyproject.toml anew into requirements.lock"
 	@echo "make slow      check two chapters as a processor without bfloat16 computes them"
+	@echo "make fuzz      thousands of hostile inputs over all commands, 18 minutes on 2 cores; not as root"
 	@echo "make portable  check the stored outputs as another processor would compute them (before a release)"
 	@echo "make clean     remove build/ and caches; .venv stays"
 
@@ -88,6 +89,9 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	@$(BIN)/python book/build.py slow
+
+fuzz: $(STAMP)
+	@$(BIN)/python -W ignore tests/fuzz.py
 
 portable: $(STAMP)
 	$(BIN)/python book/build.py portable

@@ -102,8 +102,8 @@ def memory_needed(
     count, _, height, width = shape
     factor, fold = getattr(network, "factor", 1), network.fold
     seen = [min(side, tile + 2 * network.reach) for side in (height, width)]
-    if hasattr(network, "tile_share"):  # the encoder's 64 channels at full size
-        channels = 64
+    if hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
+        channels = 40  # as if two thirds of them were there at once
     else:
         channels = getattr(network, "config", {}).get("width", 64) / fold**2
     each = 5 * channels * dtype.itemsize + 24 * factor**2

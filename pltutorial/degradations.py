@@ -379,6 +379,10 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
     Taught in chapter 7.
     """
+    if images.ndim != 4:
+        raise InputError(
+            f"pictures of shape {tuple(images.shape)} were given; give (N, 3, H, W)"
+        )
     count, channels, height, width = images.shape
     side = kernels.shape[-1]
     if kernels.ndim != 3 or kernels.shape[1] != side or side % 2 == 0:

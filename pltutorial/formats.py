@@ -4,6 +4,7 @@ and what only looks like one.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -120,11 +121,16 @@ def passed_over(names: list[str], where: str | os.PathLike) -> str:
     )
 
 
-def _kinds() -> list[str]:
+def _kinds() -> tuple[str, ...]:
     """Pillow's names of what it reads; first what is told by how it begins."""
     Image.init()
-    known = [kind for kind in Image.ID if kind not in _FOREIGN]
-    return sorted(known, key=lambda kind: Image.OPEN[kind][1] is None)
+    return _sorted(tuple(Image.ID))
+
+
+@functools.lru_cache(maxsize=1)
+def _sorted(known: tuple[str, ...]) -> tuple[str, ...]:
+    kinds = [kind for kind in known if kind not in _FOREIGN]
+    return tuple(sorted(kinds, key=lambda kind: Image.OPEN[kind][1] is None))
 
 
 def identify(file: BinaryIO) -> ImageFile.ImageFile:

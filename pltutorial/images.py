@@ -22,7 +22,7 @@ from . import memory
 from .errors import InputError, nearest, shown
 from .files import PICTURE_ENDINGS, check_output, check_side, no_file, write_whole
 from .formats import mended
-from .profiles import SRGB
+from .profiles import srgb
 from .samples import Decoded, Header, decode, understood
 
 FACTORS = (2, 4, 8)  # by which super-resolution makes pictures smaller and larger
@@ -271,9 +271,10 @@ def open_picture(
             if isinstance(problem, UnidentifiedImageError):
                 problem = found
     if isinstance(problem, UnidentifiedImageError):
+        what = f" ({problem})" if str(problem) else ""
         raise InputError(
-            f"{str(name)!r} is not a picture that can be read; give a "
-            "JPEG, PNG, WebP or TIFF"
+            f"{str(name)!r} is not a picture that can be read{what}; give a JPEG, PNG "
+            "or WebP, or a TIFF of 8 or 16 bits"
         )
     raise InputError(
         f"the picture {str(name)!r} is truncated or damaged ({_reason(problem)}); copy "
@@ -334,7 +335,7 @@ def writer(image: torch.Tensor, ending: str) -> Callable[[BinaryIO], None]:
     picture = to_picture(image)
     check_side(*picture.size, ending)
     kind = Image.registered_extensions()[ending.lower()]
-    return lambda file: picture.save(file, format=kind, quality=95, icc_profile=SRGB)
+    return lambda file: picture.save(file, format=kind, quality=95, icc_profile=srgb())
 
 
 def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:

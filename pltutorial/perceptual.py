@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .errors import InputError, nearest
+from .errors import InputError, nearest, shown
 from .inputs import Inputs
 from .losses import (
     JOHNSON_CONTENT,
@@ -133,6 +133,12 @@ class PerceptualLoss(nn.Module):
         _check_choice("normalization", normalization, NORMALIZATIONS)
         _check_choice("balance", balance, (None, "layers"))
         self.inputs = Inputs(channels, tuple(input_range))
+        for name, weights in (("content", content), ("style", style)):
+            if not isinstance(weights, Mapping | bool | None):
+                raise InputError(
+                    f"{name}={shown(weights)} was given; give weights by the names of "
+                    "layers, such as {'relu3_3': 1.0}"
+                )
         if content is None and not style and not pixel:
             content = JOHNSON_CONTENT
         self.content_weights = dict(content or {})

@@ -14,9 +14,6 @@ from collections.abc import Callable
 import numpy
 from PIL import Image, ImageCms
 
-# lcms's own; dates (bytes 24 to 36) would make each file another
-_MADE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-SRGB = _MADE[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + _MADE[36:]
 # the primaries of sRGB at the profiles' white, D50 (IEC 61966-2-1, adapted as ICC says)
 _TO_XYZ = numpy.array(
     [
@@ -26,6 +23,17 @@ _TO_XYZ = numpy.array(
     ]
 )
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
+
+
+@functools.cache
+def srgb() -> bytes | None:
+    """The profile that written files carry; None where Pillow comes without lcms."""
+    try:
+        made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    except ImportError:
+        return None
+    # its own date (bytes 24 to 36) would make each file another
+    return made[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + made[36:]
 
 
 def to_srgb(
@@ -87,7 +95,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     given = io.BytesIO(profile) if profile else ImageCms.createProfile("LAB")
     transform = ImageCms.buildTransform(
         ImageCms.ImageCmsProfile(given),
-        ImageCms.ImageCmsProfile(io.BytesIO(SRGB)),
+        ImageCms.ImageCmsProfile(io.BytesIO(srgb())),
         mode,
         "RGB",
         flags=ImageCms.Flags.NOCACHE,  # one transform may serve several threads

@@ -17,14 +17,24 @@ from PIL import TiffImagePlugin
 from .errors import InputError
 
 # TIFF 6.0, section 8 and on
-_SUBFILE, _WIDTH, _HEIGHT, _BITS = 254, 256, 257, 258
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS = 254, 255, 256, 257, 258
 _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION = 259, 262, 273, 274
 _SAMPLES, _ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR = 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES = 322, 323, 324, 325
 _EXTRA, _FORMAT, _LEAST, _MOST, _PROFILE = 338, 339, 340, 341, 34675
 _KNOWN = {
-    *(_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _SAMPLES),
-    *(_ORIENTATION, _ROWS, _STRIP_SIZES, _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILES),
+    *(_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC),
+    *(
+        _STRIPS,
+        _SAMPLES,
+        _ORIENTATION,
+        _ROWS,
+        _STRIP_SIZES,
+        _PLANAR,
+        _PREDICTOR,
+        _TILE_WIDTH,
+        _TILES,
+    ),
     *(_TILE_HEIGHT, _TILE_SIZES, _EXTRA, _FORMAT, _LEAST, _MOST, _PROFILE),
 }
 _PREDICTING = (5, 8, 32946, 34925, 50000)  # LZW, Deflate twice, LZMA, Zstandard
@@ -47,9 +57,11 @@ class Page:
         self.format = set(self.all(_FORMAT, (_UNSIGNED,)))
         self.photometric = self.one(_PHOTOMETRIC, 0)
         self.profile = bytes(self.all(_PROFILE)) or None
-        self.orientation = self.one(_ORIENTATION, 1)
+        self.orientation = self.one(_ORIENTATION, 0)  # 0: it is not said
         # no smaller copy and no mask of another page
-        self.whole = not self.one(_SUBFILE, 0) & 0b101
+        self.whole = (
+            not self.one(_SUBFILE, 0) & 0b101 and self.one(_OLD_SUBFILE, 1) != 2
+        )
 
     def one(self, tag: int, default: int) -> int:
         """A tag's first number."""
@@ -58,6 +70,12 @@ class Page:
     def all(self, tag: int, default: tuple = ()) -> tuple:
         """A tag's numbers."""
         return self.tags.get(tag) or default
+
+    def __str__(self) -> str:
+        return (
+            f"a TIFF of {'/'.join(map(str, self.bits))} bits, of kind "
+            f"{self.photometric} and packed by way {self.one(_COMPRESSION, 1)}"
+        )
 
     @property
     def deep(self) -> bool:
@@ -132,6 +150,12 @@ def read(
             f"the picture {str(name)!r} is a TIFF with {page.samples} numbers a pixel "
             f"of {'/'.join(map(str, page.bits))} bits, and its tags do not say that "
             "they are grey or RGB of one kind; save it as RGB of 8 or 16 bits"
+        )
+    compression = page.one(_COMPRESSION, 1)
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        raise InputError(
+            f"the picture {str(name)!r} is a TIFF packed in a way that cannot be read "
+            f"(number {compression}); save it with LZW or Deflate, or not packed"
         )
     values = _numbers(file, page, name)
     black, white = _range(page, name)

@@ -139,7 +139,7 @@ class LossNetwork(Fixed):
 
         Args:
             image: (N, 3, H, W), RGB, in [0, 1]. Values are not checked here, the
-                hot path; see :func:`pltutorial.losses.PerceptualLoss`, which
+                hot path; see :class:`pltutorial.perceptual.PerceptualLoss`, which
                 checks its first call.
             layers: names out of :data:`RELU_LAYERS` and :data:`CONV_LAYERS`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import json
 import pickle
 from pathlib import Path
 
@@ -112,6 +113,21 @@ def test_needs_are_proved_by_tests_that_are_there():
         for name in names:
             (found,) = [node for node in body if getattr(node, "name", None) == name]
             body = getattr(found, "body", [])
+
+
+def test_the_readme_says_what_the_record_of_peers_holds():
+    root = TESTS.parent
+    record = json.loads((root / "benchmarks/peers.json").read_text(encoding="utf-8"))
+    assert (record["batch"], record["size"]) == (4, 256)
+    ratios = {row["name"]: row["ratio"] for row in record["rows"]}
+    words = (root / "README.md").read_text(encoding="utf-8")
+    for said, name in (
+        ("torchvision by hand takes {:.2f} times", "torchvision by hand"),
+        ("piq.ContentLoss {:.2f} times", "piq.ContentLoss"),
+        ("lpips {:.2f} times", "lpips, VGG"),
+        ("a kept target {:.2f} times", "ours, target kept"),
+    ):
+        assert said.format(ratios[name]) in words
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import numpy
 import pytest
 from helpers import picture, refused
 from picture_files import COLORS, PIXELS, array, chunk, png, same
@@ -107,6 +108,38 @@ def test_a_tiff_with_a_tag_that_leads_nowhere(tmp_path, values):
     damaged = struct.pack("<HHII", 269, *values)
     path.write_bytes(data[:place] + damaged + data[place + 12 :])
     same(array(path), COLORS / 255)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("ending", [".jpg", ".webp", ".png"])
+def test_the_orientation_is_found_behind_a_tag_that_leads_nowhere(tmp_path, ending):
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2)
+    exif += struct.pack("<HHII", 0x010E, 2, 99, 9**9)  # a description
+    exif += struct.pack("<HHIHH", 0x0112, 3, 1, 8, 0) + bytes(4)
+    path = tmp_path / f"turned{ending}"
+    how = {".jpg": {"quality": 95}, ".webp": {"lossless": True}}.get(ending, {})
+    Image.fromarray(COLORS).save(path, exif=exif, **how)
+    with Image.open(path) as stored:
+        same(array(path), numpy.rot90(numpy.asarray(stored)) / 255)
+
+
+@pytest.mark.parametrize(
+    ("tag", "number", "words"),
+    [
+        (262, 32803, ("not a picture that can be read", "a TIFF of 16 bits")),
+        (259, 60000, ("packed in a way", "60000", "LZW")),
+    ],
+)
+def test_tiffs_of_a_kind_that_is_not_read(tmp_path, tag, number, words):
+    """The colours of a sensor, and a compression that nobody knows."""
+    path = tmp_path / "raw.tif"
+    Image.fromarray(numpy.zeros((4, 6), numpy.uint16)).save(path)
+    data = bytearray(path.read_bytes())
+    place = data.index(struct.pack("<HHI", tag, 3, 1))
+    data[place + 8 : place + 10] = struct.pack("<H", number)
+    path.write_bytes(bytes(data))
+    with refused("raw.tif", *words):
+        read_image(path)
 
 
 def test_broken_exif_is_a_warning(tmp_path):

@@ -41,7 +41,7 @@ class RestorationTrainingSettings(TrainingSettings):
     """What super-resolution, denoising and inpainting share: the loss, a sum of pixel,
     feature and style terms.
 
-    The weights are those of :class:`pltutorial.losses.PerceptualLoss`: the pixel
+    The weights are those of :class:`pltutorial.perceptual.PerceptualLoss`: the pixel
     term is on the [0, 1] scale, features are of 0-255 pictures. The defaults train
     for accuracy alone.
 

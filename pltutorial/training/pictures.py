@@ -250,11 +250,13 @@ def _reduction(size: tuple[int, int], least: tuple[int, int]) -> int:
 
 def _fault(name: str, problem: Exception) -> str:
     """A picture's name and what is wrong with it, from an error's sentence."""
+    why = str(problem).rsplit("; ", 1)[0].rpartition(repr(name))[2]
+    name = name if name.isprintable() else repr(name)
     if isinstance(problem, _TooSmall):
         return f"{name} is smaller than the crop ({problem.size[0]}x{problem.size[1]})"
     if isinstance(problem, OSError):
         return f"{name} cannot be read ({problem.strerror or problem})"
-    return name + str(problem).rsplit("; ", 1)[0].rpartition(repr(name))[2]
+    return name + why
 
 
 @lru_cache(maxsize=4)  # a batch may lie across two epochs
