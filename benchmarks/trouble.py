@@ -69,7 +69,9 @@ class Trouble:
         noise = Image.effect_noise((160, 120), 90).convert("RGB")
         noise.save(folder / "in.png")
         noise.save(folder / "in.gif", save_all=True, append_images=[noise] * 3)
-        Image.new("L", (160, 120)).save(folder / "mask.png")
+        mask = Image.new("L", (160, 120))
+        mask.paste(255, (40, 40, 60, 60))
+        mask.save(folder / "mask.png")
         (folder / "album").mkdir()
         for name in "abc":
             noise.save(folder / "album" / f"{name}.png")
