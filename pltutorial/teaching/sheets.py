@@ -27,7 +27,12 @@ def panels_of(
             if hasattr(image, "detach")
             else numpy.asarray(image)
         )
-        array = array.astype(numpy.float32, copy=False)
+        try:
+            array = array.astype(numpy.float32, copy=False)
+        except (ValueError, TypeError):
+            raise InputError(
+                f"a picture of {array.dtype} was given; give numbers, (N, 3, H, W)"
+            ) from None
         array = (
             array.reshape((1,) * (4 - array.ndim) + array.shape)
             if array.ndim in (2, 3)
