@@ -77,6 +77,9 @@ def _outcome(words: list[str], debug: bool) -> tuple[int, str]:
             raise
     except (KeyboardInterrupt, Stopped) as end:
         _ignore_signals()
+        # Ctrl-C within torch's import marks Python itself as interrupted, and it would
+        # end by the signal in place of the exit code; the next exec() clears the mark
+        exec("")
         said = isinstance(end, Stopped) and str(end)
         number = _heard[0] if _heard else signal.SIGINT
         return 128 + number, said or "interrupted; no file was left half written"
