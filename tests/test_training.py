@@ -597,7 +597,7 @@ class TestRefused:
             ({"minutes": -1.0}, "minutes=-1.0 was given; give 0 or more"),
             (
                 {"warmup": math.inf},
-                "warmup=inf was given; give 0 or more, a finite number",
+                "warmup=inf was given; give a whole number",
             ),
             (
                 {"style_weight": math.inf},
