@@ -95,8 +95,6 @@ def values() -> dict[str, str]:
     )
     chosen = {
         "shift_psnr": shift["psnr"],
-        "shift_ssim": shift["ssim"],
-        "shift_lpips": shift["st_lpips"],
         "blur_psnr": what["blur, sigma 1 px"]["psnr"],
         "noise_content": what["noise, sigma 5 of 255"]["content"],
         "plain_lpips": plain["st_lpips"],
@@ -104,7 +102,6 @@ def values() -> dict[str, str]:
         "plain_content": plain["content"],
         "dotted_content": dotted["content"],
         "dots_lpips": dots["st_lpips"],
-        "dots_content": dots["content"],
         "dots_lattice": dots["lattice"],
         "photo_lattice": dots["lattice_target"],
         "dark_content": dark["content"],
@@ -117,10 +114,6 @@ def values() -> dict[str, str]:
         "down_vgg_content": moved["vgg/relu3_3"]["content"],
         "start_lpips": moved["none"]["st_lpips"],
         "down_lpips": moved["content"]["st_lpips"],
-        "few_frechet": rows["few"][0]["frechet"],
-        "many_frechet": rows["few"][-1]["frechet"],
-        "few_count": rows["few"][0]["pictures"],
-        "many_count": rows["few"][-1]["pictures"],
         "ten_precision": ten["precision"],
         "ten_recall": ten["recall"],
         "mirror_frechet": mirror["frechet"],
