@@ -19,6 +19,7 @@ from .efficientnet import EfficientNetLite0
 from .errors import InputError, nearest
 from .images import check_image
 from .losses import JOHNSON_STYLE, gram_matrix
+from .metrics import check_pair
 from .vgg import LossNetwork
 
 STYLE_KINDS = ("gram", "statistics", "sliced")
@@ -76,13 +77,7 @@ def layer_distances(
         >>> {layer: bool(0 < value < 1) for layer, value in values.items()}
         {'relu1_2': True, 'relu3_3': True}
     """
-    check_image(output, "the output", slack=0.5)
-    check_image(target, "the target", slack=0.5)
-    if output.shape != target.shape:
-        raise InputError(
-            f"the output has shape {tuple(output.shape)} and the target "
-            f"{tuple(target.shape)}; give two of the same shape"
-        )
+    check_pair(output, target)
     network = vgg_judge(output.device) if network is None else network
     layers = tuple(JOHNSON_STYLE if layers is None else layers)
     made, right = network(output, layers), network(target.to(output.device), layers)

@@ -10,7 +10,6 @@ for non-commercial use (CC BY-NC-SA 4.0): measure with it, and build no product 
 from __future__ import annotations
 
 import functools
-import importlib
 
 import numpy
 import torch
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 
 from .color import LUMA_STUDIO
 from .degradations import to_8_bits
-from .errors import InputError, nearest
+from .errors import InputError, nearest, needed
 from .images import check_image
 from .seeds import leaving_no_trace
 
@@ -188,7 +187,7 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
 
     Taught in chapter 6.
     """
-    _check_pair(output, target)
+    check_pair(output, target)
     _check_size(output)
     network = _perceptual_network(output.device)
     values = []
@@ -229,7 +228,7 @@ def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
 
     Taught in chapter 8.
     """
-    _check_pair(output, target)
+    check_pair(output, target)
     _check_size(output)
     values = []
     pairs = zip(output.split(1), target.to(output.device).split(1), strict=True)
@@ -389,7 +388,7 @@ def _pairs(
         raise InputError(
             f"there is no channel {channel!r}; {nearest(str(channel), CHANNELS)}"
         )
-    _check_pair(output, target)
+    check_pair(output, target)
     height, width = output.shape[-2:]
     if not (
         isinstance(border, int)
@@ -410,7 +409,8 @@ def _pairs(
     return list(zip(*arrays, strict=True))
 
 
-def _check_pair(output: torch.Tensor, target: torch.Tensor) -> None:
+def check_pair(output: torch.Tensor, target: torch.Tensor) -> None:
+    """Refuse what is no image, and two of different shapes."""
     check_image(output, "the output", slack=0.5)
     check_image(target, "the target", slack=0.5)
     if output.shape != target.shape:
@@ -430,13 +430,9 @@ def _check_size(image: torch.Tensor) -> None:
 
 
 def _skimage(part: str = "metrics"):
-    try:
-        return importlib.import_module(f"skimage.{part}")
-    except ImportError:
-        raise InputError(
-            "PSNR, SSIM and sharpness need the package scikit-image; install it with: "
-            "pip install 'pltutorial[metrics]'"
-        ) from None
+    return needed(
+        f"skimage.{part}", "PSNR, SSIM and sharpness", "metrics", "scikit-image"
+    )
 
 
 @functools.lru_cache(maxsize=2)
