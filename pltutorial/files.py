@@ -66,6 +66,11 @@ def no_file(path: str | os.PathLike) -> str:
     return _KINDS.get(stat.S_IFMT(mode), "")
 
 
+def is_path(name: str) -> bool:
+    """Whether a word is a path by its form: it has an ending or a slash."""
+    return bool(Path(name).suffix) or "/" in name or "\\" in name
+
+
 def exists(path: str | os.PathLike) -> bool:
     """Whether something is there.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import register
 from .errors import InputError, nearest
-from .files import is_file, no_file
+from .files import is_file, is_path, no_file
 
 if TYPE_CHECKING:  # the names and the cards are read without torch
     import torch
@@ -267,8 +267,7 @@ def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn
 
 
 def _is_path(name: str) -> bool:
-    path = Path(name)
-    return bool(path.suffix) or "/" in name or "\\" in name or is_file(path)
+    return is_path(name) or is_file(name)
 
 
 def _network_for(names: list[str]) -> str:

@@ -8,6 +8,7 @@ from helpers import picture, refused
 
 from pltutorial import bundled, match_statistics, read_image, restyle, write_image
 from pltutorial.color import match_color
+from pltutorial.tasks import restyle as module
 
 
 def codes(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
@@ -108,6 +109,13 @@ class TestRestyle:
             restyle(odd, painting, strength=0.0, device="cpu"), odd, atol=1e-6, rtol=0
         )
 
+    def test_a_prepared_painting_gives_the_same(self, pair):
+        photo, painting = pair
+        ready = module.prepared(painting, device="cpu")
+        torch.testing.assert_close(
+            restyle(photo, ready), restyle(photo, painting, device="cpu")
+        )
+
     def test_share_moves_away_from_the_picture(self, pair):
         photo, painting = pair
         plain = match_color(photo, painting)
@@ -153,6 +161,25 @@ class TestCommand:
         assert code == 0
         assert f"64x48, {painting}, " in said
         assert read_image(target).shape == (1, 3, 48, 64)
+
+    def test_a_folder_reads_its_painting_once(self, command, tmp_path, monkeypatch):
+        calls = []
+        plain = module.prepared
+        monkeypatch.setattr(
+            module, "prepared", lambda *a, **k: calls.append(1) or plain(*a, **k)
+        )
+        (tmp_path / "photos").mkdir()
+        for name in ("photos/a.png", "photos/b.png", "any.png"):
+            write_image(tmp_path / name, picture(48, 64))
+        code, _, _ = command(
+            *("stylize", tmp_path / "photos", "--style", tmp_path / "any.png"),
+            *("-o", tmp_path / "out", "--device", "cpu"),
+        )
+        assert (code, len(calls)) == (0, 1)
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {
+            "a.png",
+            "b.png",
+        }
 
     @pytest.mark.parametrize(
         ("more", "sentence"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, nearest
-from ..files import check_side, exists, is_folder
+from ..files import check_side, exists, is_folder, is_path
 from . import check_stopped, streams
 from .options import (
     MAX_PIXELS,
@@ -153,7 +153,7 @@ def source_of(name: str, folder: str) -> Path | str:
 
     if name == PIPE:
         return PIPE
-    if Path(name).suffix or "/" in name or "\\" in name or exists(name):
+    if is_path(name) or exists(name):
         return Path(name)
     if name not in bundled_names(folder):
         near = nearest(name, bundled_names(folder))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from ..files import exists, is_folder
+from ..files import exists, is_folder, is_path
 from .job import (
     PIPE,
     NetworkJob,
@@ -86,7 +86,7 @@ def stylize(
     """Give pictures a style in one pass: one that a network has learned (Johnson et al.
     2016), or that of any painting (Li et al. 2017).
     """
-    from ..tasks.restyle import restyle
+    from ..tasks.restyle import prepared, restyle
     from ..tasks.style import check_options
     from ..tasks.style import stylize as paint
     from ..video import temporal_smoothing as check_smoothing
@@ -98,7 +98,7 @@ def stylize(
             f"--size {size} was given; give the longer side in pixels, such as 1024"
         )
     source, output = source_of(photo, "content"), job.output
-    paintings = [Path(style)] if style and _is_file(style) else []
+    paintings = [Path(style)] if style and is_path(style) else []
     folder = source != PIPE and is_folder(source)
     job.ending = ending_of(job.format, output, folder)
     if folder:
@@ -117,8 +117,10 @@ def stylize(
                 f"--style {style} is a painting; leave --styles and --model out, or "
                 "name a trained style"
             )
-        chosen, picture = style, job.read(paintings[0])
-        work = functools.partial(restyle, style=picture, device=job.device, **how)
+        painting = prepared(
+            job.read(paintings[0]), precision=job.precision, device=job.device
+        )
+        chosen, work = style, functools.partial(restyle, style=painting, **how)
     else:
         network, chosen = _network(style, styles, job.model, job.device)
         work = functools.partial(paint, style=chosen, network=network, **how)
@@ -220,11 +222,6 @@ def _network(
         blend = network.style_names[0]
     network.blend(blend)  # an unknown name is refused before any picture is read
     return network, blend
-
-
-def _is_file(style: str) -> bool:
-    """Whether --style is a painting and no name."""
-    return "/" in style or "\\" in style or bool(Path(style).suffix)
 
 
 def _weights(text: str) -> dict[str, float]:

@@ -4,11 +4,15 @@ painting's, and a decoder draws the result. Nothing is trained on a style.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from ..deferred import deferred_imports
 from ..errors import InputError, nearest
 
 with deferred_imports():
     import torch
+    from torch import nn
     from torch.nn import functional as F
 
     from .. import memory
@@ -87,9 +91,44 @@ def match_statistics(
     return moved.view_as(code).to(code.device, torch.float32)
 
 
+@dataclass(frozen=True)
+class Painting:
+    """What :func:`restyle` needs of a painting, computed once for many pictures."""
+
+    picture: torch.Tensor
+    network: LossNetwork
+    decoders: Mapping[str, nn.Module]
+    codes: Mapping[str, torch.Tensor]
+
+
+def prepared(
+    style: torch.Tensor,
+    style_size: int | None = 512,
+    precision: str = "auto",
+    device: str | torch.device | None = None,
+) -> Painting:
+    """A painting's codes and the networks, for :func:`restyle`, whose arguments these
+    are.
+
+    Raises:
+        InputError: no painting, or one that does not fit into memory.
+    """
+    _check_painting(style)
+    if style_size is not None and style_size < max(style.shape[-2:]):
+        style = resize(style, style_size)
+    device = best_device(device)
+    _check_memory(style.shape, device)
+    network = LossNetwork(device=device, precision=precision)
+    style = style.to(device)
+    with torch.inference_mode():
+        codes = {layer: network(style, (layer,))[layer] for layer in LAYERS}
+    decoders = {layer: load_decoder(layer, device) for layer in LAYERS}
+    return Painting(style, network, decoders, codes)
+
+
 def restyle(
     image: torch.Tensor,
-    style: torch.Tensor,
+    style: torch.Tensor | Painting,
     *,
     statistics: str = "covariance",
     share: float = 0.6,
@@ -110,7 +149,9 @@ def restyle(
 
     Args:
         image: (N, 3, H, W) in [0, 1], at least 8 pixels along each side.
-        style: the painting, (1, 3, H', W') in [0, 1].
+        style: the painting, (1, 3, H', W') in [0, 1], or what :func:`prepared` made of
+            it, once for many pictures; ``style_size``, ``precision`` and ``device``
+            are its own then.
         statistics: see :func:`match_statistics`.
         share: of the painting's statistics in each code, from 0 to 1; the rest stays
             the picture's (Li et al. 2017, equation 4, whose alpha is 0.6 as well).
@@ -142,36 +183,44 @@ def restyle(
     if not 0 <= share <= 1:
         raise InputError(f"share={share} was given; give a number from 0 to 1")
     check_image(image, "the picture", slack=0.5)
-    check_image(style, "the painting")
-    if len(style) > 1:
-        raise InputError(f"{len(style)} paintings were given; give one, (1, 3, H, W)")
+    is_ready = isinstance(style, Painting)
+    if not is_ready:
+        _check_painting(style)
     source = image.clamp(0, 1) if size is None else resize(image, size)
-    if style_size is not None and style_size < max(style.shape[-2:]):
-        style = resize(style, style_size)
-    device = best_device(device)
-    pixels = max(source[0, 0].numel(), style[0, 0].numel())
-    if (needed := _BYTES * pixels) > (room := memory.free(device)):
-        raise InputError(_too_large(source.shape, room, needed))
-    network = LossNetwork(device=device, precision=precision)
-    decoders = {layer: load_decoder(layer, device) for layer in LAYERS}
-    style, done = style.to(device), []
+    device = style.picture.device if is_ready else best_device(device)
+    _check_memory(source.shape, device)
+    done = []
     height, width = source.shape[-2:]
     by = (0, -width % 8, 0, -height % 8)  # whole positions of the code
     try:
+        if not is_ready:
+            style = prepared(style, style_size, precision, device)
         with torch.inference_mode():
-            codes = {layer: network(style, (layer,))[layer] for layer in LAYERS}
             for one in source.to(device).split(1):
-                drawn = F.pad(match_color(one, style), by, mode="replicate")
-                for layer, decoder in decoders.items():
-                    code = network(drawn, (layer,))[layer].float()
-                    moved = match_statistics(code, codes[layer], statistics)
+                drawn = F.pad(match_color(one, style.picture), by, mode="replicate")
+                for layer, decoder in style.decoders.items():
+                    code = style.network(drawn, (layer,))[layer].float()
+                    moved = match_statistics(code, style.codes[layer], statistics)
                     drawn = decoder(torch.lerp(code, moved, share)).float().clamp(0, 1)
-                done.append(match_color(drawn[..., :height, :width], style))
+                done.append(match_color(drawn[..., :height, :width], style.picture))
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
             raise
         raise InputError(_too_large(source.shape)) from problem
     return finished(torch.cat(done).to(image.device), source, strength, preserve_color)
+
+
+def _check_painting(style: torch.Tensor) -> None:
+    check_image(style, "the painting")
+    if len(style) > 1:
+        raise InputError(f"{len(style)} paintings were given; give one, (1, 3, H, W)")
+
+
+def _check_memory(shape: tuple[int, ...], device: torch.device) -> None:
+    """One picture goes through at a time."""
+    needed, room = _BYTES * shape[-2] * shape[-1], memory.free(device)
+    if needed > room:
+        raise InputError(_too_large(shape, room, needed))
 
 
 def _power(matrix: torch.Tensor, exponent: float) -> torch.Tensor:
