@@ -114,7 +114,7 @@ CHAPTERS = (
         "them draw emoji.",
     ),
     Chapter(
-        "10_in_your_own_loop",
+        "13_in_your_own_loop",
         "How do I put this loss into my own training loop?",
         "You change one line of a plain loop, and see which terms pull, where, in "
         "which precision and through which network.",

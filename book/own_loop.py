@@ -1,4 +1,4 @@
-"""The picture at the head of chapter 10: `python book/own_loop.py` writes
+"""The picture at the head of chapter 13: `python book/own_loop.py` writes
 book/images/own_loop_title.webp.
 """
 

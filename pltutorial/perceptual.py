@@ -484,7 +484,7 @@ def perceptual_loss(
         >>> output.grad.shape
         torch.Size([1, 3, 32, 32])
 
-    Taught in chapter 10.
+    Taught in chapter 13.
     """
     device = torch.device("cpu")
     if isinstance(output, torch.Tensor):

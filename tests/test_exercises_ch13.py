@@ -1,4 +1,4 @@
-"""The checks of chapter 10 know a right answer from a wrong one, and say why."""
+"""The checks of chapter 13 know a right answer from a wrong one, and say why."""
 
 import pytest
 import torch
@@ -124,7 +124,7 @@ def by_hand(network, optimizer, scaler, loss_of, batch, limit):
 
 def the_book_s(*given):
     """The faulty function of the exercise, as it is printed."""
-    return faulty_code("10_in_your_own_loop.ipynb", "ex-loop-scaled")["scaled_step"](
+    return faulty_code("13_in_your_own_loop.ipynb", "ex-loop-scaled")["scaled_step"](
         *given
     )
 

@@ -1,4 +1,4 @@
-"""Graded siblings of the exercises of chapter 10: how hard a term pulls, and what a
+"""Graded siblings of the exercises of chapter 13: how hard a term pulls, and what a
 batch in parts adds up to.
 """
 

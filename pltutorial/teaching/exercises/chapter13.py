@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 10, the loss in a loop of the reader's own."""
+"""Checks of the exercises of chapter 13, the loss in a loop of the reader's own."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_pulls(
     backward pass that follows, and no gradient is left in the network. Tried on random
     networks and terms.
 
-    Taught in chapter 10.
+    Taught in chapter 13.
     """
     draw = fresh_draw()
     for size in (4, 6):
@@ -143,7 +143,7 @@ def check_adaptive_weight(
     of the adversarial term plus 1e-6, at most 10,000, one number without a gradient.
     The graph stays. Tried on random decoders.
 
-    Taught in chapter 10.
+    Taught in chapter 13.
     """
     draw = fresh_draw()
     for loud, silent in ((3.0, False), (0.02, False), (1.0, True)):
@@ -256,7 +256,7 @@ def check_scaled_step(answer: Callable[..., float]) -> bool:
     is not finite changes no weight and halves the scale. Tried on small networks with
     small, large and infinite gradients.
 
-    Taught in chapter 10.
+    Taught in chapter 13.
     """
     draw = fresh_draw()
     for loud, stale in ((0.01, False), (40.0, False), (0.01, True), (0.0, False)):
