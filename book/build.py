@@ -199,6 +199,7 @@ def stage(
     for path in chosen(notebooks, failed):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         front.mark_curves(notebook)
+        front.describe_panels(notebook)
         if path.stem in failed:
             mark(notebook, failed[path.stem])
         if not answers:

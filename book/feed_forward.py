@@ -86,7 +86,7 @@ def _store(
     titles = [title.replace("_", " ") for title in titles]
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(titles), columns)]
-    sheet: Image.Image = compose(rows, headings, None, None, None, "gray", False, width)
+    sheet: Image.Image = compose(rows, headings, width)
     path = FOLDER / f"feed_forward_{name}.webp"
     sheet.save(path, quality=84, method=6)
     print(

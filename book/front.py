@@ -7,6 +7,7 @@ Pages write `{{ name }}` for a value of `values()`; nothing that was measured is
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
@@ -184,3 +185,24 @@ def mark_curves(notebook: dict) -> None:
             cell["metadata"].setdefault("mystnb", {}).setdefault("image", {})[
                 "classes"
             ] = "curves"
+
+
+def describe_panels(notebook: dict) -> None:
+    """Give the pictures that stand side by side their cell's description, as the one
+    name of the group, or of the picture where there is only one.
+    """
+    for cell in notebook["cells"]:
+        about = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+        alt = html.escape(about)
+        for output in cell.get("outputs", []):
+            page = "".join(output.get("data", {}).get("text/html", ""))
+            if not alt or not page.startswith('<div class="panels'):
+                continue
+            if page.count("<img") == 1:
+                before, after = page.split('alt="', 1)
+                page = f'{before}alt="{alt}{after[after.index(chr(34)) :]}'
+            else:
+                page = page.replace(
+                    "<div ", f'<div role="group" aria-label="{alt}" ', 1
+                )
+            output["data"]["text/html"] = page

@@ -258,7 +258,7 @@ def _store(
 ) -> None:
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(titles), columns)]
-    sheet: Image.Image = compose(rows, headings, None, None, None, "gray", False, width)
+    sheet: Image.Image = compose(rows, headings, width)
     path = ROOT / "book" / "images" / f"{name}.webp"
     sheet.save(path, quality=84, method=6)
     print(

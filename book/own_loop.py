@@ -32,7 +32,7 @@ def main() -> None:
     seen = (paid / paid.flatten().quantile(0.98)).clamp(0, 1).sqrt()
     panels = panels_of([picture, copy, seen.expand(-1, 3, -1, -1)], None)
     titles = ["photograph", "copy", f"what {LAYER} pays"]
-    sheet = compose([panels], [titles], None, None, None, "gray", False, 760)
+    sheet = compose([panels], [titles], 760)
     sheet.save(TARGET, quality=84, method=6)
     print(f"{TARGET.name}: {sheet.width}x{sheet.height}")
 

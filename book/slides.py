@@ -229,10 +229,11 @@ def picked(cell):
         return None
     for output in cell.get("outputs", []):
         data = output.get("data", {})
-        picture = next(
-            (kind for kind in ("image/png", "image/jpeg") if kind in data), None
-        )
-        if picture or "frame-slider" in str(data.get("text/html")):
+        kinds = ("image/svg+xml", "image/png", "image/jpeg")
+        picture = next((kind for kind in kinds if kind in data), None)
+        if picture or re.search(
+            'frame-slider|class="panels', str(data.get("text/html"))
+        ):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             kept = (
                 {picture: data[picture]}

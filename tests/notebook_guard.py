@@ -163,6 +163,7 @@ _KINDS = {
     "text/markdown",
     "image/png",
     "image/jpeg",
+    "image/svg+xml",
 }
 
 
@@ -175,17 +176,20 @@ def pictures(notebook: NotebookNode) -> Iterator[str]:
         count = 0
         for output in cell.outputs:
             data = output.get("data", {})
+            page = "".join(data.get("text/html", ""))
+            if is_picture(data):
+                count += 1
+                line = "".join(data.get("text/plain", ""))
+                if not re.match(rf"(?:{'|'.join(FIGURES)}): .*\d", line):
+                    yield (
+                        f"{where} has a picture without the line of facts that "
+                        "show and its kin write"
+                    )
             for kind in ("image/png", "image/jpeg"):
                 if kind in data:
-                    count += 1
                     yield from (f"{where}: {fault}" for fault in blank(data[kind]))
-                    line = "".join(data.get("text/plain", ""))
-                    if not re.match(rf"(?:{'|'.join(FIGURES)}): .*\d", line):
-                        yield (
-                            f"{where} has a picture without the line of facts that "
-                            "show and its kin write"
-                        )
-            page = "".join(data.get("text/html", ""))
+            if 'class="panels' in page:
+                yield from (f"{where}: {fault}" for fault in panels(page))
             if "frame-slider" in page:
                 slider_ids.update(re.findall(r'id="(frame-slider-[^"]*)"', page))
                 yield from (f"{where}: {fault}" for fault in slider(page))
@@ -259,6 +263,26 @@ def slider(page: str) -> Iterator[str]:
         yield "a frame slider changes nothing"
     for frame, *_ in frames:
         yield from blank(frame)
+
+
+PANEL = re.compile(
+    r'<img class="panel" alt="([^"]*)" src="data:image/webp;base64,([^"]+)"'
+)
+
+
+def panels(page: str) -> Iterator[str]:
+    """Pictures side by side can be decoded, are described, and not all are blank."""
+    found = PANEL.findall(page)
+    if not found or page.count("<img") != len(found):
+        yield "a figure of panels holds a picture that is not one of its panels"
+        return
+    if not all(alt.strip() for alt, _ in found):
+        yield "a figure has panels without description"
+    faults = [list(blank(picture)) for _, picture in found]
+    for panel in faults:
+        yield from (fault for fault in panel if "blank" not in fault)
+    if all(faults):
+        yield "a picture is blank"
 
 
 def tags(notebook: NotebookNode) -> Iterator[str]:
@@ -488,11 +512,15 @@ def split_exercises(notebook: NotebookNode) -> tuple[NotebookNode, NotebookNode]
 
 def is_figure(cell: NotebookNode) -> bool:
     data = [output.get("data", {}) for output in cell.get("outputs", [])]
-    return any(
-        "image/png" in d
-        or "image/jpeg" in d
-        or "frame-slider" in str(d.get("text/html"))
-        for d in data
+    return any(is_picture(d) or "frame-slider" in str(d.get("text/html")) for d in data)
+
+
+def is_picture(data: dict) -> bool:
+    """Whether an output is one of `show` and its kin."""
+    return (
+        "image/png" in data
+        or "image/jpeg" in data
+        or 'class="panels' in str(data.get("text/html"))
     )
 
 

@@ -45,28 +45,63 @@ def picture(seed: int = 0, height: int = 40, width: int = 60) -> torch.Tensor:
 
 
 def decoded(bundle: dict) -> numpy.ndarray:
-    kind = "image/png" if "image/png" in bundle else "image/jpeg"
-    return (
-        numpy.asarray(
-            Image.open(io.BytesIO(base64.b64decode(bundle[kind]))).convert("RGB"),
-            dtype=float,
-        )
-        / 255
-    )
+    """The drawing of `curves`."""
+    return _array(bundle["image/png"])
+
+
+def panels(bundle: dict) -> list[numpy.ndarray]:
+    """The pictures of `show`, `grid` and `sweep`, in their order."""
+    return [_array(data) for data in re.findall(r"base64,([^\"]+)", _page(bundle))]
+
+
+def _array(data: str) -> numpy.ndarray:
+    picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+    return numpy.asarray(picture, dtype=float) / 255
+
+
+def _page(bundle: dict) -> str:
+    return bundle["text/html"]
+
+
+def texts(bundle: dict, element: str) -> list[str]:
+    return re.findall(rf"<{element} class=\"panel[^>]*>([^<]*)</", _page(bundle))
 
 
 # ---- pictures ------------------------------------------------------------------------
 
 
-def test_show_displays_one_jpeg_and_its_line(shown):
+def test_show_displays_each_picture_and_its_line(shown):
     image = picture()
     assert figures.show(image) is None
     (bundle,) = shown
-    assert set(bundle) == {"image/jpeg", "text/plain"}
+    assert set(bundle) == {"text/html", "text/plain"}
     assert bundle["text/plain"] == f"show: 1 picture 3x40x60, mean {image.mean():.2f}"
-    margin = (decoded(bundle).shape[1] - 60) // 2
-    panel = decoded(bundle)[margin : margin + 40, margin : margin + 60]
+    (panel,) = panels(bundle)
+    assert panel.shape == (40, 60, 3)
     assert numpy.abs(panel - image[0].permute(1, 2, 0).numpy()).mean() < 0.02
+
+
+def test_titles_are_text_and_pictures_are_described(shown):
+    figures.show([picture(), picture(1)], ["a < b", "second"])
+    figures.show([picture(), picture(1)])
+    assert texts(shown[0], "figcaption") == ["a &lt; b", "second"]
+    assert re.findall(r'alt="([^"]*)"', _page(shown[0])) == ["a &lt; b", "second"]
+    assert texts(shown[1], "figcaption") == []
+    described = re.findall(r'alt="([^"]*)"', _page(shown[1]))
+    assert described == ["picture 1 of 2", "picture 2 of 2"]
+
+
+def test_a_picture_is_stored_at_twice_its_width_and_never_enlarged(shown):
+    figures.show([picture(height=600, width=900)] * 3)
+    figures.show([picture(height=60, width=90)] * 3)
+    room = (figures.WIDTH - 20) // 3
+    large, small = (re.findall(r'width="(\d+)"', _page(bundle)) for bundle in shown)
+    assert large == [str(2 * room)] * 3
+    assert small == ["90"] * 3
+    large, small = (re.findall(r"max-width:(\d+)px", _page(one)) for one in shown)
+    assert large == [str(room)] * 3
+    assert small == ["90"] * 3
+    assert panels(shown[0])[0].shape == (round(2 * room * 2 / 3), 2 * room, 3)
 
 
 def test_without_ipython_the_line_is_printed(capsys):
@@ -77,40 +112,46 @@ def test_without_ipython_the_line_is_printed(capsys):
 def test_zoom_is_exact_and_stored_without_loss(shown):
     image = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(3))
     figures.show(image, zoom=8)
-    assert "image/png" in shown[0]
-    pixels = (decoded(shown[0]) * 255).round()
-    white = (decoded(shown[0]).shape[1] - 56) // 2
+    (pixels,) = panels(shown[0])
     expected = (image[0].permute(1, 2, 0).numpy() * 255 + 0.5).astype(numpy.uint8)
-    assert (
-        pixels[white : white + 40, white : white + 56]
-        == expected.repeat(8, 0).repeat(8, 1)
-    ).all()
-    assert (pixels[0] == 255).all()
+    assert ((pixels * 255).round() == expected.repeat(8, 0).repeat(8, 1)).all()
+    assert 'class="panels exact"' in _page(shown[0])  # the browser smooths nothing
 
 
 @pytest.mark.parametrize("count", range(1, 10))
-def test_every_number_of_panels_fits_the_page_and_keeps_its_order(shown, count):
+def test_every_number_of_panels_keeps_its_order_and_fits_the_page(shown, count):
     grey = [torch.full((1, 3, 300, 400), (i + 1) / 12) for i in range(count)]
-    figures.show(
-        grey, [f"number {i} with a long title that wraps" for i in range(count)]
-    )
-    sheet = decoded(shown[0])
-    assert 300 < sheet.shape[1] <= figures.WIDTH
-    columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
-    room = sheet.shape[1] / columns
-    for i in range(count % columns or columns):  # the last row, at its lower edge
-        last = count - (count % columns or columns) + i
-        value = sheet[-16, round((i + 0.5) * room)].mean()
-        assert value == pytest.approx((last + 1) / 12, abs=0.02)
+    titles = [f"number {i} with a long title that wraps" for i in range(count)]
+    figures.show(grey, titles)
+    means = [panel.mean() for panel in panels(shown[0])]
+    assert means == pytest.approx([(i + 1) / 12 for i in range(count)], abs=0.01)
+    assert texts(shown[0], "figcaption") == titles
+    columns, cell = re.search(r"--n:(\d);--cell:(\d+)px", _page(shown[0])).groups()
+    assert int(columns) == {1: 1, 2: 2, 4: 2}.get(count, 3)
+    assert 300 < int(columns) * (int(cell) + 10) - 10 <= figures.WIDTH
 
 
 def test_pictures_of_different_sizes_keep_their_proportions(shown):
     figures.show([torch.zeros(1, 3, 100, 300), torch.zeros(1, 3, 300, 100)])
-    dark = decoded(shown[0]).mean(2) < 0.5
-    left, right = dark[:, : dark.shape[1] // 2], dark[:, dark.shape[1] // 2 :]
-    wide, tall = (numpy.ptp(numpy.nonzero(part), axis=1) + 1 for part in (left, right))
+    wide, tall = (panel.shape for panel in panels(shown[0]))
     assert wide[1] / wide[0] == pytest.approx(3, rel=0.05)
     assert tall[0] / tall[1] == pytest.approx(3, rel=0.05)
+
+
+def test_the_browser_lays_them_out_as_the_room_allows(shown, browser):
+    figures.show([picture(i, 300, 400) for i in range(3)], ["one", "two", "three"])
+    figures.grid([[picture(i, 300, 400)] * 3 for i in range(2)], ["a", "b"])
+    for width, across in ((800, [3, 3]), (380, [2, 3]), (200, [1, 3])):
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.set_content("".join(map(_page, shown)))
+        lefts = page.eval_on_selector_all(
+            ".panels",
+            "all => all.map(box => new Set([...box.querySelectorAll('img')]"
+            ".map(image => Math.round(image.getBoundingClientRect().left))).size)",
+        )
+        assert lefts == across
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.close()
 
 
 def test_titles_stay_within_their_columns():
@@ -135,12 +176,15 @@ def test_single_channels_state_their_scale(shown):
         "show: 2 pictures 1x20x30",
         "show: 1 picture 1x20x30",
     ]
-    joint, each, pair = (decoded(bundle) for bundle in shown)
-    x = pair.shape[1] // 2 - 60
-    assert pair[6 + 2, x + 2].max() < 0.02  # -3 is black
-    assert pair[6 + 78, x + 118].min() > 0.9  # 1 is white
-    bar_rows = [sheet[-14].std() for sheet in (joint, each, pair)]
-    assert min(bar_rows) > 0.05
+    (pair,) = panels(shown[2])
+    assert pair[2, 2].max() < 0.02  # -3 is black
+    assert pair[78, 118].min() > 0.9  # 1 is white
+    notes = [re.findall(r'<p class="panel">(.*?)</p>', _page(one)) for one in shown]
+    said = [re.sub(r"<i style.*</i>", "to", note[0]).strip() for note in notes]
+    assert said == ["-3 to 5", "own minimum to own maximum", "-3 to 1"]
+    bars = [re.search(r"90deg,(#\w+).*?(#\w+)\)", note[0]).groups() for note in notes]
+    assert bars[0] == bars[2] == ("#000000", "#ffffff")
+    assert bars[1] == ("#440154", "#fde725")  # viridis' ends
 
 
 def test_joint_and_each_differ_where_ranges_differ(shown):
@@ -153,9 +197,8 @@ def test_joint_and_each_differ_where_ranges_differ(shown):
     differences = {}
     for scale in ("joint", "each"):
         figures.show(feature, scale=scale, zoom=4)
-        panels = decoded(shown[-1])[6:86]
-        half = panels.shape[1] // 2
-        differences[scale] = panels[:, half:].mean() - panels[:, :half].mean()
+        left, right = panels(shown[-1])
+        differences[scale] = right.mean() - left.mean()
     assert differences["joint"] > 0.2
     assert differences["each"] == pytest.approx(0, abs=0.01)
 
@@ -163,7 +206,7 @@ def test_joint_and_each_differ_where_ranges_differ(shown):
 def test_values_are_written_into_the_pixels(shown):
     figures.show(torch.full((1, 1, 2, 2), 0.5), zoom=40)
     figures.show(torch.full((1, 1, 2, 2), 0.5), zoom=40, values=True)
-    plain, written = (decoded(bundle) for bundle in shown)
+    (plain,), (written,) = (panels(bundle) for bundle in shown)
     assert plain.shape == written.shape
     changed = numpy.abs(plain - written).max(2) > 0.1
     assert 0.02 < changed.mean() < 0.4
@@ -181,10 +224,19 @@ def test_grid_and_sweep(shown):
     lines = [bundle["text/plain"] for bundle in shown]
     assert lines[0] == "grid: 2 rows x 2 columns, 4 pictures 3x40x60, means differ"
     assert lines[1].startswith("sweep: gain = 0.5 1, 2 pictures 3x40x60, means ")
-    sheet = decoded(shown[0])
-    assert sheet[:, :34].min() < 0.3  # row titles, on the left of the pictures
+    assert texts(shown[0], "b") == ["relu1_1", "first", "second", "relu3_3"]
+    assert re.findall(r'alt="([^"]*)"', _page(shown[0])) == [
+        "relu1_1, first",
+        "relu1_1, second",
+        "relu3_3, first",
+        "relu3_3, second",
+    ]
+    means = [panel.mean() for panel in panels(shown[0])]
+    expected = [float(one.mean()) for one in (a, b, b, a)]
+    assert means == pytest.approx(expected, abs=0.01)
     half = a.mean() * 0.5
     assert lines[1].endswith(f"means {half:.2f} {a.mean():.2f}")
+    assert texts(shown[1], "figcaption") == ["gain = 0.5", "gain = 1"]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +327,10 @@ def test_curves_draw_png_and_say_what_was_asked(shown):
     lines = {"L-BFGS": [8.0, 2.0, 0.51], "Adam": ([1, 10], [8.0, 8.01])}
     for facts in ("ends", "trend", "shape", "Adam is slower"):
         figures.curves(lines, "step", "loss", log=True, facts=facts)
-    assert [set(bundle) for bundle in shown] == [{"image/png", "text/plain"}] * 4
+    kinds = {"image/svg+xml", "image/png", "text/plain"}
+    assert [set(bundle) for bundle in shown] == [kinds] * 4
+    sharp = shown[0]["image/svg+xml"]
+    assert re.findall(r"<text[^>]*>(L-BFGS|Adam|step|loss)</text>", sharp)
     assert [bundle["text/plain"] for bundle in shown] == [
         "curves: L-BFGS 3 points from 8 to 0.51; Adam 2 points from 8 to 8",
         "curves: L-BFGS 3 points falls; Adam 2 points stays",

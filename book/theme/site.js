@@ -17,6 +17,36 @@ const reach = () => document.querySelectorAll(".bd-article table").forEach((tabl
 reach();
 addEventListener("resize", reach);
 
+/** A picture that is stored larger than it is shown opens at its full size, by a click, Enter or Space. */
+const enlarge = (image) => {
+  const dialog = document.createElement("dialog");
+  dialog.className = "enlarged";
+  dialog.setAttribute("aria-label", image.alt);
+  const full = new Image();
+  full.src = image.src;
+  full.alt = image.alt;
+  dialog.append(full);
+  dialog.onclick = () => dialog.close();
+  dialog.onclose = () => {
+    dialog.remove();
+    image.focus();
+  };
+  document.body.append(dialog);
+  dialog.showModal();
+};
+document.querySelectorAll(".panels img").forEach((image) => {
+  if (Number(image.getAttribute("width")) <= 1.3 * parseFloat(image.style.maxWidth)) return;
+  image.tabIndex = 0;
+  image.setAttribute("role", "button");
+  image.title = "show at full size";
+  image.onclick = () => enlarge(image);
+  image.onkeydown = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    enlarge(image);
+  };
+});
+
 /** Copy the address of the page and of the section in view, and say so. */
 window.copyLink = async () => {
   const above = [...document.querySelectorAll("article section[id]")].filter(

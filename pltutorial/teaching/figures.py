@@ -1,10 +1,10 @@
 """Pictures, grids, sweeps, curves, and sliders that need no kernel; only notebooks
 import this module.
 
-Every function displays one output that holds the figure (JPEG for photographs, PNG
-for curves and whole-number zoom) and one short line of rounded facts, which the
-notebook tests compare because they cannot compare pictures. Outside IPython only
-the line is printed.
+Every function displays one output that holds the figure (HTML in which each picture
+stands for itself and titles are text; curves as a drawing, SVG and PNG) and one short
+line of rounded facts, which the notebook tests compare because they cannot compare
+pictures. Outside IPython only the line is printed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from PIL import Image
 
 from ..errors import InputError, needed
 from .facts import curve_facts, picture_facts, plain, sizes_of
-from .sheets import compose, fit, limits_of, panels_of, rgb
+from .panels import panels_page
+from .sheets import fit, limits_of, panels_of, rgb
 from .slider import slider_page, slug
 
 # pixels; the width of a page's text column, and still legible at half the size on a
@@ -81,13 +82,13 @@ def show(
     columns = columns or _columns(len(panels))
     titles = _titles(titles, len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    headings = (
-        [titles[i : i + columns] for i in range(0, len(panels), columns)]
-        if titles
-        else None
-    )
-    figure = compose(rows, headings, None, zoom, scale, cmap, values, width)
-    _display_picture(figure, f"show: {picture_facts(panels, facts)}", zoom)
+    headings = [
+        titles[i : i + columns] if titles else None
+        for i in range(0, len(panels), columns)
+    ]
+    look = {"zoom": zoom, "scale": scale, "cmap": cmap, "width": width}
+    page = panels_page(rows, headings, None, columns, values=values, **look)
+    _display({"text/html": page}, f"show: {picture_facts(panels, facts)}")
 
 
 def grid(
@@ -128,14 +129,17 @@ def grid(
             "rows; give one a row."
         )
     columns = _titles(column_titles, len(table[0]), "column titles", "columns")
-    headings = [columns] + [None] * (len(table) - 1) if columns else None
-    figure = compose(table, headings, row_titles, zoom, scale, cmap, False, width)
+    look = {"zoom": zoom, "scale": scale, "cmap": cmap, "width": width}
+    rows_named = [str(title) for title in row_titles or [""] * len(table)]
+    page = panels_page(
+        table, [columns], rows_named, len(table[0]), values=False, **look
+    )
     panels = [panel for row in table for panel in row]
     line = (
         f"grid: {len(table)} rows x {len(table[0])} columns, "
         f"{picture_facts(panels, facts)}"
     )
-    _display_picture(figure, line, zoom)
+    _display({"text/html": page}, line)
 
 
 def sweep(
@@ -167,12 +171,13 @@ def sweep(
     columns = columns or _columns(len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     headings = [titles[i : i + columns] for i in range(0, len(panels), columns)]
-    figure = compose(rows, headings, None, zoom, scale, cmap, False, width)
+    look = {"zoom": zoom, "scale": scale, "cmap": cmap, "width": width}
+    page = panels_page(rows, headings, None, columns, values=False, **look)
     line = (
         f"sweep: {name} = {' '.join(plain(value) for value in images)}, "
         f"{picture_facts(panels, facts)}"
     )
-    _display_picture(figure, line, zoom)
+    _display({"text/html": page}, line)
 
 
 def curves(
@@ -242,12 +247,22 @@ def curves(
     if len(series) > 1:
         frame = {"frameon": True, "framealpha": 0.9, "edgecolor": "none"}
         axis.legend(fontsize=13, handlelength=2.8, **frame)
-    drawn = io.BytesIO()
+    line = f"curves: {curve_facts(series, facts)}"
+    _display(_drawings(figure, line), line)
+
+
+def _drawings(figure, line: str) -> dict[str, str]:
+    """The drawing sharp at every size (SVG), and for readers that show none, as PNG."""
+    matplotlib = needed("matplotlib", "curves", "notebook")
+    drawn, sharp = io.BytesIO(), io.StringIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     # 64 colours are enough for lines and letters, and a third of the bytes.
     picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    line = f"curves: {curve_facts(series, facts)}"
-    _display({"image/png": _encode(picture, "PNG")}, line)
+    # Letters stay letters; the names in the drawing come from its line of facts.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": line}
+    with matplotlib.rc_context(settings):
+        figure.savefig(sharp, format="svg", metadata={"Date": None, "Creator": None})
+    return {"image/svg+xml": sharp.getvalue(), "image/png": _encode(picture, "PNG")}
 
 
 def frame_slider(
@@ -451,11 +466,6 @@ def _encode(picture: Image.Image, kind: str, quality: int = 85) -> str:
     else:
         picture.save(data, "PNG", optimize=True)
     return base64.b64encode(data.getvalue()).decode("ascii")
-
-
-def _display_picture(figure: Image.Image, line: str, zoom: int | None) -> None:
-    kind = "PNG" if zoom else "JPEG"
-    _display({f"image/{kind.lower()}": _encode(figure, kind)}, line)
 
 
 def _shell():

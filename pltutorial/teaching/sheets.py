@@ -1,5 +1,5 @@
-"""How a figure's sheet is drawn: by plain pasting, so that a picture's pixel is a
-pixel of the figure.
+"""Arrays as pictures of 8 bits, and sheets for files that stand alone: by plain
+pasting, so that a picture's pixel is a pixel of the sheet.
 """
 
 from __future__ import annotations
@@ -176,26 +176,19 @@ def _written(text: str, size: float, width: float) -> Image.Image:
     return strip
 
 
-def compose(
-    rows, headings, row_titles, zoom, scale, cmap, values, width
-) -> Image.Image:
-    """One white sheet with the panels, their titles, and a note on how
-    values became shades.
-    """
-    panels = [panel for row in rows for panel in row]
-    limits = limits_of(panels, scale)
+def compose(rows, headings, width: int) -> Image.Image:
+    """One white sheet with the panels and their titles, for files that stand alone."""
     count = max(len(row) for row in rows)
     size = 19.0  # letters, in pixels of a full-width figure: 9 on a phone
-    label = round(size * 1.6) if row_titles else 0
-    room = (width - 2 * _MARGIN - label - _GAP * (count - 1)) // count
+    room = (width - 2 * _MARGIN - _GAP * (count - 1)) // count
     pictures = [
-        [_panel_picture(panel, limits, cmap, zoom, values, room) for panel in row]
+        [panel_picture(panel, (0.0, 1.0), "gray", None, False, room) for panel in row]
         for row in rows
     ]
     cell = max(picture.width for row in pictures for picture in row)
     if headings:
         cell = min(max(cell, 120), room)  # so that a title has a few words' width
-    total = 2 * _MARGIN + label + cell * count + _GAP * (count - 1)
+    total = 2 * _MARGIN + cell * count + _GAP * (count - 1)
     size = min(size, max(14.0, total / 40))
     tops = [
         [_written(text, size, cell) for text in row] if row else []
@@ -208,32 +201,25 @@ def compose(
         )
         for strips, row in zip(tops, pictures, strict=True)
     ]
-    note = _note(limits, cmap, size) if scale is not None else None
-    wide = max(total, note.width + 2 * _MARGIN) if note else total
     height = 2 * _MARGIN + sum(map(sum, heights)) + _GAP * (len(rows) - 1)
-    height += note.height + _GAP if note else 0
-    sheet = Image.new("RGB", (wide, height), "white")
+    sheet = Image.new("RGB", (total, height), "white")
     y = _MARGIN
-    for i, (strips, row, (top, tall)) in enumerate(
-        zip(tops, pictures, heights, strict=True)
-    ):
+    for strips, row, (top, tall) in zip(tops, pictures, heights, strict=True):
         for j, picture in enumerate(row):
-            x = (wide - total) // 2 + _MARGIN + label + j * (cell + _GAP)
+            x = _MARGIN + j * (cell + _GAP)
             if strips:
                 sheet.paste(strips[j], (x, y + top - strips[j].height))
             sheet.paste(picture, (x + (cell - picture.width) // 2, y + top))
-        if row_titles:
-            strip = _written(row_titles[i], size, tall).rotate(90, expand=True)
-            sheet.paste(strip, (_MARGIN, y + top + (tall - strip.height) // 2))
         y += top + tall + _GAP
-    if note:
-        sheet.paste(note, ((wide - note.width) // 2, y))
     return sheet
 
 
-def _panel_picture(
+def panel_picture(
     panel, limits, cmap: str, zoom: int | None, values: bool, room: int
 ) -> Image.Image:
+    """A panel as it is stored: shrunk to the room, or each pixel a square of
+    ``zoom``.
+    """
     picture = rgb(panel, limits, cmap)
     if zoom is None:
         return fit(picture, room, round(1.25 * room))
@@ -268,38 +254,3 @@ def _panel_picture(
                 anchor="mm",
             )
     return picture
-
-
-def _note(limits, cmap: str, size: float) -> Image.Image:
-    """How values became shades: a bar from the lowest to the highest value."""
-    low, high = (
-        ("own minimum", "own maximum")
-        if limits == "each"
-        else (f"{limit:.2g}" for limit in limits)
-    )
-    limits = (0.0, 1.0) if limits == "each" else limits
-    font = _font(size * 0.85)
-    bar = numpy.linspace(*limits, 120, dtype=numpy.float32)[None, None].repeat(
-        round(size * 0.8), axis=1
-    )
-    picture = rgb(bar, limits, cmap)
-    left, right = font.getlength(low), font.getlength(high)
-    note = Image.new(
-        "RGB", (round(left + right) + 120 + 16, round(size * 1.3)), "white"
-    )
-    draw = ImageDraw.Draw(note)
-    draw.text((0, note.height / 2), low, fill="#111111", font=font, anchor="lm")
-    note.paste(picture, (round(left) + 8, (note.height - picture.height) // 2))
-    draw.rectangle(
-        (
-            round(left) + 8,
-            (note.height - picture.height) // 2,
-            round(left) + 127,
-            (note.height + picture.height) // 2,
-        ),
-        outline="#777777",
-    )
-    draw.text(
-        (note.width, note.height / 2), high, fill="#111111", font=font, anchor="rm"
-    )
-    return note
