@@ -142,7 +142,7 @@ def signals(each: Callable) -> None:
                     errors = process.communicate(timeout=120)[1].decode()
                     if process.returncode == -number and not errors:
                         continue  # before Python was there, or after it
-                    codes = (0, 128 + number, 130 if name == "train" else 0)
+                    codes = (0, 128 + number)
                     faults = trouble.faults(process.returncode, errors, codes)
                     if output and not _whole(trouble.folder / output):
                         faults.append("half an output")

@@ -155,14 +155,15 @@ class TestStyle:
                 said.append(err.count("\n"))
         assert said == [1, 1, 0, 0]
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_interrupted_it_says_how_to_go_on(
-        self, train_style, pictures, monkeypatch, tmp_path
+        self, number, train_style, pictures, monkeypatch, tmp_path
     ):
         after_step = loop._Run._after_step
 
         def interrupt(self, bar, *, stopping):
             if self.step == 5:
-                signal.raise_signal(signal.SIGINT)
+                signal.raise_signal(number)
             after_step(self, bar, stopping=stopping)
 
         monkeypatch.setattr(loop._Run, "_after_step", interrupt)
@@ -171,7 +172,7 @@ class TestStyle:
         given = ["-o", tmp_path / "run", "--data", pictures, *options(SETTINGS)]
         code, out, err = train_style(*given)
         signal.signal(signal.SIGINT, before)
-        assert code == 130
+        assert code == 128 + number
         assert "the same command again goes on" in err
         assert state(tmp_path / "run")["step"] == 5
         assert len(out.splitlines()) == 1

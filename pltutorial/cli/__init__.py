@@ -25,7 +25,13 @@ _unheeded: list[int] = []  # the same, until a command says that it knows
 
 
 class Stopped(Exception):
-    """A command that Ctrl-C ended, with the sentence that says what is kept."""
+    """A command that a signal ended: the sentence that says what is kept, and the
+    signal's number where something below heard it first.
+    """
+
+    def __init__(self, sentence: str = "", number: int | None = None) -> None:
+        super().__init__(sentence)
+        self.number = number
 
 
 def main() -> None:
@@ -81,7 +87,7 @@ def _outcome(words: list[str], debug: bool) -> tuple[int, str]:
         # end by the signal in place of the exit code; the next exec() clears the mark
         exec("")
         said = isinstance(end, Stopped) and str(end)
-        number = _heard[0] if _heard else signal.SIGINT
+        number = getattr(end, "number", None) or next(iter(_heard), signal.SIGINT)
         return 128 + number, said or "interrupted; no file was left half written"
     except Exception as problem:  # the last line: what can happen is mended elsewhere
         from ..errors import InputError

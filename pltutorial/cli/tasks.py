@@ -103,8 +103,10 @@ def _train(
         _report(result, Path(output) / NETWORK, spec.usage, spec.usage_more(task))
     if result.stopped == "interrupted":
         if result.file is None:
-            raise Stopped("interrupted before a step was complete; nothing is kept")
-        raise Stopped("interrupted; the same command again goes on from here")
+            kept = "interrupted before a step was complete; nothing is kept"
+            raise Stopped(kept, result.signal)
+        kept = "interrupted; the same command again goes on from here"
+        raise Stopped(kept, result.signal)
 
 
 def _report(result: Trained, network: Path, usage: str, more: str) -> None:

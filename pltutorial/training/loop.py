@@ -171,6 +171,8 @@ class _Run:
                 self._failed(problem, asked)
             except OSError as problem:
                 raise unwritable(problem, self.folder) from problem
+            finally:
+                self.result.signal = asked[0] if asked else None
         return self._finish()
 
     def _failed(self, problem: RuntimeError, asked: list[int]) -> None:

@@ -39,8 +39,9 @@ class Trained:
 
     With a Record for each line of the log, the seconds trained over all runs, why it
     stopped (``done``, ``minutes``, ``interrupted``), the pictures that were broken, how
-    many pictures of which source there were, the steps taken over all runs, and the
-    file that holds the network, None without a folder.
+    many pictures of which source there were, the steps taken over all runs, the
+    file that holds the network, None without a folder, and the signal's number if one
+    interrupted it.
     """
 
     network: nn.Module
@@ -52,3 +53,4 @@ class Trained:
     source: str = ""
     steps: int = 0
     file: Path | None = None
+    signal: int | None = None
