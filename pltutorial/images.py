@@ -34,8 +34,8 @@ def bundled_names(folder: str) -> list[str]:
     """Names of the bundled pictures of one folder: ``content``, ``style``,
     ``train`` or ``test``.
 
-    The folder ``emoji`` holds zip files of pictures, ``train.zip`` and ``test.zip``,
-    for :class:`Pictures`.
+    The folders ``faces`` and ``emoji`` hold zip files of pictures, ``train.zip`` and
+    ``test.zip``, for :class:`Pictures`.
 
     Raises:
         InputError: there is no such folder; the sentence suggests the nearest.
@@ -65,7 +65,7 @@ def bundled(name: str) -> Path:
 
     Args:
         name: folder and stem, such as ``"content/pagoda"`` or ``"style/great_wave"``; a
-            zip is named in full, such as ``"emoji/train.zip"``.
+            zip is named in full, such as ``"faces/train.zip"``.
 
     Raises:
         InputError: there is no such picture; the sentence suggests the nearest.
