@@ -17,10 +17,6 @@ from .encoder import Encoder as Encoder
 from .errors import (
     InputError as InputError,
 )
-from .faces import (
-    Faces as Faces,
-    load_faces as load_faces,
-)
 from .teaching.figures import (
     curves as curves,
     frame_slider as frame_slider,
@@ -193,7 +189,6 @@ __all__ = [
     "DenoisingTask",
     "Discriminator",
     "Encoder",
-    "Faces",
     "FastTransformNet",
     "InpaintingNet",
     "InpaintingSettings",
@@ -248,7 +243,6 @@ __all__ = [
     "keep_strongest",
     "kl_divergence",
     "live_panel",
-    "load_faces",
     "load_inverter",
     "load_network",
     "load_restorer",

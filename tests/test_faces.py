@@ -17,8 +17,8 @@ import pytest
 import torch
 from helpers import refused
 
-from pltutorial import Faces, Pictures, bundled, load_faces
-from pltutorial.faces import ATTRIBUTES, TABLE
+from pltutorial import Pictures, bundled
+from pltutorial.faces import ATTRIBUTES, TABLE, Faces, load_faces
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "data" / "faces"
