@@ -29,6 +29,8 @@ RESTORERS = FOLDER.parent / "restoration"
 LIKENESS = FOLDER.parent / "likeness"
 INVERTED, INVERTER_LOSSES = ("relu3_3", "relu4_3"), ("image", "deepsim")
 VAE_LOSSES = ("pixel", "deepsim", "gan")
+DIFFUSION = FOLDER.parent / "diffusion"
+DIFFUSION_LOSSES = ("diffusion", "diffusion_feature", "student", "student_feature")
 CARD = {
     "data": "trained on",
     "steps": "steps",
@@ -447,6 +449,40 @@ def load_vae(
             "`pltutorial train vae`"
         )
     return _load_shipped(LIKENESS, f"vae_{loss}", "vae", device)
+
+
+def load_diffusion(
+    loss: str = "diffusion",
+    device: str | torch.device | None = None,
+    *,
+    model: str | os.PathLike | None = None,
+) -> nn.Module:
+    """A trained :class:`FlowNet`; those that ship draw cartoon faces.
+
+    Args:
+        loss: ``"diffusion"``, trained on pixels, ``"diffusion_feature"``, with a
+            feature term where the noise is low, and of one step ``"student"``, which
+            learned the first one's pictures with pixels, and ``"student_feature"``,
+            with features.
+        device: where to put it; None takes the best there is.
+        model: a file that ``pltutorial train diffuse`` wrote, in place of a
+            network that ships.
+
+    Raises:
+        InputError: there is no such network (with the nearest name), or its file is
+            missing, damaged, or for something else.
+
+    Taught in chapter 11.
+    """
+    if model is not None:
+        return load_for("sample", model, device)
+    if loss not in DIFFUSION_LOSSES:
+        raise InputError(
+            f"no network of diffusion that ships has the loss {loss!r}; "
+            f"{nearest(str(loss), DIFFUSION_LOSSES)}, or train one with "
+            "`pltutorial train diffuse`"
+        )
+    return _load_shipped(DIFFUSION, loss, "diffuse", device)
 
 
 def load_for(

@@ -25,7 +25,8 @@ with deferred_imports():
     from ..networks import VAE
     from ..seeds import seed_of
     from ..terms import LossTerms
-    from ..zoo import check_network, load_vae
+    from ..zoo import DIFFUSION_LOSSES, check_network, load_diffusion, load_vae
+    from .diffuse import draw
 
 LIMITS = "pictures like those it was trained on, of that size alone"
 GAP = 2  # white pixels between the pictures of a sheet
@@ -136,31 +137,36 @@ def sample(
     count: int = 64,
     loss: str = "pixel",
     *,
-    network: VAE | None = None,
+    network: nn.Module | None = None,
     seed: int = 0,
     precision: str = "auto",
     device: str | torch.device | None = None,
+    **how: object,
 ) -> torch.Tensor:
-    """Draw pictures that never were with a variational autoencoder.
+    """Draw pictures that never were with a variational autoencoder or by diffusion.
 
     Args:
         count: how many.
-        loss: what the network was trained with: ``"pixel"``,
-            ``"deepsim"`` or ``"gan"``.
+        loss: what the network was trained with: ``"pixel"``, ``"deepsim"`` or ``"gan"``
+            of the autoencoders; ``"diffusion"``, ``"diffusion_feature"``, ``"student"``
+            or ``"student_feature"`` of those that draw out of noise.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
-        seed: other latent vectors for another number, from 0 to 2**63 - 1.
+        seed: other latent vectors, or other noise, for another number, from 0 to
+            2**63 - 1.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
+        **how: of diffusion alone, see :func:`pltutorial.tasks.diffuse.draw`: ``steps``,
+            ``solver``, ``condition`` and ``guidance``.
 
     Returns:
         (count, 3, size, size), float32, in [0, 1], on the CPU.
 
     Raises:
-        InputError: a count below 1, a seed out of its range, an unknown loss, or a
-            network for something else.
+        InputError: a count below 1, a seed out of its range, an unknown loss, a
+            network for something else, or ``how`` for an autoencoder.
 
-    Source: Kingma and Welling (2014), section 2.3.
+    Source: Kingma and Welling (2014), section 2.3; for diffusion see there.
 
     Taught in chapter 9.
     """
@@ -168,8 +174,16 @@ def sample(
         raise InputError(f"count={count} was given; give at least 1")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed={seed} was given; give a number from 0 to 2**63 - 1")
-    network = load_vae(loss, device) if network is None else network
+    network = _of(loss, device) if network is None else network
     check_network(network, "sample")
+    how = {name: value for name, value in how.items() if value is not None}
+    if network.kind != VAE.kind:
+        return draw(network, count, seed=seed, precision=precision, **how)
+    if how:
+        raise InputError(
+            f"{', '.join(how)} was given, and an autoencoder draws in one pass; leave "
+            f"it out, or give a loss of diffusion, such as {DIFFUSION_LOSSES[0]!r}"
+        )
     place = next(network.parameters()).device
     dtype = best_precision(place, precision)
     generator = torch.Generator().manual_seed(seed)
@@ -178,6 +192,12 @@ def sample(
     with torch.no_grad(), mixed:
         drawn = [network.decode(part).float().cpu() for part in z.split(AT_ONCE)]
     return torch.cat(drawn)
+
+
+def _of(loss: str, device: str | torch.device | None) -> nn.Module:
+    """The network that ships with this loss, of either kind."""
+    diffuses = loss in DIFFUSION_LOSSES
+    return load_diffusion(loss, device) if diffuses else load_vae(loss, device)
 
 
 def _grid(count: int) -> tuple[int, int]:
@@ -200,11 +220,13 @@ def sheet(images: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
 
 def _load(*, loss=None, model=None, device=None, **options) -> nn.Module:
-    return load_vae(loss or "pixel", device, model=model)
+    if model is not None:
+        return load_vae(model=model, device=device)
+    return _of(loss or "pixel", device)
 
 
-def _run(network, image, *, precision, count=64, seed=0, **options) -> torch.Tensor:
-    drawn = sample(count, network=network, seed=seed, precision=precision)
+def _run(network, image, *, precision, count=64, seed=0, **how) -> torch.Tensor:
+    drawn = sample(count, network=network, seed=seed, precision=precision, **how)
     return sheet(drawn, *_grid(count))
 
 
@@ -232,7 +254,7 @@ register(
         command=Command(
             name="sample",
             help="Draw pictures that never were, side by side, with a variational "
-            "autoencoder.",
+            "autoencoder or by diffusion.",
             load=_load,
             run=_run,
             options=(
@@ -246,10 +268,31 @@ register(
                     most=2**63 - 1,
                     most_said="2**63 - 1",
                 ),
+                Option(
+                    "steps",
+                    int,
+                    "Diffusion: steps from noise to picture; 25, or a student's own, "
+                    "if left out.",
+                    least=1,
+                ),
+                Option("solver", str, "Diffusion: euler (the default) or heun."),
+                Option(
+                    "condition",
+                    str,
+                    "Diffusion: a value of the attribute that the network was told, "
+                    "such as a hair colour.",
+                ),
+                Option(
+                    "guidance",
+                    float,
+                    "Diffusion: 1 (the default) or more; more keeps closer to the "
+                    "condition.",
+                ),
             ),
             loss_help=(
                 "The likeness it was trained with: pixel (the default), "
-                "deepsim or gan (VAE/GAN)."
+                "deepsim or gan (VAE/GAN); or diffusion, diffusion_feature, student "
+                "or student_feature."
             ),
             default_loss="pixel",
             takes_picture=False,

@@ -69,8 +69,8 @@ def train(
         task: see Task; StyleTask is one.
         settings: see TrainingSettings; the task's own if left out. ``**changes`` set
             single ones, ``steps=500``.
-        pictures: what to train on: Pictures, or their source; the bundled training
-            photographs by default.
+        pictures: what to train on: Pictures, or their source; by default the task's own
+            where it has some, else the bundled training photographs.
         folder: where to write; nothing is written without it.
         card: makes the card that is kept with the network.
         callback: called with a Record after each line of the log; ``image`` holds
@@ -126,6 +126,8 @@ class _Run:
         self.world = self.accelerator.num_processes
         self.main = self.accelerator.is_main_process
         self.batch = batch_of_a_process(settings, self.world)
+        if pictures is None and hasattr(task, "own_pictures"):
+            pictures = task.own_pictures()
         if not isinstance(pictures, Pictures):
             more = {n: getattr(settings, n) for n in ("seed", "zoom", "cache")}
             pictures = Pictures(pictures, settings.size, **more)

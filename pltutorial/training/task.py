@@ -18,7 +18,8 @@ class Task(Protocol):
     A task may have an ``adversary``, a discriminator, and
     ``adversary_loss(adversary)``, which gives the terms of its loss for the pictures
     of the last call of ``loss``, and the generator's adversarial loss; it learns
-    after each step then.
+    after each step then. It may have ``own_pictures()``, which gives the Pictures that
+    it is trained on where nothing is said.
     """
 
     network: nn.Module

@@ -1,0 +1,289 @@
+"""Diffusion with feature losses in numbers: `python -m benchmarks.diffusion
+[--arms FOLDER] [--write]`.
+
+Every network that ships draws 600 faces from each of three seeds, in 1 to 25 steps.
+They are compared with the 600 faces of data/faces/test.zip, which no network was
+trained on: precision and recall with 3 neighbours in EfficientNet-Lite0's pooled
+features of the pictures at 96 pixels; attributes by the classifier that ships with
+the faces (`face_attributes`); sharpness, the variance of the Laplacian of Y; and the
+distance to the nearest training face, the root of the mean squared difference of
+pixels in [0, 1], beside that of the test faces.
+
+An attribute counts as sure where its largest probability is at least 0.9. A value of
+an attribute counts as covered if it occurs; `combinations` counts those of hair, hair
+colour and mouth, of which there are 100. `kl` is the divergence of the histogram of
+each attribute from that of the training faces, in nats, a mean over the attributes.
+
+--arms trains short runs, three seeds each, all from the network that ships,
+`diffusion`, with the same steps: pixels alone, features from t = 0.4 on, features at
+every noise, the self-perceptual term, and the aligned one. It takes an hour of one
+core; runs that are there already are not repeated.
+
+The record notebooks/records/diffusion.json is what chapter 11 reads. With --write the
+record and the cards of what ships are written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from pltutorial import load_network, save_network, train, zoo
+from pltutorial.distances import precision_recall
+from pltutorial.efficientnet import EfficientNetLite0
+from pltutorial.faces import load_faces
+from pltutorial.metrics import sharpness
+from pltutorial.networks import read_header
+from pltutorial.tasks.diffuse import DiffusionSettings, DiffusionTask, draw
+from pltutorial.training.cards import processor
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "notebooks" / "records" / "diffusion.json"
+SEEDS, COUNT = (0, 1, 2), 600
+STEPS = (1, 2, 4, 8, 25)
+OF_STUDENTS = (1, 2)
+SURE = 0.9
+COMBINED = ("hair", "hair_color", "mouth")
+GUIDANCE = (1.0, 2.0, 3.0)
+ARM_COUNT, ARM_STEPS = 300, (1, 4, 25)
+TRAINED = 400  # steps of an arm
+ARMS = {
+    "pixels": {},
+    "features, low noise": {"feature_weight": 0.3, "feature_from": 0.4},
+    "features, all noise": {"feature_weight": 0.3, "feature_from": 0.0},
+    "self-perceptual": {"own_weight": 0.3},
+    "aligned": {"align_weight": 0.3},
+}
+DIGITS = {"sharpness": 5, "nearest": 4, "kl": 4, "seconds": 1}
+
+
+@cache
+def judge() -> EfficientNetLite0:
+    return EfficientNetLite0(device="cpu")
+
+
+def features(images: torch.Tensor) -> torch.Tensor:
+    """(N, 1280) of pictures at twice their size."""
+    with torch.no_grad():
+        large = [F.interpolate(x, scale_factor=2.0) for x in images.split(50)]
+        return torch.cat([judge()(x, ["pooled"])["pooled"] for x in large])
+
+
+@cache
+def reference() -> torch.Tensor:
+    return features(load_faces("test").pictures)
+
+
+@cache
+def frequencies() -> dict[str, torch.Tensor]:
+    """How often each value occurs among the training faces."""
+    faces = load_faces("train")
+    return {
+        name: torch.bincount(faces.attributes[name], minlength=len(values)).double()
+        / len(faces.pictures)
+        for name, values in faces.names.items()
+    }
+
+
+def nearest(images: torch.Tensor) -> torch.Tensor:
+    """(N,): the distance to the nearest training face."""
+    known = load_faces("train").pictures.flatten(1)
+    least = torch.cdist(images.flatten(1), known).min(1).values
+    return least / known.shape[1] ** 0.5
+
+
+def counted(images: torch.Tensor) -> dict[str, float]:
+    """Attributes of pictures, against the truth."""
+    from pltutorial import face_attributes
+
+    found = face_attributes(images)
+    sure = torch.stack([p.max(1).values >= SURE for p in found.values()])
+    values = {name: p.argmax(1) for name, p in found.items()}
+    covered, divergence = 0, []
+    for name, truth in frequencies().items():
+        counts = torch.bincount(values[name], minlength=len(truth)).double()
+        covered += int((counts > 0).sum())
+        share = counts / counts.sum()
+        there = share > 0
+        divergence.append((share[there] * (share[there] / truth[there]).log()).sum())
+    combined = {tuple(row) for row in torch.stack([values[k] for k in COMBINED], 1).tolist()}
+    return {
+        "sure": float(sure.double().sum(0).mean()),
+        "covered": covered,
+        "combinations": len(combined),
+        "kl": float(torch.stack(divergence).mean()),
+    }
+
+
+def measured(images: torch.Tensor) -> dict[str, float]:
+    """All numbers of a collection."""
+    precision, recall = precision_recall(features(images), reference())
+    return {
+        "precision": precision,
+        "recall": recall,
+        **counted(images),
+        "sharpness": float(sharpness(images).double().mean()),
+        "nearest": float(nearest(images).mean()),
+    }
+
+
+def over_seeds(rows: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Mean, least and largest of each number."""
+    return {
+        key: [
+            round(value, DIGITS.get(key, 3))
+            for value in (
+                sum(row[key] for row in rows) / len(rows),
+                min(row[key] for row in rows),
+                max(row[key] for row in rows),
+            )
+        ]
+        for key in rows[0]
+    }
+
+
+def of_network(network, steps: int, count: int = COUNT, seeds=SEEDS) -> dict:
+    """A network's samples in so many steps, over the seeds."""
+    rows = []
+    for seed in seeds:
+        begin = time.process_time()
+        images = draw(network, count, steps=steps, seed=seed)
+        seconds = 64 * (time.process_time() - begin) / count
+        rows.append({**measured(images), "seconds": seconds})
+    return over_seeds(rows)
+
+
+def held_out() -> dict:
+    """What real faces get: as many training faces, from three places of the split."""
+    pictures = load_faces("train").pictures
+    rows = []
+    for seed in SEEDS:
+        some = pictures[seed * COUNT : (seed + 1) * COUNT]
+        rows.append({**measured(some), "nearest": float(nearest(load_faces("test").pictures).mean())})
+    return over_seeds(rows)
+
+
+def guided(network) -> dict:
+    """How often the condition is met, and how sharp it is, by guidance."""
+    from pltutorial import face_attributes
+
+    table = {}
+    for guidance in GUIDANCE:
+        right, rows = [], []
+        for number, value in enumerate(network.classes):
+            images = draw(
+                network, 40, steps=10, condition=value, guidance=guidance, seed=number
+            )
+            found = face_attributes(images)[network.condition].argmax(1)
+            right.append(float((found == number).double().mean()))
+            rows.append(images)
+        precision, recall = precision_recall(features(torch.cat(rows)), reference())
+        table[f"{guidance:g}"] = {
+            "met": round(sum(right) / len(right), 3),
+            "precision": round(precision, 3),
+            "recall": round(recall, 3),
+        }
+    return table
+
+
+def shipped() -> dict:
+    table = {}
+    for name in zoo.DIFFUSION_LOSSES:
+        path = zoo.DIFFUSION / f"{name}.safetensors"
+        if path.is_file():
+            network = load_network(path, "cpu")
+            counts = OF_STUDENTS if name.startswith("student") else STEPS
+            table[name] = {}
+            for steps in counts:
+                table[name][str(steps)] = of_network(network, steps)
+                print(name, steps, json.dumps(table[name][str(steps)]), flush=True)
+    return table
+
+
+def arm(name: str, seed: int, folder: Path) -> Path:
+    """A short run from the network that ships; its file."""
+    start = str(zoo.DIFFUSION / "diffusion.safetensors")
+    own = {"own": start} if name == "self-perceptual" else {}
+    config, card = read_header(start)
+    settings = DiffusionSettings(
+        start=start,
+        steps=TRAINED,
+        seed=100 + seed,
+        channels=tuple(config["channels"]),
+        condition=config["condition"],
+        learning_rate=3e-4,
+        schedule="cosine",
+        warmup=20,
+        ema=0.99,
+        progress=False,
+        sample_every=0,
+        **ARMS[name],
+        **own,
+    )
+    place = folder / f"{name.replace(', ', '_').replace(' ', '_')}_{seed}"
+    file = place / "network.safetensors"
+    if not file.is_file():
+        train(DiffusionTask(settings), settings, folder=place)
+    return file
+
+
+def arms(folder: Path) -> dict:
+    table = {}
+    for name in ARMS:
+        files = [arm(name, seed, folder) for seed in SEEDS]
+        table[name] = {}
+        for steps in ARM_STEPS:
+            rows = []
+            for seed, file in zip(SEEDS, files, strict=True):
+                images = draw(load_network(file, "cpu"), ARM_COUNT, steps=steps, seed=seed)
+                rows.append(measured(images))
+            table[name][str(steps)] = over_seeds(rows)
+            print(name, steps, json.dumps(table[name][str(steps)]), flush=True)
+    return table
+
+
+def write_cards(record: dict) -> None:
+    """The held-out numbers into the cards of what ships."""
+    for name, rows in record["networks"].items():
+        path = zoo.DIFFUSION / f"{name}.safetensors"
+        network = load_network(path, "cpu")
+        steps = list(rows)[0 if name.startswith("student") else -1]
+        kept = ("precision", "recall", "sure", "covered", "kl")
+        numbers = {key: rows[steps][key][0] for key in kept}
+        held = {"600 faces of data/faces/test.zip": {f"{steps} steps": numbers}}
+        save_network(path, network, network.card | {"held_out": held})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arms", type=Path)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    if given.arms is not None:
+        record["arms"] = arms(given.arms)
+    else:
+        record["real"] = held_out()
+        record["networks"] = shipped()
+        network = load_network(zoo.DIFFUSION / "diffusion.safetensors", "cpu")
+        record["guidance"] = guided(network)
+    record["machine"] = processor(torch.device("cpu"))
+    record["seeds"], record["count"] = len(SEEDS), COUNT
+    print(json.dumps(record, indent=1))
+    if given.write:
+        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        if given.arms is None:
+            write_cards(record)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
