@@ -113,7 +113,9 @@ def counted(images: torch.Tensor) -> dict[str, float]:
         share = counts / counts.sum()
         there = share > 0
         divergence.append((share[there] * (share[there] / truth[there]).log()).sum())
-    combined = {tuple(row) for row in torch.stack([values[k] for k in COMBINED], 1).tolist()}
+    combined = {
+        tuple(row) for row in torch.stack([values[k] for k in COMBINED], 1).tolist()
+    }
     return {
         "sure": float(sure.double().sum(0).mean()),
         "covered": covered,
@@ -166,7 +168,12 @@ def held_out() -> dict:
     rows = []
     for seed in SEEDS:
         some = pictures[seed * COUNT : (seed + 1) * COUNT]
-        rows.append({**measured(some), "nearest": float(nearest(load_faces("test").pictures).mean())})
+        rows.append(
+            {
+                **measured(some),
+                "nearest": float(nearest(load_faces("test").pictures).mean()),
+            }
+        )
     return over_seeds(rows)
 
 
@@ -242,7 +249,9 @@ def arms(folder: Path) -> dict:
         for steps in ARM_STEPS:
             rows = []
             for seed, file in zip(SEEDS, files, strict=True):
-                images = draw(load_network(file, "cpu"), ARM_COUNT, steps=steps, seed=seed)
+                images = draw(
+                    load_network(file, "cpu"), ARM_COUNT, steps=steps, seed=seed
+                )
                 rows.append(measured(images))
             table[name][str(steps)] = over_seeds(rows)
             print(name, steps, json.dumps(table[name][str(steps)]), flush=True)

@@ -126,15 +126,16 @@ def path(
         raise InputError(
             f"there is no solver {solver!r}; {nearest(str(solver), SOLVERS)}"
         )
-    return _path(denoise, noise, steps, solver)
+    return follow(denoise, noise, steps, solver)
 
 
-def _path(
+def follow(
     denoise: Callable[[torch.Tensor, float], torch.Tensor],
     x: torch.Tensor,
     steps: int,
     solver: str,
 ) -> Iterator[tuple[float, torch.Tensor]]:
+    """The steps of :func:`path`."""
     for step in range(steps):
         t, after = step / steps, (step + 1) / steps
         slope = velocity(denoise(x, t), x, t)

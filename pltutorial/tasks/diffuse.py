@@ -98,6 +98,13 @@ class DiffusionSettings(TrainingSettings):
     time_spread: float = setting(
         1.0, "Standard deviation of the logit of the time.", above=0
     )
+    time_even: float = setting(
+        0.2,
+        "Share of the times that are drawn evenly from 0 to 1 instead, so that noise "
+        "alone occurs.",
+        least=0,
+        most=1,
+    )
     velocity_weight: float = weight(1.0, "Weight of the squared error of the velocity.")
     feature_weight: float = weight(
         0.0, "Weight of the feature term, VGG-16 on estimate and picture."
@@ -336,7 +343,9 @@ class DiffusionTask:
                 drawn.append(torch.tensor(float(s.times[which])))
             else:
                 logit = torch.randn((), generator=generator)
-                drawn.append(torch.sigmoid(s.time_mean + s.time_spread * logit))
+                even, t = torch.rand(2, generator=generator)
+                late = torch.sigmoid(s.time_mean + s.time_spread * logit)
+                drawn.append(t if even < s.time_even else late)
         return torch.stack(drawn)
 
     def _noise(self, numbers: list[int]) -> torch.Tensor:
@@ -355,7 +364,9 @@ class DiffusionTask:
         labels = self.labels[[self.pictures.index(n) for n in numbers]].clone()
         if self.teacher is None:
             for i, n in enumerate(numbers):
-                generator = torch.Generator().manual_seed(seed_of(self.settings.seed, n, 2))
+                generator = torch.Generator().manual_seed(
+                    seed_of(self.settings.seed, n, 2)
+                )
                 if torch.rand((), generator=generator) < self.settings.untold:
                     labels[i] = none
         return labels
