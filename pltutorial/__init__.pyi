@@ -49,9 +49,6 @@ from .networks.generators import (
     ConvAutoencoder as ConvAutoencoder,
     InversionNet as InversionNet,
 )
-from .networks.flow import (
-    FlowNet as FlowNet,
-)
 from .networks.vae import (
     VAE as VAE,
 )
@@ -115,7 +112,6 @@ from .vgg import (
     LossNetwork as LossNetwork,
 )
 from .zoo import (
-    load_diffusion as load_diffusion,
     load_inverter as load_inverter,
     load_restorer as load_restorer,
     load_style as load_style,
@@ -143,10 +139,6 @@ from .tasks.denoise import (
     DenoisingSettings as DenoisingSettings,
     DenoisingTask as DenoisingTask,
     denoise as denoise,
-)
-from .tasks.diffuse import (
-    DiffusionSettings as DiffusionSettings,
-    DiffusionTask as DiffusionTask,
 )
 from .tasks.inpaint import (
     InpaintingSettings as InpaintingSettings,
@@ -195,12 +187,9 @@ __all__ = [
     "DenoisingNet",
     "DenoisingSettings",
     "DenoisingTask",
-    "DiffusionSettings",
-    "DiffusionTask",
     "Discriminator",
     "Encoder",
     "FastTransformNet",
-    "FlowNet",
     "InpaintingNet",
     "InpaintingSettings",
     "InpaintingTask",
@@ -254,7 +243,6 @@ __all__ = [
     "keep_strongest",
     "kl_divergence",
     "live_panel",
-    "load_diffusion",
     "load_inverter",
     "load_network",
     "load_restorer",

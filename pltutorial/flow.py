@@ -1,8 +1,8 @@
 """Flow matching with a network that predicts the picture: the path from noise to a
 picture, the velocity along it, and the samplers that follow it.
 
-Pictures are centred here, in [-1, 1], so that noise of variance 1 hides them. The time t
-runs from 0, noise alone, to 1, the picture.
+Pictures are centred here, in [-1, 1], so that noise of variance 1 hides them. The time
+t runs from 0, noise alone, to 1, the picture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pictured(x: torch.Tensor) -> torch.Tensor:
 def noisy(
     x: torch.Tensor, noise: torch.Tensor, t: torch.Tensor | float
 ) -> torch.Tensor:
-    """The point of the straight path from noise to a picture: x_t = t x + (1 - t) noise.
+    """A point of the straight path from noise to a picture, t x + (1 - t) noise.
 
     Args:
         x: pictures (N, 3, H, W), centred.
@@ -59,7 +59,7 @@ def velocity(
     t: torch.Tensor | float,
     least_left: float = 0.0,
 ) -> torch.Tensor:
-    """Where the path goes from x_t if it ends in the estimate: (estimate - x_t) / (1 - t).
+    """Where the path goes if it ends in the estimate, (estimate - x_t) / (1 - t).
 
     Args:
         estimate: of the picture, (N, 3, H, W), centred.

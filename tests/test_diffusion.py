@@ -12,11 +12,18 @@ import torch
 from helpers import refused
 
 import pltutorial
-from pltutorial import DiffusionSettings, DiffusionTask, FlowNet, InputError, train, zoo
+from pltutorial import InputError, train, zoo
 from pltutorial.faces import load_faces
 from pltutorial.flow import centred, noisy, path, pictured, velocity
-from pltutorial.networks import load_network, save_network
-from pltutorial.tasks.diffuse import LEAST_LEFT, classes_of, draw, steps_of
+from pltutorial.networks import FlowNet, load_network, save_network
+from pltutorial.tasks.diffuse import (
+    LEAST_LEFT,
+    DiffusionSettings,
+    DiffusionTask,
+    classes_of,
+    draw,
+    steps_of,
+)
 from pltutorial.training.collection import PicturesInMemory
 
 TINY = {"channels": (8, 8, 8), "size": 16, "batch_size": 4, "progress": False}

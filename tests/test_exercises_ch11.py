@@ -4,7 +4,6 @@ import math
 
 import numpy
 import pytest
-import torch
 from exercise_checks import faulty_code, refused
 
 from pltutorial.exercises import (

@@ -1,4 +1,4 @@
-"""The network of flow matching: a small U-Net that predicts the picture behind noise."""
+"""The network of flow matching: a small U-Net that predicts the picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATCH = 2  # pixels along the side of what is one position in the network
 
 
 class _Block(nn.Module):
-    """Two convolutions added to the input; time and label scale and shift in between."""
+    """Two convolutions added to the input; time and label scale in between."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

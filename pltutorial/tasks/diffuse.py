@@ -2,9 +2,9 @@
 picture, and students that need one or two steps.
 
 Each picture is hidden in noise at a time drawn at random; the network is asked for the
-picture. Its error counts as an error of velocity. The feature term compares the estimate
-with the picture in VGG-16, where the noise is low enough for the estimate to be one
-picture and not a mean of many.
+picture. Its error counts as an error of velocity. The feature term compares the
+estimate with the picture in VGG-16, where the noise is low enough for the estimate to
+be one picture and not a mean of many.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class DiffusionTask:
 
     What is random in crop number n, its time, its noise and whether it is told its
     label, is drawn from n. A ``teacher`` in the settings makes it a student's training:
-    the pictures are the teacher's, and each comes with the noise that it was drawn from.
+    the pictures are the teacher's, and each comes with the noise it was drawn from.
 
     Args:
         settings: see DiffusionSettings.
@@ -248,7 +248,7 @@ class DiffusionTask:
         return self.pictures
 
     def _taught(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the teacher draws, and the labels that it was told, half of them none."""
+        """What the teacher draws, and the labels it was told, half of them none."""
         s = self.settings
         none = len(self.network.classes)
         numbers = torch.arange(s.pairs)
@@ -309,8 +309,8 @@ class DiffusionTask:
         t: torch.Tensor,
         label: torch.Tensor,
     ) -> torch.Tensor:
-        """Estimate and picture hidden alike in noise once more, in the smallest level of
-        a trained network (Lin and Yang 2024, algorithm 1).
+        """Estimate and picture hidden alike in noise once more, in the smallest level
+        of a trained network (Lin and Yang 2024, algorithm 1).
         """
         _, made = self.own(noisy(estimate, noise, t), t, label, hidden=True)
         with torch.no_grad():
@@ -531,8 +531,8 @@ def diffusion_card(
 register(
     TaskSpec(
         name="diffuse",
-        train_help="Teach a network to draw pictures out of noise (flow matching), with "
-        "feature losses or without, or a student of one or two steps.",
+        train_help="Teach a network to draw pictures out of noise (flow matching), "
+        "with feature losses or without, or a student of one or two steps.",
         settings=DiffusionSettings,
         training=DiffusionTask,
         card=diffusion_card,
