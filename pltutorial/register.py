@@ -142,6 +142,8 @@ class TaskSpec:
         command: ``pltutorial NAME``; None where another command, or one written by
             hand, uses the networks.
         function: the Python function; None for none.
+        exports: whether its networks make a picture in one pass, and can be written
+            for other runtimes.
         losses: of the networks that ship, the plainest first, the default last; a
             number blends these two.
         folder: of ``assets/`` where they lie.
@@ -160,6 +162,7 @@ class TaskSpec:
     usage_more: Callable[[object], str] = lambda training: ""
     command: Command | None = None
     function: Callable | None = None
+    exports: bool = True
     losses: tuple[str, ...] = ()
     folder: str = "restoration"
     pictures: Callable[[], tuple[Path | None, str | None]] = field(
@@ -207,9 +210,11 @@ def find(name: str) -> TaskSpec:
 
 
 def users(command: str) -> list[TaskSpec]:
-    """The tasks whose networks a command uses, that of its own name first."""
+    """The tasks whose networks a command uses, that of its own name first, then the
+    one that has the command.
+    """
     found = [spec for spec in all().values() if spec.used_by == command]
-    return sorted(found, key=lambda spec: spec.name != command)
+    return sorted(found, key=lambda spec: (spec.name != command, spec.command is None))
 
 
 def of_kind(kind: str) -> TaskSpec | None:

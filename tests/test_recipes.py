@@ -43,10 +43,12 @@ ARCHITECTURE = (
     "code_channels",
     "latent",
     "encoder",
+    "channels",
+    "condition",
 )
 SHIPPED = [
     path
-    for folder in (zoo.FOLDER, zoo.RESTORERS, zoo.LIKENESS)
+    for folder in (zoo.FOLDER, zoo.RESTORERS, zoo.LIKENESS, zoo.DIFFUSION)
     for path in sorted(folder.glob("*.safetensors"))
 ]
 

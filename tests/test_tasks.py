@@ -143,6 +143,10 @@ def test_its_command_uses_its_network_and_refuses_others(spec, made):
 @each
 def test_it_is_exported(spec, made):
     network = load_network(made(spec)[1].file, "cpu")
+    if not spec.exports:  # drawn in many passes
+        with refused(type(network).__name__, "cannot be exported"):
+            to_onnx(network)
+        return
     assert check_onnx(network, to_onnx(network)) <= LIMITS["half"]
 
 

@@ -20,8 +20,8 @@ from ..settings import TrainingSettings
 
 with deferred_imports():
     import torch
-    import torch.nn.functional as F
     from torch import nn
+    from torch.nn import functional as F
 
     from ..device import best_device, best_precision
     from ..faces import load_faces
@@ -539,6 +539,7 @@ register(
         networks={"flow": FlowNet},
         limits=LIMITS,
         usage="sample",
+        exports=False,
         folder="diffusion",
         losses=("diffusion", "diffusion_feature", "student", "student_feature"),
         pictures=lambda: (None, FACES),

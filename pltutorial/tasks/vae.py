@@ -12,6 +12,7 @@ from ..bounds import setting, weight
 from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Command, Option, TaskSpec, register
+from ..zoo import DIFFUSION_LOSSES
 from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
 with deferred_imports():
@@ -25,7 +26,7 @@ with deferred_imports():
     from ..networks import VAE
     from ..seeds import seed_of
     from ..terms import LossTerms
-    from ..zoo import DIFFUSION_LOSSES, check_network, load_diffusion, load_vae
+    from ..zoo import check_network, load_diffusion, load_vae
     from .diffuse import draw
 
 LIMITS = "pictures like those it was trained on, of that size alone"
