@@ -84,7 +84,12 @@ def installed() -> dict[str, Path]:
 
     Taught in chapter 5.
     """
-    known = {"styles": FOLDER, "restoration": RESTORERS, "likeness": LIKENESS}
+    known = {
+        "styles": FOLDER,
+        "restoration": RESTORERS,
+        "likeness": LIKENESS,
+        "diffusion": DIFFUSION,
+    }
     files = {}
     for name in sorted({spec.folder for spec in register.all().values()}, reverse=True):
         folder = known.get(name, FOLDER.parent / name)

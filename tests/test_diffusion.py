@@ -218,7 +218,7 @@ def features_of(**changes):
     stream = task.own_pictures()
     images = torch.stack([stream[n][0] for n in range(4)])
     terms = task.loss(task.network, images, 0)
-    return float(terms["feature"]), task._times([0, 1, 2, 3])
+    return float(terms["feature"].detach()), task._times([0, 1, 2, 3])
 
 
 def test_features_count_where_the_noise_is_low():

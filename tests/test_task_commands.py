@@ -432,7 +432,8 @@ def test_models_lists_all_networks_and_prints_cards(command, random_zoo):
     assert "layer: relu3_3" in printed
     cards = json.loads(command("models", "--json")[1])
     restorers, drawers = map(zoo.available, random_zoo.values())
-    assert cards == zoo.available() | restorers | drawers
+    diffusion = zoo.available(zoo.DIFFUSION)
+    assert cards == zoo.available() | restorers | drawers | diffusion
     for wrong, right in (("denoise_pixle", "denoise_pixel"), ("vae_gam", "vae_gan")):
         assert_refused(command("models", "--card", wrong), f"'{right}'")
     assert "upscale" not in command("styles")[1]
