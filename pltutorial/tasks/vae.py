@@ -49,6 +49,7 @@ class VAESettings(LikenessTrainingSettings):
         count=2,
         example="1,1.5",
     )
+    flip: bool = setting(True, "Mirror every other picture, left to right.")
     width: int = setting(
         16, "Channels of the encoder's first convolution.", least=1, most=10000
     )

@@ -130,6 +130,7 @@ class _Run:
             pictures = task.own_pictures()
         if not isinstance(pictures, Pictures):
             more = {n: getattr(settings, n) for n in ("seed", "zoom", "cache")}
+            more["flip"] = getattr(settings, "flip", True)
             pictures = Pictures(pictures, settings.size, **more)
         self.pictures = pictures
         self.folder = folder
