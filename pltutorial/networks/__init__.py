@@ -2,6 +2,7 @@
 files that keep them.
 """
 
+from .attributes import AttributeNet as AttributeNet
 from .codes import code_shape as code_shape
 from .codes import encode as encode
 from .codes import keep_strongest as keep_strongest
