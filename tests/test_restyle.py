@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
-from helpers import picture, refused
+from helpers import assert_refused, picture, refused
+from PIL import Image
 
-from pltutorial import bundled, match_statistics, read_image, restyle, write_image
+from pltutorial import (
+    bundled,
+    load_style,
+    match_statistics,
+    read_image,
+    restyle,
+    stylize,
+    write_image,
+)
 from pltutorial.color import match_color
+from pltutorial.settings import StyleTrainingSettings
 from pltutorial.tasks import restyle as module
+from pltutorial.tasks.refine import paintings_of, refine
+from pltutorial.tasks.style import StyleTask
 
 
 def codes(*shapes: tuple[int, ...]) -> list[torch.Tensor]:
@@ -208,3 +222,82 @@ class TestCommand:
         assert code == 2
         assert "no.png" in said
         assert not (tmp_path / "o.png").exists()
+
+
+class TestRefine:
+    """``--refine``: the optimisation goes on from the print."""
+
+    def test_it_lowers_what_the_network_was_trained_on(self):
+        network = load_style("poppies")
+        photo = read_image(bundled("test/monarch"), 64)
+        painting = read_image(bundled("style/poppies"))
+        printed = stylize(photo, network=network)
+        made = refine(
+            photo, printed, painting, steps=4, card=network.card, progress=False
+        )
+        assert made.shape == printed.shape
+        settings = StyleTrainingSettings(styles=("poppies",), device="cpu")
+        task = StyleTask(settings)
+        before, after = (
+            float(task.terms(one.cpu(), photo, torch.tensor([0])).total)
+            for one in (printed, made)
+        )
+        assert after < 0.9 * before
+
+    def test_strokes_keep_their_size_in_pixels(self, monkeypatch):
+        seen = {}
+
+        def transfer(image, style, **given):
+            seen.update(given)
+            return SimpleNamespace(image=image)
+
+        monkeypatch.setattr("pltutorial.tasks.refine.transfer_style", transfer)
+        photo = torch.rand(1, 3, 48, 96)
+        card = {"settings": {"style_size": 384, "style_layers": ["relu1_2"]}}
+        refine(photo, photo, photo, steps=3, card=card, device="cpu")
+        assert seen["style_scale"] == 4
+        assert seen["style_layers"] == ("relu1_2",)
+        assert (seen["steps"], seen["sizes"], seen["device"]) == (3, (96,), "cpu")
+
+    @pytest.mark.parametrize("style", ["great_wave", "painting.jpg"])
+    def test_the_command(self, style, command, tmp_path):
+        write_image(tmp_path / "painting.jpg", read_image(bundled("style/poppies"), 64))
+        write_image(tmp_path / "photo.png", read_image(bundled("test/monarch"), 48))
+        given = tmp_path / style if "." in style else style
+        plain, made = tmp_path / "plain.png", tmp_path / "made.png"
+        words = ["stylize", tmp_path / "photo.png", "--style", given]
+        assert command(*words, "-o", plain)[0] == 0
+        more = ("--refine", "2", "--no-progress")
+        code, printed, errors = command(*words, "-o", made, *more)
+        assert (code, errors) == (0, "")
+        assert printed.count("\n") == 1
+        before, after = read_image(plain), read_image(made)
+        assert before.shape == after.shape
+        assert not torch.equal(before, after)
+
+    @pytest.mark.parametrize(
+        ("more", "sentence"),
+        [
+            (("--style", "poppies", "--refine", "0"), "from 1 on"),
+            (
+                ("--style", "poppies", "--refine", "2", "--strength", "0.5"),
+                "whole style",
+            ),
+        ],
+    )
+    def test_refused(self, more, sentence, command, tmp_path):
+        write_image(tmp_path / "photo.png", torch.rand(1, 3, 32, 32))
+        output = tmp_path / "out.png"
+        refusal = command("stylize", tmp_path / "photo.png", "-o", output, *more)
+        assert_refused(refusal, sentence)
+        assert not output.exists()
+
+    def test_moving_pictures_and_unknown_paintings_are_refused(self, command, tmp_path):
+        Image.new("RGB", (32, 32)).save(tmp_path / "a.gif")
+        words = ["stylize", tmp_path / "a.gif", "-o", tmp_path / "b.gif"]
+        refusal = command(*words, "--style", "poppies", "--refine", "1")
+        assert_refused(refusal, "single pictures")
+        with refused("'mine' is not bundled"):
+            paintings_of({"mine": 1.0})
+        with refused("whole number from 1"):
+            refine(*[torch.rand(1, 3, 32, 32)] * 3, steps=0)

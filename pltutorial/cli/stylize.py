@@ -70,6 +70,15 @@ def stylize(
             help="Longer side of the output in pixels; the picture's if left out."
         ),
     ] = None,
+    refine: Annotated[
+        int | None,
+        typer.Option(
+            help=(
+                "Steps of L-BFGS that go on from the print; ten take about a minute "
+                "at 512 pixels."
+            )
+        ),
+    ] = None,
     temporal_smoothing: Annotated[
         float,
         typer.Option(
@@ -125,6 +134,21 @@ def stylize(
         network, chosen = _network(style, styles, job.model, job.device)
         work = functools.partial(paint, style=chosen, network=network, **how)
 
+    if refine is not None:
+        _check_refine(refine, strength, jobs)
+        work = _refining(
+            work,
+            painting=job.read(paintings[0]) if paintings else None,
+            network=None if paintings else network,
+            chosen=chosen,
+            how={
+                "steps": refine,
+                "preserve_color": preserve_color,
+                "precision": job.precision,
+                "device": job.device,
+                "progress": progress,
+            },
+        )
     if folder:
         _make(Path(output))
     facts = {
@@ -222,6 +246,49 @@ def _network(
         blend = network.style_names[0]
     network.blend(blend)  # an unknown name is refused before any picture is read
     return network, blend
+
+
+def _check_refine(
+    steps: int, strength: float, jobs: list[tuple[Path | str, Path | str]]
+) -> None:
+    from .. import video
+
+    if steps < 1:
+        raise InputError(
+            f"--refine {steps} was given; give a number of steps from 1 on"
+        )
+    if strength < 1:
+        raise InputError(
+            f"--refine leads the print to the whole style, and --strength {strength:g} "
+            "asks for less; leave one of them out"
+        )
+    moving = (".gif", *video.VIDEO_ENDINGS)
+    if any(str(target).lower().endswith(moving) for _, target in jobs):
+        raise InputError(
+            "--refine is for single pictures: frames that are refined one by one "
+            "flicker; leave it out"
+        )
+
+
+def _refining(
+    work: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    painting: torch.Tensor | None,
+    network: TransformNet | None,
+    chosen: str | dict | None,
+    how: dict,
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What makes a print, followed by the optimisation."""
+    from ..tasks.refine import paintings_of, refine
+
+    if painting is None:
+        names = chosen or next(iter(network.card.get("styles", [])), "of this network")
+        blend = names if isinstance(names, dict) else {names: 1.0}
+        pictures, weights = paintings_of(blend)
+        how = {**how, "style_weights": weights, "card": network.card}
+    else:
+        pictures = [painting]
+    return lambda image: refine(image, work(image), pictures, **how)
 
 
 def _weights(text: str) -> dict[str, float]:
