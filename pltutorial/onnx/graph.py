@@ -55,6 +55,15 @@ class Graph:
         )
         return name
 
+    def ops(self, kind: str, *inputs: str, outputs: int, **attributes) -> list[str]:
+        """The results of one more operation that has several."""
+        name = f"{kind}_{len(self.nodes)}"
+        names = [f"{name}_{number}" for number in range(outputs)]
+        self.nodes.append(
+            helper.make_node(kind, inputs, names, name=name, **attributes)
+        )
+        return names
+
     def constant(self, values, kind: type = numpy.int64) -> str:
         """A few numbers, kept exactly and once."""
         values = numpy.asarray(values, kind)
@@ -265,12 +274,22 @@ class Graph:
         self, output: str, shape: Sequence[int | str], facts: dict[str, str]
     ) -> onnx.ModelProto:
         """All of it, with the last value renamed to ``output``."""
-        self.nodes.append(
-            helper.make_node("Identity", [output], ["output"], name="output")
-        )
-        result = helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
+        return self.model_of({"output": (output, shape)}, facts)
+
+    def model_of(
+        self,
+        outputs: dict[str, tuple[str, Sequence[int | str | None]]],
+        facts: dict[str, str],
+    ) -> onnx.ModelProto:
+        """All of it, with several outputs: by name the value and its shape."""
+        results = []
+        for name, (value, shape) in outputs.items():
+            self.nodes.append(helper.make_node("Identity", [value], [name], name=name))
+            results.append(
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            )
         graph = helper.make_graph(
-            self.nodes, "pltutorial", self.inputs, [result], self.initializers
+            self.nodes, "pltutorial", self.inputs, results, self.initializers
         )
         model = helper.make_model(
             graph,
