@@ -39,6 +39,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import chapter_cards
 import chapters
 import front
 import gallery
@@ -188,6 +189,7 @@ def stage(
     for folder in ("content", "style"):
         shutil.copytree(ROOT / "data" / folder, tree / "data" / folder)
     gallery.stage(tree)
+    chapter_cards.write_pictures(tree / "book" / "cards")
     for page in (
         tree / "book/index.md",
         tree / "book/_config.yml",
@@ -200,6 +202,7 @@ def stage(
         notebook = json.loads(path.read_text(encoding="utf-8"))
         front.mark_curves(notebook)
         front.describe_panels(notebook)
+        front.add_labs(path.stem, notebook)
         if path.stem in failed:
             mark(notebook, failed[path.stem])
         if not answers:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import csv
 import html
 import json
+import os
 import re
 from pathlib import Path
 
 import address
+import chapter_cards
 import chapters
 import judges
 
@@ -32,6 +34,19 @@ INGREDIENTS = (
 )
 SOLUTION = re.compile(r"^(:{3,}|`{3,})\{solution\}.*?^\1[ ]*$", re.M | re.S)
 STRIP = ROOT / "book" / "images" / "strip"
+# Pages of the live page that stand in a frame in others, and how they are announced.
+LABS = {
+    "thesis": "Two damaged pictures, and five judges of which is nearer to the photo",
+}
+LAB_OF = {"01_pixel_loss": "thesis"}
+LAB_WORDS = {
+    "thesis": (
+        "drag A or B, blur it, cover it; five judges say which of the two is nearer to "
+        "the photo. *Make them disagree* finds pairs, and the link keeps them for your "
+        "class."
+    ),
+}
+PANEL_LINE = r"live_panel \(.*\): run this cell in Jupyter to move it. It starts.*:"
 STRIP_ALT = (
     "A pavilion above a lake coming out of noise in the lines and blues of "
     "Hokusai's Great Wave"
@@ -96,7 +111,8 @@ def fill(text: str) -> str:
     text = re.sub(r"\{\{ (\w+) \}\}", value, text)
     for mark, made in (
         ("% the strip is put here", lambda: "```{raw} html\n" + strip() + "\n```"),
-        ("% the chapters are put here", chapters.front_page_list),
+        ("% the lab is put here", lambda: lab("thesis", "../")),
+        ("% the chapters are put here", chapter_cards.listing),
         ("% the run times are put here", run_times),
         ("% the licences are put here", licences),
     ):
@@ -104,6 +120,47 @@ def fill(text: str) -> str:
     for mark, table in judges.tables().items():
         text = text.replace(mark, table)
     return text
+
+
+def lab(name: str, path: str) -> str:
+    """A lab of the live page in a frame, which is loaded when a reader comes near.
+
+    Args:
+        name: the page's name under live/.
+        path: from the page with the frame to the top of the site.
+    """
+    return (
+        "```{raw} html\n"
+        f'<iframe class="lab-frame" src="{path}live/{name}.html?in=book" '
+        f'title="{LABS[name]}" loading="lazy"></iframe>\n'
+        "```"
+    )
+
+
+def add_labs(name: str, notebook: dict) -> None:
+    """Put the chapter's lab where its panel for Jupyter stands: without a kernel the
+    panel does not move, and its line says nothing to a visitor.
+    """
+    if name not in LAB_OF or os.environ.get("PLTUTORIAL_LIVE") == "off":
+        return
+    cells = notebook["cells"]
+    panels = [
+        place
+        for place, cell in enumerate(cells)
+        if cell["cell_type"] == "code"
+        and re.search(r"^live_panel\(", "".join(cell["source"]), re.M)
+    ]
+    if panels:
+        for output in cells[panels[0]].get("outputs", []):
+            if output.get("name") == "stdout":
+                text = "".join(output["text"])
+                output["text"] = re.sub(PANEL_LINE, "It starts like this:", text)
+    text = (
+        f"**In this page, without Jupyter:** {LAB_WORDS[LAB_OF[name]]}\n\n"
+        f"{lab(LAB_OF[name], '../')}"
+    )
+    place = panels[0] + 1 if panels else 1
+    cells.insert(place, {"cell_type": "markdown", "metadata": {}, "source": text})
 
 
 def run_times() -> str:

@@ -35,6 +35,7 @@ SAMPLES = ("pagoda", "chelsea", "coffee", "astronaut", "mountains", "honey_bee")
 SAMPLE_SIZE, PHOTO_THUMBNAIL, STYLE_THUMBNAIL = (640, 640), (200, 150), (160, 160)
 # longer side in pixels that the page takes, for memory and patience
 LARGEST = {"style": 1024, "upscale": 256}
+LAB_LAYERS = ["relu1_2", "relu2_1", "relu2_2"]
 NOT_SERVED = ("*.test.js", "fixtures", "*.d.ts", "__pycache__", ".*")
 OLDEST_NODE = 20
 
@@ -217,8 +218,27 @@ def export_networks() -> Path:
             "bytes": written.stat().st_size,
         }
     _write_json(target / "models.json", facts)
+    _write_json(target / "labs.json", export_loss_network(target))
     stamp.write_text(wanted)
     return target
+
+
+def export_loss_network(target: Path) -> dict:
+    """Write what the labs compute with, cut from the package's VGG-16, and return
+    what labs.json says of it.
+    """
+    from pltutorial.onnx.loss_network import features_onnx
+    from pltutorial.vgg import LossNetwork
+
+    network = LossNetwork(device="cpu")
+    files = {"features": ("vgg_features.onnx", features_onnx(network, LAB_LAYERS))}
+    for name, data in files.values():
+        (target / name).write_bytes(data)
+    facts = {
+        what: {"file": name, "bytes": len(data)} for what, (name, data) in files.items()
+    }
+    facts["features"]["layers"] = LAB_LAYERS
+    return facts
 
 
 def _facts(name: str, path: Path, network) -> dict:

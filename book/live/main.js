@@ -1,6 +1,7 @@
 /** The live page: checks what the browser can do, and puts the parts together. */
 
 import { createEngine } from "./engine.js";
+import { json, missing } from "./needs.js";
 import { keepOffline } from "./offline.js";
 import { get, showProblem } from "./page.js";
 import { Problem } from "./problem.js";
@@ -8,34 +9,6 @@ import { mark, photoSources, samplePhotos } from "./source.js";
 import { styleView } from "./style_view.js";
 import { themeButton } from "./theme.js";
 import { upscaleView } from "./upscale_view.js";
-
-/** What a browser must have, by the words of the sentence that says so. @returns {string} "" if it has all */
-function missing() {
-  if (typeof WebAssembly === "undefined") {
-    return "WebAssembly is switched off in this browser, and the networks need it. Allow it for this page, or use another browser.";
-  }
-  if (typeof Worker === "undefined") {
-    return "Workers are switched off in this browser, and the networks run in one. Allow them for this page, or use another browser.";
-  }
-  if (typeof OffscreenCanvas === "undefined" || typeof DecompressionStream === "undefined") {
-    return "This browser is too old for this page. Use Chrome 91, Firefox 114, Safari 16.4, or newer.";
-  }
-  return "";
-}
-
-/**
- * @param {string} file
- * @returns {Promise<any>}
- */
-async function json(file) {
-  try {
-    const response = await fetch(file);
-    if (!response.ok) throw new Error(String(response.status));
-    return await response.json();
-  } catch {
-    throw new Problem("network", `“${file}” could not be fetched, and the page needs it. Check the network, then try again.`);
-  }
-}
 
 /** @type {Record<string, string>} */
 const OFFLINE = {

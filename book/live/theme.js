@@ -30,5 +30,15 @@ export function themeButton(button) {
     label();
   });
   dark.addEventListener("change", () => apply(document.documentElement.dataset.mode ?? "auto"));
+  followOthers(label);
   label();
+}
+
+/** Another page of the site, or the one around this one, was given other colours. @param {() => void} [told] */
+export function followOthers(told) {
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key !== "mode") return;
+    apply(newValue === "light" || newValue === "dark" ? newValue : "auto");
+    told?.();
+  });
 }

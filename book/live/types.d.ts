@@ -83,7 +83,32 @@ export interface UpscaleJob {
   tile: number;
 }
 
-export type Job = StyleJob | UpscaleJob;
+/** A photo for a lab: covering a square of so many pixels, or fitting into it. */
+export interface PhotoJob {
+  type: "photo";
+  blob: Blob;
+  name: string;
+  side: number;
+  cover: boolean;
+}
+
+/** Feature losses of a picture; `key` names the reference, whose features are kept. */
+export interface FeaturesJob {
+  type: "features";
+  model: ModelFile;
+  layers: string[];
+  key: string;
+  reference: Planes;
+  picture: Planes;
+}
+
+export type LabJob = PhotoJob | FeaturesJob;
+export type Job = StyleJob | UpscaleJob | LabJob;
+
+/** models/labs.json: the loss network's files. */
+export interface LabFacts {
+  features: ModelFile & { layers: string[] };
+}
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */
 export interface Progress {
@@ -99,6 +124,9 @@ export interface Outcome {
   after?: Pixels;
   /** Of an enlargement: by loss, and "bicubic". */
   enlarged?: Record<string, Pixels>;
+  /** Of a lab. */
+  planes?: Planes;
+  losses?: number[];
   /** Seconds in the network alone; 0 when only the strength has changed. */
   seconds: number;
   threads: number;

@@ -2,6 +2,7 @@
 
 import { mix, toPixels } from "./blend.js";
 import { decode } from "./decode.js";
+import { features, photo as labPhoto } from "./lab_jobs.js";
 import { fetchBytes } from "./fetching.js";
 import { plan } from "./plan.js";
 import { Problem, asProblem } from "./problem.js";
@@ -185,6 +186,26 @@ async function upscale(job, report) {
   return { before: toPixels(picture), enlarged, seconds, threads, original };
 }
 
+/**
+ * @param {import("./types").LabJob} job
+ * @param {Report} report
+ * @returns {Promise<import("./types").Outcome>}
+ */
+async function lab(job, report) {
+  if (job.type === "photo") return labPhoto(job);
+  const [ort, session] = await ready(job.model, report);
+  report({ stage: "compute", done: 0, total: job.reference.width * job.reference.height });
+  return features(job, (feeds) =>
+    session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)]))),
+  );
+}
+
+/** @param {import("./types").Job} job @param {Report} report */
+function work(job, report) {
+  if (job.type === "stylize") return stylize(job, report);
+  return job.type === "upscale" ? upscale(job, report) : lab(job, report);
+}
+
 /** @type {(message: import("./types").FromWorker, transfer?: Transferable[]) => void} */
 const post = (message, transfer = []) => /** @type {Worker} */ (/** @type {unknown} */ (self)).postMessage(message, transfer);
 /** Jobs one after the other. @type {Promise<void>} */
@@ -196,8 +217,8 @@ addEventListener("message", (event) => {
     try {
       /** @type {Report} */
       const report = (progress) => post({ type: "progress", id, ...progress });
-      const outcome = await (job.type === "stylize" ? stylize(job, report) : upscale(job, report));
-      const made = [outcome.before, outcome.after, ...Object.values(outcome.enlarged ?? {})];
+      const outcome = await work(job, report);
+      const made = [outcome.before, outcome.after, outcome.planes, ...Object.values(outcome.enlarged ?? {})];
       post({ type: "result", id, outcome }, made.flatMap((picture) => picture?.data.buffer ?? []));
     } catch (error) {
       const { kind, message } = asProblem(error);

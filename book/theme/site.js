@@ -104,3 +104,17 @@ const play = (strip) => {
 };
 
 document.querySelectorAll(".strip").forEach(play);
+
+// The labs are pages of their own in a frame: as high as what they hold, so that nothing scrolls within the page.
+document.querySelectorAll("iframe.lab-frame").forEach((frame) => {
+  const fit = () => {
+    const page = frame.contentDocument?.documentElement;
+    const main = page?.querySelector("main");
+    if (!main) return;
+    const follow = () => { frame.style.height = `${Math.ceil(main.getBoundingClientRect().bottom) + 8}px`; };
+    new frame.contentWindow.ResizeObserver(follow).observe(main);
+    follow();
+  };
+  frame.addEventListener("load", fit);
+  if (frame.contentDocument?.readyState === "complete") fit();
+});
