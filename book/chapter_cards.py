@@ -13,8 +13,11 @@ import re
 from pathlib import Path
 
 import chapters
+import numpy
 
+WHITE, INK, SMALLEST, GAP = 250, 0.45, 40, 6  # grey level, share of a line, pixels
 SIZE = (560, 315)  # pixels: twice what a phone or a column shows
+EMBEDDED = re.compile(r"data:image/\w+;base64,(?P<data>[\w+/=]+)")
 TITLE_PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\(\.\./(?P<file>[^)]+)\)")
 
 
@@ -30,7 +33,10 @@ def picture(path: Path) -> tuple[bytes, str] | None:
         alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt")
         for output in cell.get("outputs", []) if alt else ():
             data = output.get("data", {})
-            if any("curves:" in line for line in data.get("text/plain", "")):
+            inside = EMBEDDED.search("".join(data.get("text/html", "")))
+            if inside:
+                return base64.b64decode(inside["data"]), alt
+            if "curves:" in "".join(data.get("text/plain", "")):
                 continue
             for kind in ("image/jpeg", "image/png", "image/webp"):
                 if kind in data:
@@ -38,17 +44,60 @@ def picture(path: Path) -> tuple[bytes, str] | None:
     return None
 
 
+def tiles(whole) -> list[list]:
+    """The single pictures of a sheet, row by row: what lies between white gutters and
+    lines of labels. A picture that is no sheet is one tile.
+    """
+    inked = numpy.asarray(whole.convert("L")) < WHITE
+    rows = []
+    for top, bottom in _runs(inked.mean(1) > INK):
+        columns = _runs(inked[top:bottom].mean(0) > INK)
+        rows.append([whole.crop((x, top, right, bottom)) for x, right in columns])
+    return [row for row in rows if row] or [[whole]]
+
+
+def _runs(there: numpy.ndarray) -> list[tuple[int, int]]:
+    """Where it begins and ends to be there, for as long as a picture is."""
+    edges = numpy.flatnonzero(numpy.diff(numpy.r_[False, there, False]))
+    pairs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return [(start, stop) for start, stop in pairs if stop - start >= SMALLEST]
+
+
+def sheet(whole):
+    """A card's picture: one picture, three side by side, or the corners of a grid;
+    without the labels, which nobody could read at this size.
+    """
+    from PIL import Image, ImageOps
+
+    rows = tiles(whole)
+    if len(rows) > 1:
+        chosen = [[row[0], row[-1]] if len(row) > 1 else row for row in rows]
+        chosen = [chosen[0], chosen[-1]]
+    else:
+        (row,) = rows
+        chosen = [row if len(row) < 4 else [row[0], row[len(row) // 2], row[-1]]]
+    width, height = SIZE
+    made = Image.new("RGB", SIZE, "white")
+    for line, row in enumerate(chosen):
+        top, bottom = (height * at // len(chosen) for at in (line, line + 1))
+        for place, tile in enumerate(row):
+            left, right = (width * at // len(row) for at in (place, place + 1))
+            size = right - left - (GAP if right < width else 0), bottom - top
+            size = size[0], size[1] - (GAP if bottom < height else 0)
+            fitted = ImageOps.fit(tile.convert("RGB"), size, Image.Resampling.LANCZOS)
+            made.paste(fitted, (left, top))
+    return made
+
+
 def write_pictures(folder: Path) -> None:
     """The cards' pictures, one a chapter that has any, NN.webp."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in chapters.CHAPTERS:
         if found := picture(chapter.path):
             with Image.open(io.BytesIO(found[0])) as whole:
-                small = ImageOps.fit(
-                    whole.convert("RGB"), SIZE, Image.Resampling.LANCZOS
-                )
+                small = sheet(whole.convert("RGB"))
             small.save(folder / f"{chapter.number:02d}.webp", quality=82, method=6)
 
 

@@ -46,6 +46,7 @@ LAB_WORDS = {
         "class."
     ),
 }
+MARKDOWN = {"cell_type": "markdown", "metadata": {}}
 PANEL_LINE = r"live_panel \(.*\): run this cell in Jupyter to move it. It starts.*:"
 STRIP_ALT = (
     "A pavilion above a lake coming out of noise in the lines and blues of "
@@ -160,7 +161,7 @@ def add_labs(name: str, notebook: dict) -> None:
         f"{lab(LAB_OF[name], '../')}"
     )
     place = panels[0] + 1 if panels else 1
-    cells.insert(place, {"cell_type": "markdown", "metadata": {}, "source": text})
+    cells.insert(place, {**MARKDOWN, "id": "lab", "source": text})
 
 
 def run_times() -> str:

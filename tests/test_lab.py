@@ -10,7 +10,6 @@ import numpy
 import pytest
 import torch
 from live import Server, browser, choose, folder, picture, png, server, visit
-
 from PIL import Image
 
 from pltutorial import LossNetwork, feature_loss, pixel_loss, ssim
