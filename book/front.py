@@ -37,13 +37,18 @@ STRIP = ROOT / "book" / "images" / "strip"
 # Pages of the live page that stand in a frame in others, and how they are announced.
 LABS = {
     "thesis": "Two damaged pictures, and five judges of which is nearer to the photo",
+    "gatys": "Style transfer step by step, with the weights in your hand",
 }
-LAB_OF = {"01_pixel_loss": "thesis"}
+LAB_OF = {"01_pixel_loss": "thesis", "04_gatys_transfer": "gatys"}
 LAB_WORDS = {
     "thesis": (
         "drag A or B, blur it, cover it; five judges say which of the two is nearer to "
         "the photo. *Make them disagree* finds pairs, and the link keeps them for your "
         "class."
+    ),
+    "gatys": (
+        "each step is one of this chapter's: forward through VGG-16 to relu3_3, back "
+        "to the pixels, and Adam. Your photo and your painting stay on your device."
     ),
 }
 MARKDOWN = {"cell_type": "markdown", "metadata": {}}

@@ -36,6 +36,7 @@ SAMPLE_SIZE, PHOTO_THUMBNAIL, STYLE_THUMBNAIL = (640, 640), (200, 150), (160, 16
 # longer side in pixels that the page takes, for memory and patience
 LARGEST = {"style": 1024, "upscale": 256}
 LAB_LAYERS = ["relu1_2", "relu2_1", "relu2_2"]
+STYLE_LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
 NOT_SERVED = ("*.test.js", "fixtures", "*.d.ts", "__pycache__", ".*")
 OLDEST_NODE = 20
 
@@ -227,17 +228,31 @@ def export_loss_network(target: Path) -> dict:
     """Write what the labs compute with, cut from the package's VGG-16, and return
     what labs.json says of it.
     """
-    from pltutorial.onnx.loss_network import features_onnx
+    from pltutorial.onnx.loss_network import features_onnx, style_gradient_onnx
     from pltutorial.vgg import LossNetwork
 
     network = LossNetwork(device="cpu")
-    files = {"features": ("vgg_features.onnx", features_onnx(network, LAB_LAYERS))}
+    # means and not maxima: smoother (Gatys et al. 2016), and no ties in their gradient
+    smoother = LossNetwork(pooling="average", device="cpu")
+    content = STYLE_LAYERS[-1]
+    files = {
+        "features": ("vgg_features.onnx", features_onnx(network, LAB_LAYERS)),
+        "gatys": (
+            "vgg_gatys.onnx",
+            style_gradient_onnx(smoother, STYLE_LAYERS, content),
+        ),
+    }
     for name, data in files.values():
         (target / name).write_bytes(data)
     facts = {
         what: {"file": name, "bytes": len(data)} for what, (name, data) in files.items()
     }
     facts["features"]["layers"] = LAB_LAYERS
+    facts["gatys"] |= {
+        "layers": STYLE_LAYERS,
+        "channels": [64 * 2 ** (int(layer[4]) - 1) for layer in STYLE_LAYERS],
+        "depth": int(content[4]) - 1,
+    }
     return facts
 
 

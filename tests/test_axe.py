@@ -76,7 +76,9 @@ def opened(browser):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("page", [*PAGES, "live/index", "live/thesis", "404"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, "live/index", "live/thesis", "live/gatys", "404"]
+)
 def test_page_has_no_serious_fault(opened, address, page, screen):
     found = opened(f"{address}{page}.html", *SCREENS[screen])
     if page == "live/index":

@@ -12,10 +12,20 @@ import torch
 from live import Server, browser, choose, folder, picture, png, server, visit
 from PIL import Image
 
-from pltutorial import LossNetwork, feature_loss, pixel_loss, ssim
+from pltutorial import (
+    LossNetwork,
+    bundled,
+    feature_loss,
+    gram_matrix,
+    pixel_loss,
+    read_image,
+    ssim,
+    style_loss,
+)
 
 __all__ = ["browser", "folder", "server", "visit"]  # fixtures
 LAYERS = ("relu1_2", "relu2_1", "relu2_2")
+STYLE = ("relu1_2", "relu2_2", "relu3_3")
 JUDGED = (
     "() => document.documentElement.dataset.complete === 'yes' && "
     "![...document.querySelectorAll('#judges td')].some(c => c.innerText === '…')"
@@ -194,3 +204,105 @@ def test_jpeg_and_blur_are_the_librarys(visit, server):
     shown = pixels(page, '[data-side="b"] canvas')[0, :, 9:-9, 9:-9]
     assert blurred.shape == shown.shape
     assert float((shown - blurred)[:, inner, inner].abs().max()) < 1.1 / 255
+
+
+# --- style transfer step by step ------------------------------------------------------
+
+
+GRADIENT = """async (feeds) => {
+  const ort = await import("./ort/ort.wasm.min.mjs");
+  ort.env.wasm.wasmPaths = new URL("ort/", location.href).href;
+  ort.env.wasm.numThreads = 1;
+  const facts = (await fetch("models/labs.json").then(r => r.json())).gatys;
+  const bytes = await fetch("models/" + facts.file).then(r => r.arrayBuffer());
+  const session = await ort.InferenceSession.create(
+    new Uint8Array(bytes), {executionProviders: ["wasm"]});
+  const given = Object.entries(feeds).map(([name, [data, dims]]) =>
+    [name, new ort.Tensor("float32", Float32Array.from(data), dims)]);
+  const {gradient, losses} = await session.run(Object.fromEntries(given));
+  return {gradient: [...gradient.data], losses: [...losses.data]};
+}"""
+
+
+def grams_of(features) -> dict[str, torch.Tensor]:
+    return {layer: gram_matrix(features[layer])[0] for layer in STYLE}
+
+
+def test_gradient_in_the_browser_is_pytorchs(visit, server):
+    """The shipped file in the shipped runtime against automatic differentiation in
+    float64, within 1e-4 of its length.
+    """
+    network = LossNetwork(pooling="average", precision="float32", device="cpu")
+    photo = read_image(bundled("content/pagoda"), 96)[..., :48, :64].contiguous()
+    target = read_image(bundled("content/pagoda"), 96)[..., 10:58, 30:94]
+    painting = read_image(bundled("style/great_wave"), 64)
+    grams = grams_of(network(painting, STYLE))
+    content = network(target.contiguous(), ["relu3_3"])["relu3_3"]
+    weights = [1 / float(gram.square().sum()) for gram in grams.values()]
+    image = photo.double().requires_grad_()
+    found = network(image, STYLE)
+    terms = [style_loss(found[layer], grams[layer][None].double()) for layer in STYLE]
+    loudness = float(content.square().mean())
+    loss = feature_loss(found["relu3_3"], content.double()) / loudness
+    loss = loss + sum(w * term for w, term in zip(weights, terms, strict=True))
+    loss.backward()
+    feeds = {f"gram_{layer}": gram for layer, gram in grams.items()}
+    feeds |= {
+        "image": photo,
+        "content": content,
+        "style_weights": torch.tensor(weights),
+        "content_weight": torch.tensor([1 / loudness]),
+    }
+    page = visit(f"{server.origin}live/gatys.html", done=False)
+    said = page.evaluate(
+        GRADIENT,
+        {
+            name: [value.flatten().tolist(), list(value.shape)]
+            for name, value in feeds.items()
+        },
+    )
+    gradient = torch.tensor(said["gradient"], dtype=torch.float64).view_as(image)
+    off = (gradient - image.grad).norm() / image.grad.norm()
+    assert float(off) < 1e-4
+    assert said["losses"][:3] == pytest.approx([float(t.detach()) for t in terms], 1e-4)
+
+
+def test_steps_bring_the_picture_to_the_painting(visit, server):
+    """Twelve steps at 96 pixels: each style term falls to less than a third, as the
+    package measures it on the picture shown; paused, gone on with, begun anew.
+    """
+    page = visit(f"{server.origin}live/gatys.html", done=False)
+    page.wait_for_function("() => !document.querySelector('#go').disabled")
+    page.select_option("#size", "96")
+    page.wait_for_function(
+        "() => document.querySelector('#painting-view').width === 96"
+    )
+    page.click("#go")
+    page.wait_for_function("() => Number(document.documentElement.dataset.step) >= 12")
+    page.click("#go")
+    page.wait_for_function("() => document.documentElement.dataset.going === 'no'")
+    steps = int(page.evaluate("document.documentElement.dataset.step"))
+    assert 12 <= steps < 40
+    network = LossNetwork(pooling="average", precision="float32", device="cpu")
+    shown = {
+        name: network(pixels(page, selector), STYLE)
+        for name, selector in (
+            ("photo", "#photo-view"),
+            ("painting", "#painting-view"),
+            ("moved", "#result"),
+        )
+    }
+    for layer in STYLE:
+        target = shown["painting"][layer]
+        before, after = (
+            float(style_loss(shown[name][layer], target)) for name in ("photo", "moved")
+        )
+        assert after < before / 3, layer
+    assert page.locator("#curve polyline").count() == 4
+    page.click("#go")
+    page.wait_for_function(
+        "was => Number(document.documentElement.dataset.step) > was", arg=steps
+    )
+    page.click("#again")
+    page.wait_for_function("() => Number(document.documentElement.dataset.step) < 4")
+    page.click("#go")

@@ -144,9 +144,9 @@ export function stored({ width, height, data }, quality) {
   const planes = [0, 1, 2].map(() => new Float64Array(size));
   for (let at = 0; at < size; at++) {
     const [red, green, blue] = [0, 1, 2].map((channel) => Math.round(255 * Math.min(1, Math.max(0, data[channel * size + at]))));
-    planes[0][at] = 0.299 * red + 0.587 * green + 0.114 * blue - 128;
-    planes[1][at] = -0.168736 * red - 0.331264 * green + 0.5 * blue;
-    planes[2][at] = 0.5 * red - 0.418688 * green - 0.081312 * blue;
+    planes[0][at] = Math.round(0.299 * red + 0.587 * green + 0.114 * blue) - 128;
+    planes[1][at] = Math.round(-0.168736 * red - 0.331264 * green + 0.5 * blue);
+    planes[2][at] = Math.round(0.5 * red - 0.418688 * green - 0.081312 * blue);
   }
   const [block, half] = [new Float64Array(64), new Float64Array(64)];
   planes.forEach((plane, channel) => {

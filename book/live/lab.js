@@ -76,12 +76,15 @@ export function draw(picture, canvas) {
  *
  * @param {{list: HTMLSelectElement, file: HTMLInputElement, pictures: {id: string, file: string, title: string, credit: string}[],
  *   load: (blob: Blob, name: string) => Promise<Planes>, use: (photo: Photo) => void}} how
- * @returns {(id: string) => Promise<void>} takes one of ours
+ * @returns {{take: (id: string) => Promise<void>, again: () => Promise<void>}} takes one of ours; loads anew what was taken
  */
 export function pictureChoice({ list, file, pictures, load, use }) {
   list.replaceChildren(...pictures.map(({ id, title }) => new Option(title, id)));
+  /** @type {[Blob, string, string] | undefined} */
+  let taken;
   /** @param {Blob} blob @param {string} name @param {string} credit */
   async function take(blob, name, credit) {
+    taken = [blob, name, credit];
     try {
       use({ name, planes: await load(blob, name), credit });
       hideProblem();
@@ -106,7 +109,7 @@ export function pictureChoice({ list, file, pictures, load, use }) {
     await take(chosen, chosen.name, "");
     file.value = "";
   });
-  return ours;
+  return { take: ours, again: async () => taken && take(...taken) };
 }
 
 /** @returns {Promise<{samples: import("./types").Samples, facts: import("./types").LabFacts}>} */

@@ -1,5 +1,6 @@
 /** What the labs ask of the worker: photos at a size, feature losses, and steps that move pixels. */
 
+import { normal } from "./damages.js";
 import { decode } from "./decode.js";
 import { Problem } from "./problem.js";
 import { resize } from "./resize.js";
@@ -67,4 +68,109 @@ function relative(output, target) {
     all += target[at] * target[at];
   }
   return off / all;
+}
+
+/** The picture that is moved, with Adam's means, and what it is compared with. @type {{key: string, picture: Planes, mean: Float32Array, square: Float32Array, step: number} | undefined} */
+let moved;
+/** @type {{key: string, grams: Record<string, Tensor>, scales: number[], content: Tensor, loudness: number} | undefined} */
+let targets;
+
+const [FIRST, SECOND] = [0.9, 0.99]; // Adam's betas: of few steps the second mean should know soon
+
+/**
+ * One step of Adam on the pixels of a picture, against a painting's Gram matrices and a photo's features.
+ *
+ * Terms are relative: 1 is a whole signal lost. The style's weight is shared by its layers, the content has the rest.
+ *
+ * @param {import("./types").GatysJob} job
+ * @param {Runner} run
+ * @returns {Promise<import("./types").Outcome>}
+ */
+export async function gatys(job, run) {
+  if (targets?.key !== job.key) targets = await newTargets(job, run);
+  const start = performance.now();
+  if (moved?.key !== job.run) moved = begun(job);
+  const { picture, mean, square } = moved;
+  const total = job.shares.reduce((sum, share) => sum + share, 0) || 1;
+  const weights = job.shares.map((share, at) => (job.style * share) / total / /** @type {NonNullable<typeof targets>} */ (targets).scales[at]);
+  const { losses, gradient } = await run({
+    ...feedsOf(picture, job.layers, targets.grams, targets.content),
+    style_weights: [Float32Array.from(weights), [weights.length]],
+    content_weight: [Float32Array.of((1 - job.style) / targets.loudness), [1]],
+  });
+  const slope = smoothed(picture, gradient.data, job.smooth);
+  moved.step += 1;
+  const [a, b] = [1 - FIRST ** moved.step, 1 - SECOND ** moved.step];
+  for (let at = 0; at < slope.length; at++) {
+    mean[at] += (1 - FIRST) * (slope[at] - mean[at]);
+    square[at] += (1 - SECOND) * (slope[at] * slope[at] - square[at]);
+    const next = picture.data[at] - (job.rate * (mean[at] / a)) / (Math.sqrt(square[at] / b) + 1e-8);
+    picture.data[at] = Math.min(1, Math.max(0, next));
+  }
+  const relative = [...losses.data].map((loss, at) => loss / (targets?.scales[at] ?? targets?.loudness ?? 1));
+  const shown = { ...picture, data: picture.data.slice() };
+  return { planes: shown, losses: relative, seconds: (performance.now() - start) / 1000, threads: 1 };
+}
+
+/** @param {Planes} picture @param {string[]} layers @param {Record<string, Tensor>} grams @param {Tensor} content */
+function feedsOf(picture, layers, grams, content) {
+  /** @type {Record<string, [Float32Array, number[]]>} */
+  const feeds = { ...asImage(picture), content: [content.data, [...content.dims]] };
+  for (const layer of layers) feeds[`gram_${layer}`] = [grams[layer].data, [...grams[layer].dims]];
+  return feeds;
+}
+
+/** @param {import("./types").GatysJob} job @param {Runner} run @returns {Promise<NonNullable<typeof targets>>} */
+async function newTargets({ key, photo, painting, layers, channels, depth }, run) {
+  /** What the graph says of a picture itself; what it compares with is nothing yet. @param {Planes} picture */
+  const seen = (picture) => {
+    /** @param {number[]} dims */
+    const nothing = (dims) => ({ data: new Float32Array(dims.reduce((product, length) => product * length, 1)), dims });
+    const grams = Object.fromEntries(layers.map((layer, at) => [layer, nothing([channels[at], channels[at]])]));
+    const sides = [picture.height, picture.width].map((side) => side >> depth);
+    const empty = /** @type {Tensor} */ (nothing([1, /** @type {number} */ (channels.at(-1)), ...sides]));
+    return run({
+      ...feedsOf(picture, layers, /** @type {Record<string, Tensor>} */ (grams), empty),
+      style_weights: [new Float32Array(layers.length), [layers.length]],
+      content_weight: [new Float32Array(1), [1]],
+    });
+  };
+  const style = await seen(painting);
+  const content = (await seen(photo)).new_content;
+  const grams = Object.fromEntries(layers.map((layer) => [layer, style[`new_gram_${layer}`]]));
+  /** @param {Float32Array} values */
+  const squares = (values) => values.reduce((sum, value) => sum + value * value, 0);
+  const scales = layers.map((layer) => squares(grams[layer].data));
+  return { key, grams, scales, content, loudness: squares(content.data) / content.data.length };
+}
+
+/** @param {import("./types").GatysJob} job @returns {NonNullable<typeof moved>} */
+function begun({ run, photo, start }) {
+  const { width, height } = photo;
+  const data = start === "photo" ? photo.data.slice() : Float32Array.from(normal(photo.data.length), (value) => Math.min(1, Math.max(0, 0.5 + 0.1 * value)));
+  return { key: run, picture: { width, height, data }, mean: new Float32Array(data.length), square: new Float32Array(data.length), step: 0 };
+}
+
+/** The slope with that of the total variation, mean |dx| + mean |dy|. @param {Planes} picture @param {Float32Array} gradient @param {number} weight */
+function smoothed({ width, height, data }, gradient, weight) {
+  const slope = gradient.slice();
+  if (!weight) return slope;
+  const across = weight / (3 * height * (width - 1));
+  const down = weight / (3 * (height - 1) * width);
+  for (let row = 0; row < 3 * height; row++) {
+    for (let x = 0; x < width; x++) {
+      const at = row * width + x;
+      if (x + 1 < width) {
+        const sign = across * Math.sign(data[at + 1] - data[at]);
+        slope[at + 1] += sign;
+        slope[at] -= sign;
+      }
+      if ((row + 1) % height) {
+        const sign = down * Math.sign(data[at + width] - data[at]);
+        slope[at + width] += sign;
+        slope[at] -= sign;
+      }
+    }
+  }
+  return slope;
 }

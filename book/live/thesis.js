@@ -299,7 +299,7 @@ async function start() {
   Object.assign(damages, { a: state.a, b: state.b });
   // Somebody who was sent the link wants the answer; within the book it waits for a hand.
   asked = !EMBEDDED && !(/** @type {{saveData?: boolean}} */ (Reflect.get(navigator, "connection") ?? {}).saveData);
-  const take = pictureChoice({
+  const { take } = pictureChoice({
     list: get("samples", HTMLSelectElement),
     file: get("file", HTMLInputElement),
     pictures: asPictures(found.samples.photos),

@@ -102,12 +102,34 @@ export interface FeaturesJob {
   picture: Planes;
 }
 
-export type LabJob = PhotoJob | FeaturesJob;
+/** One step that moves pixels; `key` names photo and painting, `run` the picture that is moved. */
+export interface GatysJob {
+  type: "gatys";
+  model: ModelFile;
+  layers: string[];
+  channels: number[];
+  /** How often the content layer's size was halved. */
+  depth: number;
+  key: string;
+  run: string;
+  photo: Planes;
+  painting: Planes;
+  start: "photo" | "noise";
+  /** Of the style, in [0, 1], and of each layer in it. */
+  style: number;
+  shares: number[];
+  /** Weight of the total variation, and Adam's step length. */
+  smooth: number;
+  rate: number;
+}
+
+export type LabJob = PhotoJob | FeaturesJob | GatysJob;
 export type Job = StyleJob | UpscaleJob | LabJob;
 
 /** models/labs.json: the loss network's files. */
 export interface LabFacts {
   features: ModelFile & { layers: string[] };
+  gatys: ModelFile & { layers: string[]; channels: number[]; depth: number };
 }
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */

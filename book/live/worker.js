@@ -2,7 +2,7 @@
 
 import { mix, toPixels } from "./blend.js";
 import { decode } from "./decode.js";
-import { features, photo as labPhoto } from "./lab_jobs.js";
+import { features, gatys, photo as labPhoto } from "./lab_jobs.js";
 import { fetchBytes } from "./fetching.js";
 import { plan } from "./plan.js";
 import { Problem, asProblem } from "./problem.js";
@@ -194,10 +194,12 @@ async function upscale(job, report) {
 async function lab(job, report) {
   if (job.type === "photo") return labPhoto(job);
   const [ort, session] = await ready(job.model, report);
-  report({ stage: "compute", done: 0, total: job.reference.width * job.reference.height });
-  return features(job, (feeds) =>
-    session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)]))),
-  );
+  const { width, height } = job.type === "gatys" ? job.photo : job.reference;
+  report({ stage: "compute", done: 0, total: width * height });
+  /** @type {import("./lab_jobs.js").Runner} */
+  const runner = (feeds) =>
+    session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)])));
+  return job.type === "gatys" ? gatys(job, runner) : features(job, runner);
 }
 
 /** @param {import("./types").Job} job @param {Report} report */

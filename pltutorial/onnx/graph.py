@@ -167,6 +167,10 @@ class Graph:
         """
         return self.op("SpaceToDepth", x, blocksize=fold) if fold > 1 else x
 
+    def count(self, x: str) -> str:
+        """How many numbers a map has, as float32."""
+        return self.op("Cast", self.op("Size", x), to=TensorProto.FLOAT)
+
     def tiles(self, x: str) -> tuple[str, str, str]:
         """For maps as large as this one: rows and columns of tiles of 4x4, what they
         lack, and height and width.

@@ -9,13 +9,15 @@ the package has them, and everything is computed in float32.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from onnx import TensorProto
 
-from ..errors import InputError
+from ..errors import InputError, needed
 from ..vgg import RELU_LAYERS, LossNetwork
-from .graph import Graph
+
+if TYPE_CHECKING:
+    from .graph import Graph
 
 _SQUARES = {"kernel_shape": [2, 2], "strides": [2, 2]}
 _FACTS = {"network": "VGG-16 (Simonyan and Zisserman 2014), CC BY 4.0"}
@@ -30,10 +32,11 @@ def features_onnx(network: LossNetwork, layers: Sequence[str]) -> bytes:
         layers: names such as ``"relu2_2"``, activations only.
 
     Raises:
-        InputError: a layer that is none, or that is not after its activation.
+        InputError: a layer that is none, or that is not after its activation; a
+            missing package.
     """
     _check(layers)
-    graph = Graph("half")
+    graph = _new_graph()
     image = graph.input("image", [1, 3, "H", "W"])
     found, _ = _forward(graph, network, image, layers)
     sizes = {layer: [1, _channels(network, layer), None, None] for layer in layers}
@@ -69,7 +72,7 @@ def style_gradient_onnx(
     al. (2016), equation 3.
     """
     _check([*layers, content])
-    graph = Graph("half")
+    graph = _new_graph()
     image = graph.input("image", [1, 3, "H", "W"])
     found, steps = _forward(graph, network, image, [*layers, content])
     weights = graph.input("style_weights", [len(layers)])
@@ -95,6 +98,13 @@ def style_gradient_onnx(
     gradient = _backward(graph, network, steps, taps)
     outputs["gradient"] = gradient, [1, 3, "H", "W"]
     return _written(graph, outputs)
+
+
+def _new_graph() -> Graph:
+    needed("onnx", "exports", "export")
+    from .graph import Graph
+
+    return Graph("half")
 
 
 def _check(layers: Sequence[str]) -> None:
@@ -177,7 +187,7 @@ def _unpooled(graph: Graph, gradient: str, places: str | None, x: str) -> str:
 def _style(graph: Graph, feature: str, layer: str, channels: int, weight: str):
     """||G - gram||^2 (1), and its weighted gradient by the features, as they lie."""
     rows = graph.op("Reshape", feature, graph.constant([channels, -1]))
-    count = graph.op("Cast", graph.op("Size", feature), to=TensorProto.FLOAT)
+    count = graph.count(feature)
     gram = graph.op("MatMul", rows, graph.op("Transpose", rows, perm=[1, 0]))
     gram = graph.op("Div", gram, count)
     target = graph.input(f"gram_{layer}", [channels, channels])
@@ -193,7 +203,7 @@ def _style(graph: Graph, feature: str, layer: str, channels: int, weight: str):
 def _content(graph: Graph, feature: str, target: str, weight: str):
     """The mean squared difference (1), and its weighted gradient by the features."""
     off = graph.op("Sub", feature, target)
-    count = graph.op("Cast", graph.op("Size", feature), to=TensorProto.FLOAT)
+    count = graph.count(feature)
     loss = graph.op("Div", graph.op("ReduceSumSquare", off, keepdims=0), count)
     factor = graph.op("Mul", weight, graph.op("Div", graph.numbers(2.0), count))
     loss = graph.op("Reshape", loss, graph.constant([1]))
