@@ -21,26 +21,27 @@ EMBEDDED = re.compile(r"data:image/\w+;base64,(?P<data>[\w+/=]+)")
 TITLE_PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\(\.\./(?P<file>[^)]+)\)")
 
 
-def picture(path: Path) -> tuple[bytes, str] | None:
-    """A chapter's picture as bytes, and its description; None if it has none."""
+def picture(path: Path) -> tuple[list[bytes], str] | None:
+    """A chapter's picture as bytes, or those that stand side by side, and their
+    description; None if it has none.
+    """
     if not path.exists():
         return None
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     title = TITLE_PICTURE.search("".join(cells[0]["source"])) if cells else None
     if title and (chapters.ROOT / title["file"]).exists():
-        return (chapters.ROOT / title["file"]).read_bytes(), title["alt"]
+        return [(chapters.ROOT / title["file"]).read_bytes()], title["alt"]
     for cell in cells:
         alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt")
         for output in cell.get("outputs", []) if alt else ():
             data = output.get("data", {})
-            inside = EMBEDDED.search("".join(data.get("text/html", "")))
-            if inside:
-                return base64.b64decode(inside["data"]), alt
             if "curves:" in "".join(data.get("text/plain", "")):
                 continue
+            if inside := EMBEDDED.findall("".join(data.get("text/html", ""))):
+                return [base64.b64decode(text) for text in inside], alt
             for kind in ("image/jpeg", "image/png", "image/webp"):
                 if kind in data:
-                    return base64.b64decode("".join(data[kind])), alt
+                    return [base64.b64decode("".join(data[kind]))], alt
     return None
 
 
@@ -63,13 +64,16 @@ def _runs(there: numpy.ndarray) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in pairs if stop - start >= SMALLEST]
 
 
-def sheet(whole):
+def sheet(pictures: list):
     """A card's picture: one picture, three side by side, or the corners of a grid;
     without the labels, which nobody could read at this size.
     """
     from PIL import Image, ImageOps
 
-    rows = tiles(whole)
+    rows = tiles(pictures[0]) if len(pictures) == 1 else [pictures]
+    if len(pictures) > 3:
+        half = (len(pictures) + 1) // 2
+        rows = [pictures[:half], pictures[half:]]
     if len(rows) > 1:
         chosen = [[row[0], row[-1]] if len(row) > 1 else row for row in rows]
         chosen = [chosen[0], chosen[-1]]
@@ -96,8 +100,8 @@ def write_pictures(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in chapters.CHAPTERS:
         if found := picture(chapter.path):
-            with Image.open(io.BytesIO(found[0])) as whole:
-                small = sheet(whole.convert("RGB"))
+            opened = [Image.open(io.BytesIO(data)).convert("RGB") for data in found[0]]
+            small = sheet(opened)
             small.save(folder / f"{chapter.number:02d}.webp", quality=82, method=6)
 
 
