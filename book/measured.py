@@ -33,14 +33,26 @@ GIVEN: dict[int, dict[str, str]] = {
         "4,096": "64 squared, the entries of the Gram matrix at relu1_2",
         "262,144": "512 squared, at relu4_3",
     },
+    5: {
+        "1e-5": "a setting of book/feed_forward.py, which drew the figure",
+        "4096": "the largest square of the record that the exercise opens",
+        "80,000": "photographs of COCO in Johnson et al. (2016), section 4.1",
+    },
     6: {
         "235": "white in the Y of ITU-R BT.601, and 16 is black",
+        "0.96": "of upscale_x4_feature, by benchmarks/lattice.py, in its card",
+        "48.13": "20 log10 255, derived in the answer",
+        "219": "235 - 16",
+        "1.3": "20 log10 (255/219), in the answer",
     },
     7: {
         "196,608": "3 x 256 x 256 coins",
         "48": "channels, from the networks' cards",
         "75": "the noise's strengths in training, from the cards",
         "55": "the strength at which training ended, from the cards",
+    },
+    8: {
+        "16906": "digits in the photograph",
     },
     13: {
         "92": "the receptive field of relu4_3, from chapter 2",
@@ -86,6 +98,8 @@ def said(notebook: dict, given: dict[str, str]) -> Iterator[Said]:
                 )
                 if not where and "{cite" in paragraph:
                     where = "cited"
+                if not where and re.search(r"takes about \d+ s", text):
+                    where = "notebooks/records/seconds.json"
                 where = where or (f"given: {given[number]}" if number in given else "")
                 words = text[max(0, match.start() - 40) : match.end() + 25]
                 yield Said(index, number, " ".join(words.split()), where)
