@@ -49,6 +49,14 @@ STYLE = """
 }
 .reveal .frame-slider { max-width: 640px !important; }
 .reveal .frame-slider img { margin: 0; max-height: 470px; }
+.reveal .panels {
+  width: max-content; max-width: 1216px !important; margin: 0; gap: .2em 16px;
+  grid-template-columns: repeat(var(--n), auto) !important;
+}
+.reveal .panels img {
+  width: auto; height: var(--tall); margin: 0 auto; object-fit: contain;
+  max-width: calc(1216px/var(--n) - 16px) !important;
+}
 .reveal pre, .reveal .highlight pre { font-size: 22px; width: 100%; box-shadow: none; }
 .reveal p { margin: .5em 0; }
 .reveal .jp-RenderedHTMLCommon { font-size: 28px; }
@@ -221,6 +229,17 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return new_notebook(cells=cells, metadata=notebook.metadata)
 
 
+def as_tall_as_fits(page: str) -> str:
+    """A figure of panels with the height that its rows have on a slide."""
+    columns = re.match(r'<div class="panels[^>]*--n:(\d+)', page)
+    if not columns:
+        return page
+    rows = -(-page.count("<img") // int(columns[1]))
+    words = 80 * rows + 80 if "panels table" in page else 50 * rows
+    tall = f"--tall:{max(100, 500 - words) // rows}px"
+    return page.replace('style="', f'style="{tall};', 1)
+
+
 def picked(cell):
     """What of a code cell goes on a slide: its figure, its slider, a short result, or
     short code written by hand.
@@ -238,7 +257,7 @@ def picked(cell):
             kept = (
                 {picture: data[picture]}
                 if picture
-                else {"text/html": data["text/html"]}
+                else {"text/html": as_tall_as_fits(str(data["text/html"]))}
             )
             about = {picture: {"alt": alt}} if picture else {}
             return new_code_cell(
