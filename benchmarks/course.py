@@ -1,9 +1,11 @@
-"""A class of forty, made by script, graded end to end: given against expected points,
-and seconds per student.
+"""A class of sixty, ten of them hostile, made by script and graded end to end: given
+against expected points, what an interruption loses, and seconds per student.
 
-    python -m benchmarks.course [--chapters 1,5,9] [--students 40] [--jobs 2]
+    python -m benchmarks.course [--chapters 1,5,9] [--students 50] [--hostile 10]
+                                [--jobs 2]
 
-writes benchmarks/course.json.
+writes benchmarks/course.json. The grading is stopped by Ctrl-C about half way, begun
+again, and run a third time, when nothing may be left to do.
 """
 
 from __future__ import annotations
@@ -13,16 +15,68 @@ import json
 import os
 import platform
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+
+import nbformat
 
 from book.course import assignments, grading, synthetic
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).with_name("course.json")
 SEED = "benchmark"
+# What ten students hand in to stop the class, or to earn what they have not.
+HOSTILE = {
+    "ends the process": "import os\nos._exit(0)",
+    "kills its parent": "import os\nos.kill(os.getppid(), 9)",
+    "takes all memory": "much = bytearray(10**12)",
+    "never ends": "while True:\n    pass",
+    "floods the output": "while True:\n    print('x' * 10**6)",
+    "waits for input": "input()",
+    "recurses": "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+    "closes the streams": "import os\nos.close(1)\nos.close(2)",
+    "is no notebook": None,
+    "is nested deeply": None,
+}
+
+
+def hostile(release: Path, names: list[str], target: Path, count: int) -> dict:
+    """Write the hostile submissions; returns the points that each must get, 0."""
+    expected = {}
+    for number, (what, code) in enumerate(list(HOSTILE.items())[:count]):
+        student = f"h{number:02d}-{what.replace(' ', '-')}"
+        for name in names:
+            path = target / student / name / f"{name}.ipynb"
+            path.parent.mkdir(parents=True)
+            notebook = nbformat.read(release / name / f"{name}.ipynb", as_version=4)
+            for cell in notebook.cells:
+                about = cell.metadata.get("nbgrader", {})
+                if cell.cell_type == "code" and about.get("solution"):
+                    cell.source = code or ""
+            nbformat.write(notebook, path)
+            if code is None:
+                text = "[" * 200_000 if "nested" in what else "\0\1\2 no notebook"
+                path.write_text(text, encoding="utf-8")
+            expected[student, name] = 0
+    return expected
+
+
+def interrupted(folder: Path, jobs: int, seconds: float) -> int:
+    """Grade in a process of its own, stopped by Ctrl-C; how many results it left."""
+    words = [sys.executable, "-m", "book.course", "grade", folder / "submitted"]
+    words += ["--course", folder / "assignments", "--to", folder / "graded"]
+    words += ["--jobs", str(jobs)] if jobs else []
+    process = subprocess.Popen([str(word) for word in words], cwd=ROOT)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    return len(list((folder / "graded" / "results").rglob("*.json")))
 
 
 def main() -> int:
@@ -30,7 +84,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--chapters", default="", help="such as 1,5,9 (all)")
-    parser.add_argument("--students", type=int, default=40)
+    parser.add_argument("--students", type=int, default=50)
+    parser.add_argument("--hostile", type=int, default=10, choices=range(11))
     parser.add_argument(
         "--jobs", type=int, default=0, help="students at a time (one for each core)"
     )
@@ -43,6 +98,14 @@ def main() -> int:
     expected = synthetic.make_class(
         folder / "assignments" / "release", drawn, folder / "submitted", given.students
     )
+    friendly = len(expected)
+    expected |= hostile(
+        folder / "assignments" / "release",
+        list(drawn),
+        folder / "submitted",
+        given.hostile,
+    )
+    left = interrupted(folder, given.jobs, 1.2 * len(expected) / (given.jobs or 2))
     started = time.perf_counter()
     results = folder / "graded"
     done = grading.grade_all(
@@ -67,12 +130,14 @@ def main() -> int:
     record = {
         "students": given.students,
         "assignments": list(drawn),
+        "hostile students": given.hostile,
         "submissions": len(expected),
+        "of others": friendly,
+        "kept when interrupted": left,
         "graded as expected": len(expected) - len(wrong),
         "not as expected": wrong,
         "seconds": round(seconds, 1),
-        "seconds per student": round(seconds / given.students, 2),
-        "seconds per submission": round(seconds / len(expected), 2),
+        "seconds per submission": round(seconds / max(1, len(expected) - left), 2),
         "seconds to run again": round(again, 2),
         "same when run again": second == done,
         "verdicts": dict(sorted(verdicts.items())),
