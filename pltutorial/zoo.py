@@ -30,7 +30,7 @@ LIKENESS = FOLDER.parent / "likeness"
 INVERTED, INVERTER_LOSSES = ("relu3_3", "relu4_3"), ("image", "deepsim")
 VAE_LOSSES = ("pixel", "deepsim", "gan")
 DIFFUSION = FOLDER.parent / "diffusion"
-DIFFUSION_LOSSES = ("diffusion", "diffusion_feature", "student", "student_feature")
+DIFFUSION_LOSSES = ("diffusion",)
 CARD = {
     "data": "trained on",
     "steps": "steps",
@@ -465,10 +465,7 @@ def load_diffusion(
     """A trained :class:`FlowNet`; those that ship draw cartoon faces.
 
     Args:
-        loss: ``"diffusion"``, trained on pixels, ``"diffusion_feature"``, with a
-            feature term where the noise is low, and of one step ``"student"``, which
-            learned the first one's pictures with pixels, and ``"student_feature"``,
-            with features.
+        loss: ``"diffusion"``, trained on pixels.
         device: where to put it; None takes the best there is.
         model: a file that ``pltutorial train diffuse`` wrote, in place of a
             network that ships.

@@ -541,7 +541,7 @@ register(
         usage="sample",
         exports=False,
         folder="diffusion",
-        losses=("diffusion", "diffusion_feature", "student", "student_feature"),
+        losses=("diffusion",),
         pictures=lambda: (None, FACES),
     )
 )

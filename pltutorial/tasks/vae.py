@@ -150,8 +150,7 @@ def sample(
     Args:
         count: how many.
         loss: what the network was trained with: ``"pixel"``, ``"deepsim"`` or ``"gan"``
-            of the autoencoders; ``"diffusion"``, ``"diffusion_feature"``, ``"student"``
-            or ``"student_feature"`` of those that draw out of noise.
+            of the autoencoders; ``"diffusion"`` of the one that draws out of noise.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         seed: other latent vectors, or other noise, for another number, from 0 to
@@ -293,8 +292,7 @@ register(
             ),
             loss_help=(
                 "The likeness it was trained with: pixel (the default), "
-                "deepsim or gan (VAE/GAN); or diffusion, diffusion_feature, student "
-                "or student_feature."
+                "deepsim or gan (VAE/GAN); or diffusion."
             ),
             default_loss="pixel",
             takes_picture=False,
