@@ -194,6 +194,7 @@ def stage(
         tree / "book/index.md",
         tree / "book/_config.yml",
         tree / "book/judges.md",
+        tree / "book/tested.md",
         *(tree / "book/teaching").glob("*.md"),
     ):
         page.write_text(front.fill(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -19,6 +19,7 @@ import chapters
 import judges
 
 ROOT = Path(__file__).resolve().parent.parent
+LAB_RECORD = ROOT / "benchmarks" / "labs.json"
 RECORD, FAST = (
     ROOT / "benchmarks" / "record.json",
     ROOT / "notebooks" / "records" / "feed_forward.json",
@@ -27,6 +28,7 @@ LICENCES = ROOT / "data" / "SOURCES.csv"
 INGREDIENTS = (
     RECORD,
     FAST,
+    LAB_RECORD,
     judges.RECORD,
     chapters.SECONDS,
     LICENCES,
@@ -88,7 +90,23 @@ def values() -> dict[str, str]:
         "loss": seconds(rows[loss + "PerceptualLoss"]),
         "loss_plain": seconds(rows[loss + "written plainly in float32"]),
         "memory": f"{rows['peak memory, transfer at 1024x750, cpu']:.1f} GB",
+        **lab_values(),
         **judges.values(),
+    }
+
+
+def lab_values() -> dict[str, str]:
+    """What the labs cost a reader, from their record."""
+    record = json.loads(LAB_RECORD.read_text(encoding="utf-8"))
+    known, machine = record["values"], record["machine"]
+    load = machine["load at the end"] or 0
+    busy = "idle" if load < machine["cores"] else "busy"
+    return {
+        "labs_machine": f"a {busy} machine with {machine['cores']} cores",
+        "thesis_mb": f"{known['thesis, first answer, MB']:.1f} MB",
+        "thesis_update": seconds(known["thesis, an update at 160 pixels, processor s"]),
+        "gatys_mb": f"{known['gatys, first step, MB']:.1f} MB",
+        "gatys_step": seconds(known["gatys, a step at 128 pixels, processor s"]),
     }
 
 

@@ -8,11 +8,20 @@ import os
 
 import numpy
 import pytest
+import torch
 from browsing import CHAPTERS, address, site
 from firefox import MISSING, Firefox, executable
 from PIL import Image
 
-from pltutorial import bundled, networks, read_image, zoo
+from pltutorial import (
+    LossNetwork,
+    bundled,
+    feature_loss,
+    networks,
+    pixel_loss,
+    read_image,
+    zoo,
+)
 
 __all__ = ["address", "site"]  # fixtures
 
@@ -120,6 +129,38 @@ def test_live_page_paints_what_the_package_paints(firefox, visit, tmp_path):
     assert (
         numpy.abs(got - read_image(photo)[0].permute(1, 2, 0).numpy()).mean() > 0.05
     ), "it is not the photo"
+
+
+def test_lab_judges_as_the_package_judges(firefox, visit):
+    """Squared error and relu2_2 of two pictures, read off the page."""
+    visit("live/thesis", 390, 844)
+    firefox.wait("document.documentElement.dataset.complete === 'yes'")
+    assert firefox.run("document.documentElement.scrollWidth <= innerWidth")
+    said = firefox.run(
+        "[...document.querySelectorAll('#judges tr')].map(row => "
+        "[...row.querySelectorAll('td')].map(cell => Number(cell.textContent)))"
+    )
+    read = """(selector => {
+      const canvas = document.querySelector(selector);
+      const context = canvas.getContext("2d");
+      const {data} = context.getImageData(0, 0, canvas.width, canvas.height);
+      return [...data].join(" ");
+    })"""
+    pictures = []
+    for place in ("[data-side=a] canvas", ".photo-pane canvas", "[data-side=b] canvas"):
+        text = firefox.run(f'{read}("{place}")')
+        values = numpy.array(text.split(), numpy.uint8).reshape(192, 192, 4)
+        picture = torch.from_numpy(values[..., :3].copy()).permute(2, 0, 1)
+        pictures.append(picture[None] / 255)
+    a, photo, b = pictures
+    network = LossNetwork(precision="float32", device="cpu")
+    layer = "relu2_2"
+    target = network(photo, [layer])[layer]
+    for at, picture in ((0, a), (2, b)):
+        feature = network(picture, [layer])[layer]
+        expected = feature_loss(feature, target, normalization="relative")
+        assert said[0][at] == pytest.approx(float(pixel_loss(picture, photo)), 0.006)
+        assert said[4][at] == pytest.approx(float(expected), 0.006)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

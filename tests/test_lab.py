@@ -5,11 +5,12 @@ by keyboard and from a link.
 from __future__ import annotations
 
 import io
+import json
 
 import numpy
 import pytest
 import torch
-from live import Server, browser, choose, folder, picture, png, server, visit
+from live import ROOT, Server, browser, choose, folder, picture, png, server, visit
 from PIL import Image
 
 from pltutorial import (
@@ -306,3 +307,21 @@ def test_steps_bring_the_picture_to_the_painting(visit, server):
     page.click("#again")
     page.wait_for_function("() => Number(document.documentElement.dataset.step) < 4")
     page.click("#go")
+
+
+def test_files_weigh_what_is_promised_and_what_the_record_says(folder):
+    """The record is made by `python -m benchmarks.labs`, which tells seconds that break
+    their bounds; they count on an idle machine.
+    """
+    record = json.loads((ROOT / "benchmarks" / "labs.json").read_text())
+    assert "python -m benchmarks.labs" in record["what"]
+    models = folder / "live" / "models"
+    for lab, name in (("thesis", "features"), ("gatys", "gatys")):
+        size = (models / f"vgg_{name}.onnx").stat().st_size / 1e6
+        assert record["values"][f"{lab}, network, MB"] == pytest.approx(size, abs=5e-3)
+        assert size <= record["bounds"][f"{lab}, network, MB"]
+    assert (models / "vgg_features.onnx").stat().st_size < 600_000
+    assert (models / "vgg_gatys.onnx").stat().st_size < 3_600_000
+    facts = json.loads((models / "labs.json").read_text())
+    for fact in facts.values():
+        assert (models / fact["file"]).stat().st_size == fact["bytes"]

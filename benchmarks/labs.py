@@ -1,0 +1,173 @@
+"""What a lab of the site costs: compressed megabytes and seconds until it first
+answers, and seconds of each answer after that.
+
+`python -m benchmarks.labs [FOLDER]`, after `make site`, writes benchmarks/labs.json and
+checks the bounds that the project promises. WebAssembly on one thread, in Chromium; the
+site is served compressed. Beside the seconds on the clock stand those that the browser
+had a processor (Linux only): where other programs run at the same time, these say what
+an idle machine would need, and the bounds are theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from benchmarks.lighthouse.__main__ import CHROME, HTML, ROOT, Counter, executable
+
+RECORD = ROOT / "benchmarks" / "labs.json"
+BOUNDS = {
+    "thesis, network, MB": 0.6,
+    "thesis, an update at 160 pixels, processor s": 0.15,
+    "gatys, network, MB": 3.6,
+    "gatys, a step at 128 pixels, processor s": 0.6,
+}
+COMPLETE = "() => document.documentElement.dataset.complete === 'yes'"
+UPDATES = 24
+
+
+def processor_seconds() -> float:
+    """What this program's children, the browser's processes, have computed so far."""
+    tick, parents, used = os.sysconf("SC_CLK_TCK"), {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        number = int(path.parent.name)
+        parents[number], used[number] = int(fields[1]), int(fields[11])
+    ours, found = {os.getpid()}, True
+    while found:
+        found = {one for one, of in parents.items() if of in ours} - ours
+        ours |= found
+    return sum(used.get(one, 0) for one in ours - {os.getpid()}) / tick
+
+
+def opened(browser, site: Counter, page: str):
+    """A new visitor on a page; the page and the bytes that were sent before."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900},
+        service_workers="block",
+        reduced_motion="reduce",  # a needle on its way is drawn many times
+    )
+    context.set_default_timeout(120_000)
+    tab, before = context.new_page(), site.bytes
+    tab.goto(f"{site.address}{page}", wait_until="load")
+    return tab, before
+
+
+def thesis(browser, site: Counter) -> dict[str, float]:
+    """A slider moved, until the network's answer is there."""
+    page, before = opened(browser, site, "live/thesis.html?in=book&side=160")
+    page.wait_for_function(
+        "() => document.querySelector('#judges td')?.innerText > '0'"
+    )
+    light, start = site.bytes, time.perf_counter()
+    page.focus("#noise")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(COMPLETE)
+    first, sent = time.perf_counter() - start, site.bytes
+    updates = []
+    for count in range(UPDATES):
+        if count == UPDATES // 2:
+            # by then the browser has compiled what is hot
+            computed = processor_seconds()
+        page.evaluate("() => { document.documentElement.dataset.update = ''; }")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("() => document.documentElement.dataset.update")
+        updates.append(float(page.evaluate("document.documentElement.dataset.update")))
+    computed = (processor_seconds() - computed) / (UPDATES - UPDATES // 2)
+    page.context.close()
+    late = updates[UPDATES // 2 :]
+    return {
+        "thesis, page before it is touched, MB": (light - before) / 1e6,
+        "thesis, first answer, MB": (sent - before) / 1e6,
+        "thesis, first answer, s": first,
+        "thesis, an update at 160 pixels, s": statistics.median(late) / 1000,
+        "thesis, an update at 160 pixels, processor s": computed,
+        "thesis, an update at 160 pixels, quickest, s": min(late) / 1000,
+    }
+
+
+def gatys(browser, site: Counter) -> dict[str, float]:
+    """Forty steps from a square photo, at 128 pixels."""
+    page, before = opened(browser, site, "live/gatys.html?in=book")
+    page.wait_for_function("() => !document.querySelector('#go').disabled")
+    page.locator("#photo-file").set_input_files(
+        ROOT / "data" / "content" / "astronaut.jpg"
+    )
+    page.wait_for_function(
+        "() => document.querySelector('#result').height === 128"
+        " && document.querySelector('#result').width === 128"
+    )
+    light, start = site.bytes, time.perf_counter()
+    page.click("#go")
+    seconds, step = [], 0
+    while step < 40:
+        page.wait_for_function(
+            "step => Number(document.documentElement.dataset.step) > step", arg=step
+        )
+        root = "document.documentElement.dataset"
+        step = int(page.evaluate(f"{root}.step"))
+        seconds.append(float(page.evaluate(f"{root}.seconds")))
+        if len(seconds) == 1:
+            first, sent = time.perf_counter() - start, site.bytes
+        if step <= 10:
+            early, computed = step, processor_seconds()
+    computed = (processor_seconds() - computed) / (step - early)
+    whole = time.perf_counter() - start
+    page.context.close()
+    return {
+        "gatys, page before it is started, MB": (light - before) / 1e6,
+        "gatys, first step, MB": (sent - before) / 1e6,
+        "gatys, first step, s": first,
+        "gatys, a step at 128 pixels, s": statistics.median(seconds[5:]),
+        "gatys, a step at 128 pixels, processor s": computed,
+        "gatys, a step at 128 pixels, quickest, s": min(seconds[5:]),
+        "gatys, 40 steps from the click, s": whole,
+    }
+
+
+def main() -> int:
+    facts = json.loads((HTML / "live" / "models" / "labs.json").read_text())
+    site = Counter()
+    values = {
+        "thesis, network, MB": facts["features"]["bytes"] / 1e6,
+        "gatys, network, MB": facts["gatys"]["bytes"] / 1e6,
+    }
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable(), args=CHROME[1:]
+        )
+        values |= thesis(browser, site) | gatys(browser, site)
+        browser.close()
+    machine = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "load at the end": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+    record = {
+        "what": "labs of the site: python -m benchmarks.labs, after make site",
+        "day": time.strftime("%Y-%m-%d"),
+        "machine": machine,
+        "bounds": BOUNDS,
+        "values": values,
+    }
+    text = json.dumps(record)
+    rounded = json.loads(text, parse_float=lambda number: round(float(number), 3))
+    RECORD.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    for name, value in values.items():
+        over = " (over the bound)" if value > BOUNDS.get(name, float("inf")) else ""
+        print(f"{name}: {value:.3f}{over}")
+    return int(any(values[name] > bound for name, bound in BOUNDS.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
