@@ -34,12 +34,12 @@ def refine(
     style_weights: Sequence[float] | None = None,
     **changes,
 ) -> torch.Tensor:
-    """Go on from a print of :func:`~pltutorial.stylize` or `restyle` by optimisation.
+    """Go on from a print of `stylize` or `restyle` by optimisation.
 
     A pass is about as good as a few dozen steps from noise (Johnson et al. 2016,
     section 4.1), and a step from there goes as far as any: so few are needed. The
-    objective is that of :func:`~pltutorial.transfer_style`, with the layers, the
-    weights and the strokes' size that the network was trained on.
+    objective is that of :func:`~pltutorial.optimize.transfer_style`, with the layers,
+    the weights and the strokes' size that the network was trained on.
 
     Args:
         image: (1, 3, H, W) in [0, 1], the photograph.

@@ -157,7 +157,7 @@ def sample(
             2**63 - 1.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to load the network; None takes the best there is.
-        **how: of diffusion alone, see :func:`pltutorial.tasks.diffuse.draw`: ``steps``,
+        **how: of diffusion alone, see ``pltutorial.tasks.diffuse.draw``: ``steps``,
             ``solver``, ``condition`` and ``guidance``.
 
     Returns:
