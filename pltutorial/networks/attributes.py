@@ -90,7 +90,7 @@ def _shipped(device: torch.device) -> nn.Module:
 
 
 def face_attributes(
-    pictures: torch.Tensor, *, network: AttributeNet | None = None
+    pictures: torch.Tensor, *, network: nn.Module | None = None
 ) -> dict[str, torch.Tensor]:
     """What a classifier takes the attributes of cartoon faces for.
 
