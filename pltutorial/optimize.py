@@ -390,6 +390,7 @@ def transfer_style(
         dict.fromkeys(settings.style_layers, settings.style_weight),
         total_variation=settings.total_variation,
         normalization=settings.normalization,
+        balance=settings.balance,
         network=network,
     )
     starts = {"content": target_content, "style": styles[0] if styles else content}

@@ -130,6 +130,13 @@ class TransferSettings(OptimizeSettings):
     normalization: str = setting(
         "johnson", "johnson, gatys, mean or relative: how the terms are normalised."
     )
+    balance: str | None = setting(
+        None,
+        "layers (each layer of a term counts alike) or, if left out, one weight for "
+        "all, as in the papers.",
+        choices=("layers",),
+        called="balance",
+    )
     preserve_color: str | None = setting(
         None,
         "luminance (keep the content's colours) or histogram "

@@ -223,6 +223,28 @@ class TestTransfer:
         last = float(loss(result.image, content=small, style=small_style).total)
         assert last <= min(result.totals) * (1 + 1e-4)
 
+    def test_balanced_layers_are_those_of_the_perceptual_loss(
+        self, network, content, style
+    ):
+        how = {**QUICK, **LAYERS, "steps": 1}
+        plain, balanced = (
+            transfer_style(content, style, network=network, balance=balance, **how)
+            for balance in (None, "layers")
+        )
+        loss = PerceptualLoss(
+            {"relu2_1": 1.0},
+            {"relu1_1": 1e-4, "relu2_1": 1e-4},
+            total_variation=1e-6,
+            balance="layers",
+            network=network,
+        )
+        small, small_style = resize(content, 32), resize(style, 32)
+        first = loss(small, content=small, style=small_style)
+        assert balanced.totals[0] == pytest.approx(float(first.total), rel=1e-4)
+        assert plain.totals[0] != pytest.approx(balanced.totals[0], rel=1e-2)
+        with refused("'layer'", "'layers'"):
+            TransferSettings(balance="layer")
+
     def test_two_runs_with_a_seed_are_equal(self, network, content, style):
         how = {**QUICK, **LAYERS, "init": "noise", "steps": 3}
         one, two, other = (
