@@ -78,3 +78,29 @@ def from_chroma(brightness: torch.Tensor, chroma: torch.Tensor) -> torch.Tensor:
     red = brightness + 2 * (1 - LUMA[0]) * chroma[:, 1:]
     green = (brightness - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]
     return torch.cat([red, green, blue], 1)
+
+
+def chroma_centres(classes: int) -> torch.Tensor:
+    """The colours of a square grid of chrominance, (classes^2, 2): Cb in the slow
+    order, Cr in the quick one, both from -0.5 to 0.5.
+    """
+    steps = torch.linspace(-0.5, 0.5, classes)
+    return torch.cartesian_prod(steps, steps)
+
+
+def chroma_shares(image: torch.Tensor, classes: int) -> torch.Tensor:
+    """Which colours of :func:`chroma_centres` the pixels of pictures (N, 3, H, W) have:
+    (N, classes^2, H, W), shares of the four nearest, whose mean is the pixel's colour.
+
+    Zhang et al. (2016), section 2.1, take the five nearest with Gaussian weights.
+    """
+    brightness, (red, _, blue) = brightness_of(image), image.float().split(1, 1)
+    steps = torch.arange(classes, device=image.device).view(1, -1, 1, 1)
+    along_blue, along_red = (
+        (1 - ((end + 0.5) * (classes - 1) - steps).abs()).clamp_min(0)
+        for end in (
+            (blue - brightness) / (2 * (1 - LUMA[2])),
+            (red - brightness) / (2 * (1 - LUMA[0])),
+        )
+    )
+    return (along_blue[:, :, None] * along_red[:, None]).flatten(1, 2)

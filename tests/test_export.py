@@ -63,6 +63,7 @@ RANDOM = [
     {"kind": "autoencoder", "width": 8, "norm": "batch"},
     {"kind": "vae", "width": 4, "latent": 5, "size": 32},
     {"kind": "colorization", "width": 8, "blocks": 1},
+    {"kind": "colorization", "width": 8, "blocks": 1, "classes": 5},
 ]
 
 

@@ -43,6 +43,7 @@ ALL = {
     "vae-fixed": lambda: VAE(4, 6, size=32, encoder="relu3_3"),
     "vae-fixed-batch": lambda: VAE(4, 6, size=48, encoder="pool5", norm="batch"),
     "colorization": lambda: ColorizationNet(4, 2),
+    "colorization-classes": lambda: ColorizationNet(4, 2, classes=3),
     "discriminator": lambda: Discriminator(0, 4),
     "discriminator-told": lambda: Discriminator(5, 4),
     "discriminator-plain": lambda: Discriminator(5, 4, spectral=False),
@@ -191,11 +192,17 @@ def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
             x = x + layer(x, f"middle.{n}")
         x = torch.cat([layer(x, "up.0", up=True), two], 1)
         x = torch.cat([layer(x, "up.1", up=True), one], 1)
-        x = F.pad(layer(x, "up.2", up=True), (1,) * 4, mode="replicate")
-        chroma = (
-            F.conv2d(x, *weights("last"))[..., : grey.shape[2], : grey.shape[3]].tanh()
-            / 2
-        )
+        if "classes" in config:
+            x = (F.conv2d(x, *weights("last")) / 0.38).softmax(1)
+            x = x.unflatten(1, (3, 3))
+            ends = torch.tensor([-0.5, 0.0, 0.5], device=x.device).view(1, 3, 1, 1)
+            x = torch.stack([(x.sum(k) * ends).sum(1) for k in (2, 1)], 1)
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            chroma = x[..., : grey.shape[2], : grey.shape[3]]
+        else:
+            x = F.pad(layer(x, "up.2", up=True), (1,) * 4, mode="replicate")
+            x = F.conv2d(x, *weights("last"))
+            chroma = x[..., : grey.shape[2], : grey.shape[3]].tanh() / 2
         cb, cr = chroma.split(1, 1)
         return (
             torch.cat(
@@ -388,7 +395,9 @@ class TestInversionNet:
 
 
 class TestSizes:
-    @pytest.mark.parametrize("name", ["autoencoder", "colorization"])
+    @pytest.mark.parametrize(
+        "name", ["autoencoder", "colorization", "colorization-classes"]
+    )
     def test_any(self, name):
         network = make(name)
 

@@ -48,7 +48,7 @@ layer."""
 '''
 
     return Graded(
-        name="ch10-adaptive",
+        name="ch13-adaptive",
         title="A weight from two gradients",
         points=4,
         statement=f"""An autoencoder is trained with a reconstruction loss and an \
@@ -150,7 +150,7 @@ target's."""
     other = "target" if yardstick == "variance" else "(target - centre)"
     swapped = "(0, 1, 2, 3)" if each else "(1, 2, 3)"
     return Graded(
-        name="ch10-relative",
+        name="ch13-relative",
         title="An error of order one",
         points=4,
         statement=f"""Write `relative(output, target)` for features (N, C, H, W): the \
@@ -244,7 +244,7 @@ into memory at a time."""
     forgotten = "        weight.grad = None\n"
     starter = code(forget=forgotten, weigh="size / len(pictures)", inside=True)
     return Graded(
-        name="ch10-parts",
+        name="ch13-parts",
         title="Debugging: a batch in parts",
         points=5,
         statement=f"""A batch does not fit into memory, so it is taken in parts, of \
@@ -307,7 +307,7 @@ def _pulls(draw: random.Random) -> Graded:
         else "it overflowed, in half precision most likely: float16 ends at 65,504"
     )
     return Graded(
-        name="ch10-pulls",
+        name="ch13-pulls",
         title="Three terms in a log",
         points=6,
         statement=f"""A colleague logs for each term of her loss the norm of its \

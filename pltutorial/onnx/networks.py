@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..color import LUMA, from_chroma
+from ..color import LUMA, chroma_centres, from_chroma
 from ..errors import InputError
 from ..networks import (
     VAE,
@@ -309,11 +309,22 @@ def _colorization(graph: Graph, network: nn.Module) -> str:
     for layer in network.middle:
         x = graph.op("Add", x, _drawn(graph, layer, x))
     for layer, skip in zip(
-        network.up, (on_the_way[1], on_the_way[0], None), strict=True
+        network.up, (on_the_way[1], on_the_way[0], None), strict=False
     ):
         x = _drawn(graph, layer, x)
         x = x if skip is None else graph.op("Concat", x, skip, axis=1)
-    chroma = graph.op("Tanh", graph.cut(graph.convolved(x, network.last), image))
+    x = graph.convolved(x, network.last)
+    if network.classes:
+        # from_chroma is given half of what is named chroma here
+        centres = 2 * chroma_centres(network.classes).T[..., None, None]
+        sharpness = graph.numbers([1 / network.temperature])
+        x = graph.op("Softmax", graph.op("Mul", x, sharpness), axis=1)
+        x = graph.op("Conv", x, graph.numbers(centres), kernel_shape=[1, 1])
+        scales = graph.numbers([1.0, 1.0, 2.0, 2.0])
+        chroma = graph.op("Resize", x, "", scales, mode="linear")
+        chroma = graph.cut(chroma, image)
+    else:
+        chroma = graph.op("Tanh", graph.cut(x, image))
     # from_chroma is linear: what it makes of the two kinds of
     # chrominance, a column each
     unit = torch.eye(2)[:, :, None, None]

@@ -36,6 +36,7 @@ from .chapter6 import (
 from .chapter7 import check_hole_psnr, check_noisy_batch, check_posterior_mean
 from .chapter8 import check_best_pictures, check_discriminator_step, check_pause
 from .chapter9 import check_gaussian_kl, check_sphere_walk, check_vae_objective
+from .chapter10 import check_annealed_mean, check_rank, check_rebalanced
 from .chapter11 import check_best_denoiser, check_gated_term, check_heun_step
 from .chapter13 import check_adaptive_weight, check_pulls, check_scaled_step
 
@@ -71,6 +72,9 @@ __all__ = [
     "check_gaussian_kl",
     "check_sphere_walk",
     "check_vae_objective",
+    "check_annealed_mean",
+    "check_rank",
+    "check_rebalanced",
     "check_best_denoiser",
     "check_heun_step",
     "check_gated_term",

@@ -12,7 +12,7 @@ from .verdicts import answer_of, exercise, fresh_draw, judge, near, shape_or_typ
 
 
 @exercise(
-    chapter=10,
+    chapter=13,
     label="ex-loop-pulls",
     second=(
         "torch.autograd.grad(term, output, retain_graph=True, allow_unused=True) gives "
@@ -125,7 +125,7 @@ def _fault_of_pulls(
 
 
 @exercise(
-    chapter=10,
+    chapter=13,
     label="ex-loop-adaptive",
     second=(
         "two gradients at one tensor, two norms, one ratio: the reconstruction's over "
@@ -240,7 +240,7 @@ def _fault_of_weight(
 
 
 @exercise(
-    chapter=10,
+    chapter=13,
     label="ex-loop-scaled",
     second=(
         "the order is: forget the old gradients, backward of the scaled loss, unscale, "
