@@ -12,9 +12,10 @@ The record notebooks/records/likeness.json is what chapters 8 and 9 read; it hol
 was found and nothing else: the networks that ship, and those of --runs, where a
 recipe's run lies as NAME/network.safetensors. Of the latter notebooks/records/likeness/
 keeps small pictures. With --write record, pictures and the cards of what ships are
-written. The exit status is 1 if a bound does not hold.
+written. The exit status is 1 if a bound does not hold. --add NAME measures one network
+of colours that has come to --folder, and puts it into the record that is there.
 
-    python -m benchmarks.likeness [--runs runs] [--write]
+    python -m benchmarks.likeness [--runs runs] [--write] [--add NAME]
                                   [--folder pltutorial/assets/likeness]
 """
 
@@ -101,7 +102,10 @@ def main() -> int:
         action="store_true",
         help="write the record, its pictures and the cards",
     )
+    parser.add_argument("--add", metavar="NAME", help="one network of colours alone")
     given = parser.parse_args()
+    if given.add:
+        return add(given.add, Path(given.folder) / f"{given.add}.safetensors")
     shipped, others = networks(Path(given.folder)), networks(Path(given.runs))
     files = others | shipped
     if not any(role(name) for name in files):
@@ -142,6 +146,22 @@ def main() -> int:
                 network = load_network(path, "cpu")
                 save_network(path, network, {**network.card, "held_out": numbers})
     return int(failed)
+
+
+def add(name: str, path: Path) -> int:
+    """Measure one network of colours that ships and put it into the record."""
+    record, known = json.loads(RECORD.read_text(encoding="utf-8")), role(name)
+    if known is None or known["task"] != "colorize":
+        raise InputError(f"{name!r} was given; give the name of a network of colours")
+    for where in SETS:
+        rows = colourised({name: path}, where, {})
+        record["colorization"][where][known["loss"]] = rows[known["loss"]]
+        print(f"{name} {where} {words(rows[known['loss']])}")
+    record["networks"][name] = facts(path, shipped=True)
+    store(RECORD, record)
+    coloriser, numbers = load_network(path, "cpu"), held_out(name, record)
+    save_network(path, coloriser, {**coloriser.card, "held_out": numbers})
+    return 0
 
 
 # --- what there is --------------------------------------------------------------------

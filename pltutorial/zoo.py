@@ -487,6 +487,26 @@ def load_diffusion(
     return _load_shipped(DIFFUSION, loss, "diffuse", device)
 
 
+def load_colorizer(
+    device: str | torch.device | None = None,
+    *,
+    model: str | os.PathLike | None = None,
+) -> nn.Module:
+    """A trained :class:`ColorizationNet`; the one that ships chooses among classes.
+
+    Args:
+        device: where to put it; None takes the best there is.
+        model: a file that ``pltutorial train colorize`` wrote, in place of the network
+            that ships.
+
+    Raises:
+        InputError: the file is missing, damaged, or for something else.
+    """
+    if model is not None:
+        return load_for("colorize", model, device)
+    return _load_shipped(LIKENESS, "colorize_classes", "colorize", device)
+
+
 def load_for(
     task: str, model: str | os.PathLike, device: str | torch.device | None = None
 ) -> nn.Module:

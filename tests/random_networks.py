@@ -116,6 +116,7 @@ def zoo_of_drawers(folder: Path) -> Path:
     }
     for seed, loss in enumerate(VAE_LOSSES):
         makers[f"vae_{loss}"] = lambda seed=seed: vae(seed)
+    makers["colorize_classes"] = lambda: livened(ColorizationNet(4, 1, classes=3), 9)
     makers["vae_gan_discriminator"] = lambda: Discriminator(0, 4)
     return _saved(folder, makers)
 

@@ -297,7 +297,7 @@ def test_no_network_installed(command, photo, tmp_path, monkeypatch):
         (("denoise", photo), ("denoise_combined", "pltutorial train")),
         (("invert", photo), ("invert_relu4_3_deepsim", "pltutorial train invert")),
         (("sample",), ("vae_pixel", "pltutorial train vae")),
-        (("colorize", photo), ("none for colours ships", "train colorize", "--model")),
+        (("colorize", photo), ("colorize_classes", "pltutorial train colorize")),
     ):
         assert_refused(command(*arguments, "-o", tmp_path / "o.png"), *words)
     assert not (tmp_path / "o.png").exists()

@@ -38,7 +38,7 @@ class ColorizationNet(nn.Module):
     Source: Zhang et al. (2016), Colorful image colorization, section 2, for the
     classes, which they have in Lab at a quarter of the size.
 
-    Taught in chapter 9.
+    Taught in chapter 10.
     """
 
     kind = "colorization"

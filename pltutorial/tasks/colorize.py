@@ -20,7 +20,7 @@ with deferred_imports():
     from ..images import bundled, bundled_names, check_image, read_image
     from ..networks import ColorizationNet
     from ..terms import LossTerms
-    from ..zoo import check_network, load_for
+    from ..zoo import check_network, load_colorizer
 
 LIMITS = "guesses the commonest colours of grass, sky and skin; the rest stays grey"
 
@@ -30,7 +30,7 @@ class ColorizationSettings(LikenessTrainingSettings):
     """Training of colourisation, a conditional GAN with a feature content loss
     (Isola et al. 2017).
 
-    Taught in chapter 9.
+    Taught in chapter 10.
     """
 
     blocks: int = setting(4, "Residual blocks.", most=1000)
@@ -43,7 +43,7 @@ class ColorizationSettings(LikenessTrainingSettings):
     )
     rebalance: float = setting(
         0.5,
-        "With classes, how much rare colours count: 1 as 1 / frequency, 0 as all others.",
+        "With classes, how much rare colours count: 0 as others, 1 as 1 / frequency.",
         least=0,
         most=1,
     )
@@ -75,7 +75,7 @@ class ColorizationTask(LikenessTask):
 
     Args and errors are those of :class:`LikenessTask`.
 
-    Taught in chapter 9.
+    Taught in chapter 10.
     """
 
     settings: ColorizationSettings
@@ -141,7 +141,7 @@ def color_loss(
 
 def color_weights(classes: int, rebalance: float = 0.5) -> torch.Tensor:
     """How much each colour counts: one over its frequency in the bundled training
-    photographs, which is mixed with a uniform one first; 1 on average over their pixels.
+    photographs, mixed with a uniform one first; 1 on average over their pixels.
 
     Args:
         classes: colours along each side of the grid, see
@@ -168,7 +168,7 @@ def color_weights(classes: int, rebalance: float = 0.5) -> torch.Tensor:
 
 def colorize(
     image: torch.Tensor,
-    network: nn.Module,
+    network: nn.Module | None = None,
     *,
     precision: str = "auto",
     tile: int | None = None,
@@ -178,7 +178,7 @@ def colorize(
     Args:
         image: (N, 3, H, W) in [0, 1], of any size; only its brightness is looked at.
         network: a :class:`ColorizationNet`, such as ``pltutorial train colorize``
-            writes and :func:`load_network` reads; none ships.
+            writes; the one that ships if left out.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
 
@@ -189,21 +189,16 @@ def colorize(
         InputError: no image, a network for something else, or a picture that does
             not fit into memory.
 
-    Taught in chapter 9.
+    Taught in chapter 10.
     """
     check_image(image, "the grey picture", slack=0.5)
+    network = load_colorizer() if network is None else network
     check_network(network, "colorize")
     return through(network, (image,), precision=precision, tile=tile)
 
 
 def _load(*, model=None, device=None, **options) -> nn.Module:
-    if model is None:
-        raise InputError(
-            "no network was given and none for colours ships; train one with "
-            "`pltutorial train colorize -o run`, and give --model "
-            "run/network.safetensors"
-        )
-    return load_for("colorize", model, device)
+    return load_colorizer(device, model=model)
 
 
 def _run(network, image, *, precision, **options) -> torch.Tensor:
@@ -223,8 +218,7 @@ register(
         usage="colorize PHOTO",
         command=Command(
             name="colorize",
-            help="Colour a grey picture with a network that you have trained; its "
-            "brightness stays as it is.",
+            help="Colour a grey picture; its brightness stays as it is.",
             load=_load,
             run=_run,
         ),
