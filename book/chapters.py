@@ -114,6 +114,12 @@ CHAPTERS = (
         "them draw emoji.",
     ),
     Chapter(
+        "10_the_other_player",
+        "What does the other player add?",
+        "You let four losses colour the same drawings of faces, rank what they drew, and "
+        "colour photographs with and without an adversary.",
+    ),
+    Chapter(
         "13_in_your_own_loop",
         "How do I put this loss into my own training loop?",
         "You change one line of a plain loop, and see which terms pull, where, in "

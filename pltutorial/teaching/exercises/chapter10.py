@@ -104,7 +104,7 @@ def check_rank(
     Taught in chapter 10.
     """
     draw = fresh_draw()
-    for count, more in ((5, 4), (8, 0), (3, 9)):
+    for count, more in ((12, 20), (16, 0), (9, 40)):
         targets = torch.randn((count + more, 3), generator=draw)
         noise = torch.randn((count, 3), generator=draw)
         outputs = targets[:count] + 1.5 * noise
