@@ -193,7 +193,7 @@ def plain(network: nn.Module, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = torch.cat([layer(x, "up.0", up=True), two], 1)
         x = torch.cat([layer(x, "up.1", up=True), one], 1)
         if "classes" in config:
-            x = (F.conv2d(x, *weights("last")) / 0.38).softmax(1)
+            x = F.conv2d(x, *weights("last")).softmax(1)
             x = x.unflatten(1, (3, 3))
             ends = torch.tensor([-0.5, 0.0, 0.5], device=x.device).view(1, 3, 1, 1)
             x = torch.stack([(x.sum(k) * ends).sum(1) for k in (2, 1)], 1)
