@@ -1,13 +1,12 @@
 """The game of chapter 10 in numbers: `python -m benchmarks.other_player [--write]`.
 
 A small painter colours drawings of cartoon faces, with four losses that share
-everything else: network, start, faces, steps, rates; and, since the adversary alone
-fails at that rate, with it and a painter five times as slow. Three seeds each. Measured on
+everything else: network, start, faces, steps, rates; and the adversary alone also
+without its pauses, and with a painter five times as slow. Three seeds each. Measured on
 faces that no training saw: the rank of the right face among all unseen ones, by the
 distance to what was painted in the pooled features of EfficientNet-Lite0; how often the
-classifier of faces reads the attribute that was drawn; and the squared error. Then the
-pausing rule, with a discriminator that learns four times as quickly, and what the
-discriminator's third layer charges for five harms, beside an untrained one.
+classifier of faces reads the attribute that was drawn; and the squared error. Then what
+the discriminator's third layer charges for five harms, beside an untrained one.
 
 Each run is kept in --runs and not repeated, so that the whole may be made in parts:
 --parts 3 makes at most three more and stops. Some ten minutes on one core.
@@ -33,6 +32,7 @@ from pltutorial.distances import second_judge
 from pltutorial.faces import Faces, load_faces
 from pltutorial.images import to_picture, write_whole
 from pltutorial.networks import Discriminator
+from pltutorial.networks.attributes import face_attributes
 from pltutorial.teaching.games import (
     Painter,
     costs_of,
@@ -52,13 +52,18 @@ LAYERS = ("relu1_2", "relu2_2")
 ARMS = (
     "pixels",
     "adversary",
+    "adversary_free",
     "adversary_slow",
     "adversary_pixels",
     "adversary_features",
 )
-SLOW = 2e-4  # of a painter without content: Isola's rate, where it stays in the game
-FAST, PAUSES = 4e-3, (0.0, 0.1)  # the rate of a discriminator that wins; the rule
-COUNT, SHOWN = 200, 8  # unseen faces that are painted; that are kept as pictures
+MORE = {  # what an arm has of its own beside its loss
+    "adversary_free": {"pause_below": 0.0},
+    "adversary_slow": {"rates": (2e-4, 1e-3)},  # Isola's rate, for the painter
+}
+DRAWN = ("pixels", "adversary", "adversary_slow", "adversary_pixels")
+DRAWN += ("adversary_features",)  # of which pictures are kept
+COUNT, SHOWN = 100, 8  # unseen faces that are painted; that are kept as pictures
 COLOURS = ("hair_color", "skin_color", "clothes_color")
 
 
@@ -73,7 +78,6 @@ def main() -> int:
     folder = Path(given.runs)
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{arm}_{seed}" for seed in SEEDS for arm in ARMS]
-    names += [f"pause{pause:g}_{seed}" for seed in SEEDS for pause in PAUSES]
     for name in [n for n in names if not (folder / f"{n}.pt").is_file()][: given.parts]:
         torch.save(run(name), folder / f"{name}.pt")
         print(f"trained {name}", flush=True)
@@ -111,7 +115,7 @@ def loss_of(arm: str) -> Callable[[torch.Tensor, torch.Tensor], LossTerms]:
     def nothing(output: torch.Tensor, target: torch.Tensor) -> LossTerms:
         return LossTerms()
 
-    if "pixels" in arm or "pause" in arm:
+    if "pixels" in arm:
         return pixels
     if "features" not in arm:
         return nothing
@@ -129,9 +133,6 @@ def run(name: str) -> dict:
     """One training, and what it painted of the unseen faces."""
     arm, _, seed = name.rpartition("_")
     painter, discriminator = players(arm, int(seed))
-    more = {"rates": (SLOW, 1e-3)} if arm == "adversary_slow" else {}
-    if arm.startswith("pause"):
-        more = {"rates": (1e-3, FAST), "pause_below": float(arm.removeprefix("pause"))}
     history = play(
         painter,
         discriminator,
@@ -139,7 +140,7 @@ def run(name: str) -> dict:
         loss_of(arm),
         steps=STEPS,
         seed=int(seed),
-        **more,
+        **MORE.get(arm, {}),
     )
     with torch.no_grad():
         painted = painter(drawing_of(faces("test").pictures[:COUNT]))
@@ -178,8 +179,6 @@ def ranks(painted: torch.Tensor) -> torch.Tensor:
 
 def agreement(painted: torch.Tensor) -> dict[str, float]:
     """By attribute, how often the classifier reads what the drawing's face has."""
-    from pltutorial import face_attributes
-
     known = faces("test").attributes
     return {
         name: float((read.argmax(1) == known[name][: len(painted)]).double().mean())
@@ -206,13 +205,13 @@ def mean(values: list[float]) -> float:
 
 def measured(runs: dict[str, dict]) -> dict:
     """Every table: lists have one number a seed."""
-    rows = {name: row(run["painted"]) for name, run in runs.items()}
+    rows = {name: row(run["painted"][:COUNT]) for name, run in runs.items()}
     arms = {
         arm: {
             key: [rows[f"{arm}_{seed}"][key] for seed in SEEDS]
             for key in rows[f"{arm}_0"]
         }
-        for arm in (*ARMS, *(f"pause{pause:g}" for pause in PAUSES))
+        for arm in ARMS
     }
     for arm in arms:
         histories = [runs[f"{arm}_{seed}"]["history"] for seed in SEEDS]
@@ -244,7 +243,7 @@ def measured(runs: dict[str, dict]) -> dict:
 def write_strips(runs: dict[str, dict]) -> None:
     """The first faces of the first seed, side by side, without loss."""
     STRIPS.mkdir(parents=True, exist_ok=True)
-    for arm in ARMS:
+    for arm in DRAWN:
         painted = runs[f"{arm}_0"]["painted"][:SHOWN]
         picture = to_picture(torch.cat([*painted], 2)[None])
         write_whole(
