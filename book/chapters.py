@@ -116,8 +116,8 @@ CHAPTERS = (
     Chapter(
         "10_the_other_player",
         "What does the other player add?",
-        "You let four losses colour the same drawings of faces, rank what they drew, and "
-        "colour photographs with and without an adversary.",
+        "You let four losses colour the same drawings of faces, rank what they drew, "
+        "and colour photographs with and without an adversary.",
     ),
     Chapter(
         "13_in_your_own_loop",
