@@ -12,8 +12,8 @@ from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
 with deferred_imports():
     import torch
-    import torch.nn.functional as F
     from torch import nn
+    from torch.nn import functional as F
 
     from ..apply import through
     from ..color import brightness_of, chroma_shares
