@@ -237,7 +237,7 @@ def check_rebalanced(
                 (
                     hint
                     for hint, known in wrong.items()
-                    if abs(number - known) <= 0.005 * abs(known)
+                    if abs(number - known) <= 2e-4 * abs(known)
                 ),
                 "weights of the labels' colours, times minus the log of their "
                 "probability, mean over the pixels.",
