@@ -348,6 +348,7 @@ NAMES = {
 }
 NAMES |= {f"decode_{layer}" for layer in zoo.INVERTED}
 NAMES |= {f"vae_{loss}" for loss in zoo.VAE_LOSSES} | {"vae_gan_discriminator"}
+NAMES |= {"colorize_classes"}
 
 
 def test_everything_shipped_has_a_full_card_and_is_small():
@@ -364,6 +365,8 @@ def test_everything_shipped_has_a_full_card_and_is_small():
             if "disc" in name
             else "sample"
             if "vae" in name
+            else "colorize"
+            if "color" in name
             else "invert"
         )
         assert "MIT" in card["licence"]
