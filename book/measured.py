@@ -39,7 +39,6 @@ GIVEN: dict[int, dict[str, str]] = {
         "80,000": "photographs of COCO in Johnson et al. (2016), section 4.1",
     },
     6: {
-        "235": "white in the Y of ITU-R BT.601, and 16 is black",
         "0.96": "of upscale_x4_feature, by benchmarks/lattice.py, in its card",
         "48.13": "20 log10 255, derived in the answer",
         "219": "235 - 16",
@@ -47,9 +46,6 @@ GIVEN: dict[int, dict[str, str]] = {
     },
     7: {
         "196,608": "3 x 256 x 256 coins",
-        "48": "channels, from the networks' cards",
-        "75": "the noise's strengths in training, from the cards",
-        "55": "the strength at which training ended, from the cards",
     },
     8: {
         "16906": "digits in the photograph",
@@ -98,7 +94,7 @@ def said(notebook: dict, given: dict[str, str]) -> Iterator[Said]:
                 )
                 if not where and "{cite" in paragraph:
                     where = "cited"
-                if not where and re.search(r"takes about \d+ s", text):
+                if not where and re.search(r"takes\W+about \d+ s", text):
                     where = "notebooks/records/seconds.json"
                 where = where or (f"given: {given[number]}" if number in given else "")
                 words = text[max(0, match.start() - 40) : match.end() + 25]
