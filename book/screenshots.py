@@ -67,7 +67,7 @@ def take(browser, address: str, name: str) -> Path:
     context.close()
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.webp"
-    for quality in (85, 75, 65, 55, 45, 35):
+    for quality in (85, 75, 65, 55, 45, 35, 30):
         picture.save(path, quality=quality, method=6)
         if path.stat().st_size < LARGEST:
             break
