@@ -17,7 +17,7 @@ import pytest
 import torch
 from helpers import refused
 
-from pltutorial import Pictures, bundled
+from pltutorial import Pictures, VAESettings, VAETask, bundled, train
 from pltutorial.faces import ATTRIBUTES, TABLE, Faces, load_faces
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,3 +187,22 @@ def test_the_script_draws_what_is_stored(parts):
     for picture, stored in zip(drawn, parts["train"].pictures, strict=False):
         again = torch.from_numpy(picture.copy()).permute(2, 0, 1) / 255
         assert (again - stored).abs().mean() < 2 / 255
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_a_training_may_leave_mirroring_out(flip):
+    """Without it every picture is a stored one; mirrored ones are none of them."""
+    seen = []
+
+    class Seen(VAETask):
+        def loss(self, network, images, first):
+            seen.extend(picture.numpy().tobytes() for picture in images.contiguous())
+            return super().loss(network, images, first)
+
+    settings = VAESettings(
+        size=48, width=2, latent=2, steps=3, batch_size=8, flip=flip, device="cpu"
+    )
+    train(Seen(settings), pictures=bundled("faces/test.zip"), progress=False)
+    stored = {picture.numpy().tobytes() for picture in load_faces("test").pictures}
+    assert len(seen) >= 24
+    assert all(one in stored for one in seen) == (not flip)
