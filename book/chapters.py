@@ -120,6 +120,12 @@ CHAPTERS = (
         "and colour photographs with and without an adversary.",
     ),
     Chapter(
+        "12_claims_under_test",
+        "Which promises of perceptual losses hold?",
+        "You guess, run each promise against a control with three seeds, and read off "
+        "a verdict.",
+    ),
+    Chapter(
         "13_in_your_own_loop",
         "How do I put this loss into my own training loop?",
         "You change one line of a plain loop, and see which terms pull, where, in "

@@ -38,6 +38,7 @@ from .chapter8 import check_best_pictures, check_discriminator_step, check_pause
 from .chapter9 import check_gaussian_kl, check_sphere_walk, check_vae_objective
 from .chapter10 import check_annealed_mean, check_rank, check_rebalanced
 from .chapter11 import check_best_denoiser, check_gated_term, check_heun_step
+from .chapter12 import check_attack, check_coverage, check_decided
 from .chapter13 import check_adaptive_weight, check_pulls, check_scaled_step
 
 __all__ = [
@@ -78,6 +79,9 @@ __all__ = [
     "check_best_denoiser",
     "check_heun_step",
     "check_gated_term",
+    "check_decided",
+    "check_coverage",
+    "check_attack",
     "check_pulls",
     "check_adaptive_weight",
     "check_scaled_step",
