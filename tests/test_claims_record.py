@@ -119,7 +119,8 @@ def test_ranks():
 
 def test_the_record_is_whole():
     assert RECORD["command"] == main.COMMAND
-    assert {"misaligned", "conditions", "attacks"} <= set(RECORD["sections"])
+    read = {"misaligned", "conditions", "convergence", "attacks"}
+    assert read <= set(RECORD["sections"])
     assert set(RECORD["sections"]) <= set(main.SECTIONS)
     assert len(RECORD["seeds"]) == 3
     for section in RECORD["sections"].values():

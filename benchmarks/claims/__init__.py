@@ -3,9 +3,9 @@ chapter 12 reads.
 
     OMP_NUM_THREADS=1 python -m benchmarks.claims --write [SECTION ...]
 
-Sections: misaligned, conditions and attacks, which chapter 12 reads; layers, prior,
-convergence and modes, which it names. A section that the record has is kept, unless it
-is named. Networks that a section trains are kept
+Sections: misaligned, conditions, convergence and attacks, which chapter 12 reads;
+layers, prior and modes, which it names. A section that the record has is kept, unless
+it is named. Networks that a section trains are kept
 under build/claims, so that one that was interrupted goes on. Twenty-five minutes on one
 core with AVX-512, in all.
 
