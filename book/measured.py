@@ -51,9 +51,7 @@ GIVEN: dict[int, dict[str, str]] = {
         "16906": "digits in the photograph",
     },
     12: {
-        "24": "channels, from benchmarks/claims/training.py",
         "800": "steps of the start, from benchmarks/claims/training.py",
-        "200": "steps of an arm, from benchmarks/claims/training.py",
     },
     13: {
         "92": "the receptive field of relu4_3, from chapter 2",

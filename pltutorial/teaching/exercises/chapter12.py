@@ -152,10 +152,10 @@ def _fault_of_coverage(
         return ""
     if math.isnan(divergence):
         return "a kind that was never found has 0 ln 0, which is 0, and not NaN."
+    everything = _coverage(numbers, kinds)
+    if says(everything) or (count != right[0] and count == everything[0]):
+        return "samples that cannot be told count as a kind; leave them out."
     if count != right[0]:
-        everything = _coverage(numbers, kinds)
-        if count == everything[0]:
-            return "samples that cannot be told count as a kind; leave them out."
         return "count the kinds that occur among the clear samples, each once."
     share = torch.bincount(numbers[clear], minlength=kinds).double()
     of_all = share[share > 0] / len(numbers)
