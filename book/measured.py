@@ -34,6 +34,7 @@ GIVEN: dict[int, dict[str, str]] = {
         "262,144": "512 squared, at relu4_3",
     },
     5: {
+        "40": "pixels of reflection in Johnson et al.'s supplement, named there",
         "1e-5": "a setting of book/feed_forward.py, which drew the figure",
         "4096": "the largest square of the record that the exercise opens",
         "80,000": "photographs of COCO in Johnson et al. (2016), section 4.1",
