@@ -120,6 +120,12 @@ CHAPTERS = (
         "and colour photographs with and without an adversary.",
     ),
     Chapter(
+        "11_diffusion",
+        "Why does blur do no harm in diffusion?",
+        "You walk from noise to faces, see where a feature loss helps on the way and "
+        "where it hurts, and teach a student to draw in one step.",
+    ),
+    Chapter(
         "12_claims_under_test",
         "Which promises of perceptual losses hold?",
         "You guess, run each promise against a control with three seeds, and read off "

@@ -49,6 +49,9 @@ from .networks.generators import (
     ConvAutoencoder as ConvAutoencoder,
     InversionNet as InversionNet,
 )
+from .networks.flow import (
+    FlowNet as FlowNet,
+)
 from .networks.vae import (
     VAE as VAE,
 )
@@ -112,6 +115,7 @@ from .vgg import (
     LossNetwork as LossNetwork,
 )
 from .zoo import (
+    load_diffusion as load_diffusion,
     load_inverter as load_inverter,
     load_restorer as load_restorer,
     load_style as load_style,
@@ -139,6 +143,10 @@ from .tasks.denoise import (
     DenoisingSettings as DenoisingSettings,
     DenoisingTask as DenoisingTask,
     denoise as denoise,
+)
+from .tasks.diffuse import (
+    DiffusionSettings as DiffusionSettings,
+    DiffusionTask as DiffusionTask,
 )
 from .tasks.inpaint import (
     InpaintingSettings as InpaintingSettings,
@@ -187,9 +195,12 @@ __all__ = [
     "DenoisingNet",
     "DenoisingSettings",
     "DenoisingTask",
+    "DiffusionSettings",
+    "DiffusionTask",
     "Discriminator",
     "Encoder",
     "FastTransformNet",
+    "FlowNet",
     "InpaintingNet",
     "InpaintingSettings",
     "InpaintingTask",
@@ -243,6 +254,7 @@ __all__ = [
     "keep_strongest",
     "kl_divergence",
     "live_panel",
+    "load_diffusion",
     "load_inverter",
     "load_network",
     "load_restorer",

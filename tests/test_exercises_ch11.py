@@ -4,7 +4,7 @@ import math
 
 import numpy
 import pytest
-from exercise_checks import refused
+from exercise_checks import faulty_code, refused
 
 from pltutorial.exercises import (
     check_best_denoiser,
@@ -173,9 +173,14 @@ def test_gated_term_is_right(answer, capsys):
     assert "Correct" in capsys.readouterr().out
 
 
+def from_the_page(*given):
+    return faulty_code("11_diffusion.ipynb", "ex-diffusion-gate")["gated_term"](*given)
+
+
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
+        (from_the_page, "the wrong way round"),
         (turned, "the wrong way round"),
         (strict, "exactly the start"),
         (of_chosen, "not of those chosen"),
