@@ -122,8 +122,8 @@ CHAPTERS = (
     Chapter(
         "11_diffusion",
         "Why does blur do no harm in diffusion?",
-        "You walk from noise to faces, see where a feature loss helps on the way and "
-        "where it hurts, and teach a student to draw in one step.",
+        "You walk from noise to faces, see what answers cost that are sharp too early, "
+        "and teach two students to draw in one step.",
     ),
     Chapter(
         "12_claims_under_test",
