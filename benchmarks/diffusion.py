@@ -336,16 +336,19 @@ def main() -> int:
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    found = {}
     if given.arms is not None:
-        record["arms"] = arms(given.arms)
+        found["arms"] = arms(given.arms)
     elif given.students:
-        record["students"] = students()
+        found["students"] = students()
     else:
-        record["real"] = held_out()
-        record["networks"] = shipped(given.samples)
+        found["real"] = held_out()
+        found["networks"] = shipped(given.samples)
         network = load_network(zoo.DIFFUSION / "diffusion.safetensors", "cpu")
-        record["guidance"] = guided(network)
+        found["guidance"] = guided(network)
+    # read last: another part may have been written meanwhile
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    record |= found
     record["machine"] = processor(torch.device("cpu"))
     record["seeds"], record["count"] = len(SEEDS), COUNT
     print(json.dumps(record, indent=1))
