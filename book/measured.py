@@ -54,6 +54,10 @@ GIVEN: dict[int, dict[str, str]] = {
     12: {
         "800": "steps of the start, from benchmarks/claims/training.py",
     },
+    11: {
+        "2,400": "faces in data/faces/train.zip, see load_faces",
+        "600": "faces in data/faces/test.zip",
+    },
     13: {
         "92": "the receptive field of relu4_3, from chapter 2",
         "65,504": "the largest number of float16",
