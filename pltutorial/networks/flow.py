@@ -144,7 +144,7 @@ class FlowNet(nn.Module):
 
         Args:
             x_t: noisy pictures (N, 3, size, size), centred, see
-                :mod:`pltutorial.flow`.
+                ``pltutorial.flow``.
             t: times in [0, 1], one number or (N,).
             label: numbers of the classes (N,); ``len(classes)``, or None, is none.
             hidden: give the features of the smallest level, too.
