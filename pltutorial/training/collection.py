@@ -14,8 +14,9 @@ from .pictures import Pictures
 class PicturesInMemory(Pictures):
     """An endless, shuffled stream of whole pictures of one size.
 
-    As in :class:`~pltutorial.datasets.Pictures` the number alone decides: each epoch visits every picture
-    once, in an order drawn from ``(seed, epoch)``. Nothing is cut or mirrored.
+    As in :class:`~pltutorial.datasets.Pictures` the number alone decides: each epoch
+    visits every picture once, in an order drawn from ``(seed, epoch)``. Nothing is cut
+    or mirrored.
 
     Args:
         images: (N, 3, size, size) in [0, 1].
