@@ -9,8 +9,8 @@ matchMedia("print").addEventListener("change", ({matches}) => {
   page.theme = matches ? "light" : shown;
 });
 
-// A table that scrolls within itself can be reached, and then scrolled, by keyboard.
-const reach = () => document.querySelectorAll(".bd-article table").forEach((table) => {
+// A table, of numbers or of pictures, that scrolls within itself can be reached, and then scrolled, by keyboard.
+const reach = () => document.querySelectorAll(".bd-article table, .panels.table").forEach((table) => {
   if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
   else table.removeAttribute("tabindex");
 });
