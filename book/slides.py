@@ -10,6 +10,8 @@ short. The whole text goes into the speaker's notes (press S). Exercises are lef
 from __future__ import annotations
 
 import argparse
+import base64
+import html
 import re
 import sys
 from importlib.util import find_spec
@@ -45,6 +47,10 @@ STYLE = """
 .reveal .jp-OutputArea-prompt { display: none; }
 .reveal .jp-RenderedImage img {
   height: 450px; width: 1216px; max-width: none;
+  object-fit: contain; object-position: left top;
+}
+.reveal img.picture {
+  height: 480px; width: 1216px; max-width: none; margin: 0;
   object-fit: contain; object-position: left top;
 }
 .reveal .frame-slider { max-width: 640px !important; }
@@ -96,7 +102,7 @@ def _cited(keys: str) -> str:
 
 def blocks(text: str) -> list[tuple[str, str]]:
     """A cell's paragraphs in order, each with its kind: heading,
-    formula, folded or text.
+    formula, picture, folded or text.
     """
     found, fence, lines, kind = [], None, [], "text"
 
@@ -131,11 +137,29 @@ def blocks(text: str) -> list[tuple[str, str]]:
             close()
             found.append(("heading", line))
         elif line.strip():
+            if not lines:
+                kind = "picture" if line.startswith("![") else "text"
             lines.append(line)
         else:
             close()
+            kind = "text"
     close()
     return found
+
+
+def embedded(text: str) -> nbformat.NotebookNode:
+    """The cell of a picture of the text, in the page as the figures are."""
+    alt, path = re.match(r"!\[([^]]*)\]\(([^)]*)\)", text, re.S).groups()
+    file = (ROOT / "notebooks" / path).resolve()
+    kind = {".svg": "svg+xml"}.get(file.suffix, file.suffix[1:])
+    data = base64.b64encode(file.read_bytes()).decode("ascii")
+    picture = (
+        f'<img class="picture" alt="{html.escape(alt)}" '
+        f'src="data:image/{kind};base64,{data}">'
+    )
+    return new_code_cell(
+        "", outputs=[new_output("display_data", data={"text/html": picture})]
+    )
 
 
 def headline(parts: list[tuple[str, str]]) -> str:
@@ -186,6 +210,13 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         nonlocal title
         title = heading
         add(new_markdown_cell(f"{heading}\n\n{headline(parts)}"), "slide")
+        for kind, text in parts:
+            if kind == "picture":
+                show_picture(text)
+
+    def show_picture(text: str) -> None:
+        add(new_markdown_cell(as_small_heading(title)), "subslide")
+        add(embedded(text), "-")
 
     pending = None
     for cell in outside_solutions(notebook.cells):
@@ -199,6 +230,8 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                     if any(text.endswith(name) for name in SKIPPED):
                         pending = None
                         return new_notebook(cells=cells, metadata=notebook.metadata)
+                elif kind == "picture" and pending is None and title:
+                    show_picture(text)
                 elif kind != "heading":
                     parts.append((kind, text))
                     if kind == "text":
@@ -214,11 +247,16 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
         notice = re.search(r"What to notice: (.*)", caption, re.S)
         words = plain(notice[1]) if notice else ""
-        head = title.replace("# ", "## ", 1) if title.startswith("# ") else title
         add(
             new_markdown_cell(
                 "\n\n".join(
-                    filter(None, [head, words and words[0].upper() + words[1:]])
+                    filter(
+                        None,
+                        [
+                            as_small_heading(title),
+                            words and words[0].upper() + words[1:],
+                        ],
+                    )
                 )
             ),
             "subslide",
@@ -227,6 +265,11 @@ def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if caption:
             add(new_markdown_cell(plain(caption)), "notes")
     return new_notebook(cells=cells, metadata=notebook.metadata)
+
+
+def as_small_heading(title: str) -> str:
+    """A chapter's heading one step smaller, for the slides that follow."""
+    return title.replace("# ", "## ", 1) if title.startswith("# ") else title
 
 
 def as_tall_as_fits(page: str) -> str:

@@ -8,7 +8,7 @@ precision the features have.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,17 +27,14 @@ JOHNSON_STYLE = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
 _CHUNK = 8192  # positions summed at a time by a Gram matrix
 
 
-if TYPE_CHECKING:
-    from .perceptual import PerceptualLoss as PerceptualLoss
-    from .targets import ContentTarget as ContentTarget
-    from .targets import StyleTarget as StyleTarget
-else:
+# The older import path of what lies in files of its own, above this one, now.
+_MOVED = dict.fromkeys(("PerceptualLoss", "ContentTarget", "StyleTarget"), "perceptual")
 
-    def __getattr__(name: str):
-        """The older import path of what lies in files of its own now."""
-        if name in ("PerceptualLoss", "ContentTarget", "StyleTarget"):
-            return getattr(importlib.import_module(".perceptual", __package__), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        return getattr(importlib.import_module(f"{__package__}.{_MOVED[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def pixel_loss(

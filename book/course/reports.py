@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .grading import Task
     from .submissions import Leftover
+    from .tasks import Task
 
 
 def write_whole(path: Path, text: str) -> None:

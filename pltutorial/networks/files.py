@@ -197,9 +197,12 @@ class _Undrawn(TorchFunctionMode):
     """No weights are drawn: on ``meta`` that would load a compiler."""
 
     def __torch_function__(self, function, types, given=(), named=None):
+        named = named or {}
         if function in (Tensor.normal_, Tensor.uniform_):
             return given[0]
-        return function(*given, **(named or {}))
+        if function is nn.init.normal_:  # it calls the method where nothing looks
+            return given[0] if given else named["tensor"]
+        return function(*given, **named)
 
 
 def read_header(path: str | Path) -> tuple[dict, dict]:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from .channel import Channel, ChannelError
+from .handles import Handles
 from .values import Packing, Unpacking
 
 _MOST_GRAPHS = 500  # backward passes that may still come
@@ -31,13 +32,14 @@ class RaisedError(Exception):
     kind, text = "Exception", ""
 
 
-class Peer:
+class Peer(Handles):
     """One end. `name` tells its handles from the other's; a `trusting` end
     rebuilds what it is shown.
     """
 
     def __init__(self, channel: Channel, name: str, *, trusting: bool) -> None:
-        self.channel, self.name, self.trusting = channel, name, trusting
+        super().__init__(name, trusting=trusting)
+        self.channel = channel
         self.patience: float | None = None  # seconds that an answer may take
         self.around: Callable[[dict], Any] | None = (
             None  # a context for what is called here
@@ -46,16 +48,10 @@ class Peer:
         self.extra: dict[str, Callable[[dict, list], dict]] = {}
         self.changed_inputs = False  # whether a call changed what it was given
         self.on_break: Callable[[BaseException], None] | None = None
-        self.forget()
 
     def forget(self) -> None:
         """Drop all that was shown to either side."""
-        self._count = 0
-        self._mine: dict[str, Any] = {}
-        self._handles: dict[int, str] = {}
-        self._seen: dict[str, Any] = {}  # what stands here for the other's things
-        self._shared: dict[str, nn.Module] = {}  # modules that live on both sides
-        self._places: dict[int, tuple[str, str]] = {}  # id of a parameter: where it is
+        super().forget()
         self._graphs: OrderedDict[int, tuple[list, list]] = OrderedDict()
 
     # --- asking -----------------------------------------------------------------------
@@ -77,7 +73,7 @@ class Peer:
                 packing.sent[number].data.copy_(tensors[changed])
         inputs = [one for one in packing.sent if one.requires_grad]
         if target[0] == "module":
-            inputs += _learning(self._shared[target[1]])
+            inputs += _learning(self.shared[target[1]])
         unpacking = Unpacking(self, tensors, answer.get("graph"), inputs)
         value = unpacking.value(answer["value"])
         self._take_state(answer.get("state"), tensors)  # of modules that came with it
@@ -173,11 +169,11 @@ class Peer:
     def _target(self, target: list) -> tuple[Callable, list[torch.Tensor]]:
         kind, handle = target[:2]
         if kind == "function":
-            return self._mine[handle], []
+            return self.mine[handle], []
         if kind == "module":
-            return self._mine[handle], _learning(self._mine[handle])
+            return self.mine[handle], _learning(self.mine[handle])
         if kind == "method" and not target[2].startswith("_"):
-            return getattr(self._mine[handle], target[2]), []
+            return getattr(self.mine[handle], target[2]), []
         raise ChannelError("no target")
 
     def _pulled(self, message: dict, tensors: list, packing: Packing) -> dict:
@@ -204,32 +200,10 @@ class Peer:
 
     # --- modules on both sides --------------------------------------------------------
 
-    def show(self, thing: Any) -> str:
-        """A handle of something that stays here."""
-        if id(thing) not in self._handles:
-            self._count += 1
-            handle = f"{self.name}{self._count}"
-            self._handles[id(thing)], self._mine[handle] = handle, thing
-        return self._handles[id(thing)]
-
-    def share(self, handle: str, module: nn.Module) -> None:
-        """Keep what a module learns the same on both sides."""
-        self._shared[handle] = module
-        for name, parameter in module.named_parameters():
-            self._places.setdefault(id(parameter), (handle, name))
-
-    def place_of(self, tensor: torch.Tensor) -> tuple[str, str] | None:
-        """The shared module that a parameter belongs to, and its name there."""
-        return self._places.get(id(tensor))
-
-    def parameter(self, handle: str, name: str) -> torch.Tensor:
-        """A parameter of a shared module."""
-        return dict(self._shared[handle].named_parameters())[name]
-
     def _state(self, packing: Packing) -> list:
         """All that is learned by the modules on both sides."""
         found = []
-        for handle, module in self._shared.items():
+        for handle, module in self.shared.items():
             parameters = {
                 name: [
                     packing.tensor(one),
@@ -247,9 +221,9 @@ class Peer:
 
     def _take_state(self, state: list | None, tensors: list[torch.Tensor]) -> None:
         for handle, parameters, buffers, modes in state or []:
-            if handle not in self._shared:
+            if handle not in self.shared:
                 continue
-            module = self._shared[handle]
+            module = self.shared[handle]
             with torch.no_grad():
                 for name, one in module.named_parameters():
                     value, learns, slope = parameters[name]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 import torch
@@ -14,9 +14,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .channel import ChannelError
-
-if TYPE_CHECKING:
-    from .peer import Peer
+from .handles import Handles
 
 _LONGEST = 100_000  # entries of what is listed
 _DEEPEST = 40
@@ -30,7 +28,7 @@ class CannotTravelError(TypeError):
 class Packing:
     """Turns values into JSON and a list of tensors."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Handles) -> None:
         self.peer = peer
         self.tensors: list[torch.Tensor] = []
         self.sent: list[torch.Tensor] = []  # those that are values, in order
@@ -151,7 +149,7 @@ def _array(packing: Packing, value: numpy.ndarray | numpy.generic) -> list:
     ]
 
 
-def _tree(module: nn.Module, peer: Peer) -> dict:
+def _tree(module: nn.Module, peer: Handles) -> dict:
     """A module's shape: its class where PyTorch has it, names of
     parameters, children.
     """
@@ -198,7 +196,9 @@ def _optimizer(packing: Packing, value: torch.optim.Optimizer) -> list:
 class Unpacking:
     """Turns JSON and tensors into values; what is no value raises ChannelError."""
 
-    def __init__(self, peer: Peer, tensors: list, graph: int | None = None, inputs=()):
+    def __init__(
+        self, peer: Handles, tensors: list, graph: int | None = None, inputs=()
+    ):
         self.peer, self.tensors = peer, tensors
         self.copies: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.crossed: list[torch.Tensor] = []
@@ -258,7 +258,7 @@ class Unpacking:
             "device": lambda: torch.device(rest[0]),
             "bytes": lambda: bytes.fromhex(rest[0]),
             "parameter": lambda: self.peer.parameter(*rest),
-            "yours": lambda: self.peer._mine[rest[0]],
+            "yours": lambda: self.peer.mine[rest[0]],
         }
         if kind in simple:
             return simple[kind]()
@@ -276,8 +276,8 @@ class Unpacking:
 
     def _thing(self, kind: str, handle: str, *rest: Any) -> Any:
         peer = self.peer
-        if handle in peer._seen:
-            return peer._seen[handle]
+        if handle in peer.seen:
+            return peer.seen[handle]
         if kind == "function":
             made: Any = Remote(peer, ["function", handle], str(rest[0]))
         elif kind == "object" and peer.trusting:
@@ -298,7 +298,7 @@ class Unpacking:
             )
         else:
             raise ChannelError("no value")
-        peer._seen[handle] = made
+        peer.seen[handle] = made
         return made
 
 
@@ -347,7 +347,7 @@ class _Crossing(torch.autograd.Function):
 class Remote:
     """A function of the other side."""
 
-    def __init__(self, peer: Peer, target: list, name: str) -> None:
+    def __init__(self, peer: Handles, target: list, name: str) -> None:
         self._peer, self._target, self.__name__ = peer, target, name
         self._handle = target[1] if target[0] == "function" else None
 
@@ -359,7 +359,7 @@ class Remote:
 class RemoteObject:
     """An object of the judge, whose methods can be called."""
 
-    def __init__(self, peer: Peer, handle: str, methods: list[str]) -> None:
+    def __init__(self, peer: Handles, handle: str, methods: list[str]) -> None:
         for name in methods:
             setattr(self, name, Remote(peer, ["method", handle, name], name))
 
@@ -367,7 +367,7 @@ class RemoteObject:
 class RemoteModule(nn.Module):
     """A module whose parameters are here and whose forward pass is the other side's."""
 
-    def __init__(self, peer: Peer, handle: str) -> None:
+    def __init__(self, peer: Handles, handle: str) -> None:
         super().__init__()
         self._peer, self._handle = peer, handle
 
@@ -376,7 +376,7 @@ class RemoteModule(nn.Module):
         return self._peer.call(["module", self._handle], args, kwargs)
 
 
-def _build(peer: Peer, tree: dict, depth: int) -> nn.Module:
+def _build(peer: Handles, tree: dict, depth: int) -> nn.Module:
     """A module as the other side described it; only a trusting end takes
     PyTorch's classes.
     """
@@ -399,7 +399,7 @@ def _build(peer: Peer, tree: dict, depth: int) -> nn.Module:
         module.register_buffer(str(name), None if one is None else _empty(*one))
     for name, child in tree["children"].items():
         module.add_module(str(name), _build(peer, child, depth + 1))
-    peer._seen[handle] = module
+    peer.seen[handle] = module
     return module
 
 

@@ -288,18 +288,24 @@ def _fault_of_gate(
     if not bool(value.detach().isfinite().all()):
         return "a batch without any chosen picture gives no number; it is 0 then."
     if not says(each[low].sum() / count):
-        wrong = {
-            "the gate is the wrong way round: late times have little noise.": (
-                each[~low].sum() / count
+        turned = "the gate is the wrong way round: late times have little noise."
+        wrong = [
+            (turned, each[~low].sum() / count),
+            (turned, each[~low].mean()),
+            (turned, each[~low].sum()),
+            ("a picture of exactly the start counts.", each[t > start].sum() / count),
+            (
+                "divide by the number of all pictures, not of those chosen: else a "
+                "picture weighs more where few are chosen.",
+                each[low].sum() / max(int(low.sum()), 1),
             ),
-            "a picture of exactly the start counts.": each[t > start].sum() / count,
-            "divide by the number of all pictures, not of those chosen: else a picture "
-            "weighs more where few are chosen.": each[low].sum()
-            / max(int(low.sum()), 1),
-            "this is the sum; divide by the number of all pictures.": each[low].sum(),
-            "every picture counts here; the noisy ones shall not.": each.mean(),
-        }
-        return next((hint for hint, other in wrong.items() if says(other)), "") or (
+            (
+                "this is the sum; divide by the number of all pictures.",
+                each[low].sum(),
+            ),
+            ("every picture counts here; the noisy ones shall not.", each.mean()),
+        ]
+        return next((hint for hint, other in wrong if says(other)), "") or (
             "sum the distances of the pictures with t >= start, over the number of all."
         )
     if looked and sum(looked) > int(low.sum()):
