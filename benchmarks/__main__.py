@@ -7,6 +7,9 @@ least that is allowed. The run is written to benchmarks/record.json.
 
 from __future__ import annotations
 
+from book import stopping  # noqa: F401 - first: Ctrl-C is one sentence
+
+# isort: split
 import json
 import resource
 import statistics

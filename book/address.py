@@ -8,6 +8,9 @@ them equal, and this command rewrites them.
 
 from __future__ import annotations
 
+import stopping  # noqa: F401 - first: Ctrl-C is one sentence
+
+# isort: split
 import re
 import tomllib
 from pathlib import Path

@@ -51,6 +51,7 @@ from execution import (
     files_under,
     processor_kind,
     run_chapters,
+    run_notebook,  # noqa: F401 - it stood here, and may be imported from here
     stopping_by_signals,
 )
 from web import PACKAGES, SOURCE, BuildError, fingerprint, stage_live

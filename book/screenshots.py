@@ -9,6 +9,9 @@ open and sliders as grids.
 
 from __future__ import annotations
 
+import stopping  # noqa: F401 - first: Ctrl-C is one sentence
+
+# isort: split
 import io
 import shutil
 import sys

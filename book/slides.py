@@ -9,6 +9,9 @@ short. The whole text goes into the speaker's notes (press S). Exercises are lef
 
 from __future__ import annotations
 
+import stopping  # noqa: F401 - first: Ctrl-C is one sentence
+
+# isort: split
 import argparse
 import base64
 import html

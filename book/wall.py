@@ -8,6 +8,9 @@ sizes; on two CPU cores a piece takes a few minutes. They are stored as JPEG of 
 
 from __future__ import annotations
 
+import stopping  # noqa: F401 - first: Ctrl-C is one sentence
+
+# isort: split
 import sys
 from pathlib import Path
 

@@ -7,7 +7,11 @@ checkers look too.
 
 from __future__ import annotations
 
-import lazy_loader
+from . import early
+
+early.hear()  # Ctrl-C, before all that takes longer to load
+
+import lazy_loader  # noqa: E402
 
 _lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -228,7 +228,12 @@ def main() -> None:
         name, _, number = given.only.partition(":")
         print(one(name, int(number), given.seed, loud=True) or "right")
     else:
-        sys.exit(bool(campaign(given.seed, given.inputs, given.jobs, given.minutes)))
+        try:
+            faults = campaign(given.seed, given.inputs, given.jobs, given.minutes)
+        except KeyboardInterrupt:  # each input was in a temporary folder
+            print(f"stopped; the seed was {given.seed}", file=sys.stderr)
+            os._exit(130)
+        sys.exit(bool(faults))
 
 
 if __name__ == "__main__":

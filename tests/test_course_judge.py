@@ -98,3 +98,30 @@ found[0].send({"problem": 3, "printed": [], "state": [[1]]}, [])
     ran = runner.run(parts, 5, 60)
     assert "no data" in ran[0].problem
     assert [one.problem for one in ran[1:]] == ["", ""]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_gradients_reach_a_module_that_was_given_as_an_argument(frozen):
+    """Also where the student's function freezes it on the way."""
+    answer = "def loss(judged, x):\n    found = judged(x).square().mean()\n"
+    if frozen:
+        answer += "    judged.requires_grad_(False)\n"
+    test = (
+        "import torch\n"
+        "from torch import nn\n"
+        "layer = nn.Sequential(nn.Conv2d(3, 2, 2), nn.Conv2d(2, 1, 1))\n"
+        "x = torch.randn(2, 3, 4, 4).requires_grad_()\n"
+        "weights = [one for one in layer.parameters()]\n"
+        "wanted = torch.autograd.grad(layer(x).square().mean(), [x, *weights])\n"
+        "value = loss(layer, x)\n"
+    )
+    if frozen:
+        test += "assert not any(one.requires_grad for one in weights)\n"
+        test += "weights, wanted = [], wanted[:1]\n"
+    test += (
+        "found = torch.autograd.grad(value, [x, *weights])\n"
+        "for one, other in zip(found, wanted):\n"
+        "    assert torch.allclose(one, other, atol=1e-6), 'another gradient'\n"
+    )
+    ran = runner.run([Part(answer + "    return found\n"), Part(test, "a")], 10, 60)
+    assert [one.problem for one in ran] == ["", ""]

@@ -13,6 +13,9 @@ offline-kit  packages, book and notebooks in one folder that installs without a 
 
 from __future__ import annotations
 
+from .. import stopping  # first: Ctrl-C is one sentence
+
+# isort: split
 import argparse
 import subprocess
 import sys
@@ -31,6 +34,7 @@ WARNING = (
 
 
 def main(arguments: list[str] | None = None) -> int:
+    stopping.loaded()
     parser = argparse.ArgumentParser(
         prog="book.course",
         description=__doc__,

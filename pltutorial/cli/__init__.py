@@ -16,11 +16,14 @@ import threading
 import time
 from collections.abc import Iterator
 
+from .. import early
 from .streams import full, plain_warnings, steady_streams
 
 __all__ = ["Stopped", "main"]
 
+INTERRUPTED = "interrupted; no file was left half written"
 _heard: list[int] = []  # the signal that ends this command
+_done: list[float] = []  # when its work was done: there is nothing left to end
 _unheeded: list[int] = []  # the same, until a command says that it knows
 
 
@@ -42,13 +45,19 @@ def main() -> None:
     SIGTERM.
     """
     _heard.clear()
+    _done.clear()
     heed()
     words = sys.argv[1:]
     ours = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in ours
     words = [word for word in ours if word != "--debug"] + words[len(ours) :]
     with _signals(), steady_streams(), plain_warnings():
-        code, sentence = _outcome(words, debug)
+        early.begun()
+        try:
+            code, sentence = _outcome(words, debug)
+        except KeyboardInterrupt:  # while it was said what had gone wrong
+            code, sentence = 128 + _heard[0], INTERRUPTED
+        _done.append(time.monotonic())
         problem = full()
         if problem is not None and not code:
             code = 1
@@ -88,7 +97,7 @@ def _outcome(words: list[str], debug: bool) -> tuple[int, str]:
         exec("")
         said = isinstance(end, Stopped) and str(end)
         number = getattr(end, "number", None) or next(iter(_heard), signal.SIGINT)
-        return 128 + number, said or "interrupted; no file was left half written"
+        return 128 + number, said or INTERRUPTED
     except Exception as problem:  # the last line: what can happen is mended elsewhere
         from ..errors import InputError
 
@@ -167,6 +176,10 @@ def _signals() -> Iterator[None]:
 
     def stop(number: int, frame) -> None:
         nonlocal since
+        if _done and time.monotonic() - _done[0] < 0.5:
+            return
+        if _done:
+            os._exit(128 + number)
         if not _heard:
             since = time.monotonic()
         elif time.monotonic() - since > 0.5:  # `timeout` sends each signal twice

@@ -66,14 +66,15 @@ class Peer(Handles):
             "kwargs": packing.node(dict(kwargs)),
             "grad": torch.is_grad_enabled(),
         }
+        inputs = [one for one in packing.sent if one.requires_grad]
+        inputs += _learning(*packing.modules.values())
+        if target[0] == "module":
+            inputs += _learning(self.shared[target[1]])
         answer, tensors = self.ask(message, packing)
         for number, changed in _pairs(answer.get("changed")):
             self.changed_inputs = True
             with torch.no_grad():
                 packing.sent[number].data.copy_(tensors[changed])
-        inputs = [one for one in packing.sent if one.requires_grad]
-        if target[0] == "module":
-            inputs += _learning(self.shared[target[1]])
         unpacking = Unpacking(self, tensors, answer.get("graph"), inputs)
         value = unpacking.value(answer["value"])
         self._take_state(answer.get("state"), tensors)  # of modules that came with it
@@ -146,6 +147,7 @@ class Peer(Handles):
         # of modules that came with them
         self._take_state(message.get("state"), tensors)
         function, inputs = self._target(message["target"])
+        inputs = _learning(*unpacking.modules.values()) + inputs
         with torch.inference_mode(False), torch.set_grad_enabled(bool(message["grad"])):
             value = function(*args, **kwargs)
         node = packing.node(value)
@@ -185,13 +187,16 @@ class Peer(Handles):
             pair for pair in zip(outputs, gradients, strict=True) if pair[1] is not None
         ]
         found: list = [None] * len(inputs)
-        if kept and inputs:
+        # the function may have frozen a module that came to it
+        places = [place for place, one in enumerate(inputs) if one.requires_grad]
+        if kept and places:
             ends, slopes = zip(*kept, strict=True)
-            found = list(
-                torch.autograd.grad(
-                    ends, inputs, slopes, allow_unused=True, retain_graph=True
-                )
+            asked = [inputs[place] for place in places]
+            slopes = torch.autograd.grad(
+                ends, asked, slopes, allow_unused=True, retain_graph=True
             )
+            for place, slope in zip(places, slopes, strict=True):
+                found[place] = slope
         return {
             "value": packing.node(
                 [None if one is None else one.detach() for one in found]
@@ -236,8 +241,10 @@ class Peer(Handles):
                 one.training = bool(modes[name])
 
 
-def _learning(module: nn.Module) -> list[torch.Tensor]:
-    return [one for one in module.parameters() if one.requires_grad]
+def _learning(*modules: nn.Module) -> list[torch.Tensor]:
+    return [
+        one for module in modules for one in module.parameters() if one.requires_grad
+    ]
 
 
 def _pairs(changed: Any) -> Iterator[tuple[int, int]]:

@@ -33,6 +33,7 @@ class Packing:
         self.tensors: list[torch.Tensor] = []
         self.sent: list[torch.Tensor] = []  # those that are values, in order
         self.outputs: list[torch.Tensor] = []  # those of them with a graph
+        self.modules: dict[int, nn.Module] = {}  # those that are values, in order
 
     def tensor(self, tensor: torch.Tensor) -> int:
         """Add a tensor; its number."""
@@ -97,6 +98,8 @@ class Packing:
 
     def _thing(self, value: Any, depth: int) -> Any:
         """What stays here and is shown by a handle, or is listed."""
+        if isinstance(value, nn.Module):
+            self.modules.setdefault(id(value), value)
         if isinstance(value, (Remote, RemoteModule)) and value._handle is not None:
             return ["yours", value._handle]
         if isinstance(value, nn.Module):
@@ -202,6 +205,7 @@ class Unpacking:
         self.peer, self.tensors = peer, tensors
         self.copies: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.crossed: list[torch.Tensor] = []
+        self.modules: dict[int, nn.Module] = {}  # as the other side packed them
         self.graph, self.inputs = graph, inputs
 
     def value(self, node: Any) -> Any:
@@ -260,9 +264,10 @@ class Unpacking:
             "parameter": lambda: self.peer.parameter(*rest),
             "yours": lambda: self.peer.mine[rest[0]],
         }
-        if kind in simple:
-            return simple[kind]()
-        return self._thing(kind, *rest)
+        made = simple[kind]() if kind in simple else self._thing(kind, *rest)
+        if isinstance(made, nn.Module):
+            self.modules.setdefault(id(made), made)
+        return made
 
     def _tensor(self, number: int, graph: int) -> torch.Tensor:
         if self.graph is not None and graph >= 0:
