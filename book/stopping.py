@@ -30,5 +30,6 @@ def loaded() -> None:
 _main = getattr(sys.modules["__main__"], "__file__", None)
 if _main and not _SCRIPTS.isdisjoint(Path(_main).resolve().parents):
     for _number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(_number) is not signal.SIG_IGN:
+        # not where it was started to ignore them, or says itself what they end
+        if signal.getsignal(_number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(_number, _stop)
