@@ -71,7 +71,8 @@ CHAPTERS = (
     Chapter(
         "02_feature_reconstruction",
         "What does each VGG layer still know?",
-        "You invert the loss network layer by layer and see what it has forgotten.",
+        "You search for pictures by their features, read colours from them, and move "
+        "features without a visible change.",
     ),
     Chapter(
         "03_style_reconstruction",

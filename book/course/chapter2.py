@@ -197,17 +197,17 @@ train with, and an experiment that would show you wrong.""",
         rubric="""1 point: (a) all four numbers. 1 point: (b) the deep layer, with the \
 duel of shift and blur (the verdict turns between relu2_2 and relu3_3). 2 points: (c) \
 the shallow one punishes sharp but shifted answers and so rewards blur (1); the deep \
-one leaves colour, exact place and fine noise undetermined (1). 2 points: (d) a \
-combination with a reason, such as a middle layer with a weak prior against noise (1), \
-and an experiment with a result that would refute it (1).""",
+one hardly fixes exact place and fine noise, and colours only weakly (1). 2 points: \
+(d) a combination with a reason, such as a middle layer with a weak prior against \
+noise (1), and an experiment with a result that would refute it (1).""",
         answer=f"""(a) {shallow}: {sides[shallow]} pixels, a step of {steps[shallow]}; \
 {deep}: {sides[deep]} pixels, a step of {steps[deep]}. (b) {deep}: from relu3_3 on the \
 blur costs more than the shift; at relu1_2 and relu2_2, as in pixels, the shift does. \
-(c) At {shallow} a sharp picture {jitter} pixels off is dearer than a blurred one, and \
-the unknown shift makes several answers right, so the network will blur. At {deep} \
+(c) At {shallow} a sharp picture {jitter} pixels off costs more than a blurred one, \
+and the unknown shift makes several answers right, so the network will blur. At {deep} \
 many pictures have nearly the same features: colours drift, places are vague, and \
-noise that the features do not see stays. (d) For example relu3_3 with a small total \
-variation and a weak pixel loss on strongly smoothed pictures, which hold the colours. \
-Shift the pairs on purpose by 0, {jitter} and {2 * jitter} pixels and train three \
-times: if sharpness falls as it does for the pixel loss, the choice was wrong.""",
+noise that hardly changes the features stays. (d) For example relu3_3 with a small \
+total variation and a weak pixel loss on strongly smoothed pictures, which hold the \
+colours. Shift the pairs on purpose by 0, {jitter} and {2 * jitter} pixels and train \
+three times: if sharpness falls as it does for the pixel loss, the choice was wrong.""",
     )
