@@ -2,10 +2,12 @@
 against expected points, what an interruption loses, and seconds per student.
 
     python -m benchmarks.course [--chapters 1,5,9] [--students 50] [--hostile 10]
-                                [--jobs 2]
+                                [--each 1] [--jobs 2]
 
-writes benchmarks/course.json. The grading is stopped by Ctrl-C about half way, begun
-again, and run a third time, when nothing may be left to do.
+writes benchmarks/course.json. With ``--each 1`` a student hands in one of the chapters,
+the next student the next one: endless loops take their 20 seconds a cell. The grading
+is stopped by Ctrl-C about half way, begun again, and run a third time, when nothing may
+be left to do.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -65,6 +68,24 @@ def hostile(release: Path, names: list[str], target: Path, count: int) -> dict:
     return expected
 
 
+def thinned(expected: dict, names: list[str], target: Path, each: int) -> dict:
+    """Leave each student so many of the chapters, in turn."""
+    students = sorted({student for student, _ in expected})
+    kept = {}
+    for number, student in enumerate(students):
+        mine = {names[(number * each + k) % len(names)] for k in range(each)}
+        for name in names:
+            if name in mine:
+                kept[student, name] = expected[student, name]
+                continue
+            for path in (target / student).iterdir():
+                if path.name == name and path.is_dir():
+                    shutil.rmtree(path)
+                elif name in re.split(r"\W+|_", path.name):
+                    path.unlink()
+    return kept
+
+
 def interrupted(folder: Path, jobs: int, seconds: float) -> int:
     """Grade in a process of its own, stopped by Ctrl-C; how many results it left."""
     words = [sys.executable, "-m", "book.course", "grade", folder / "submitted"]
@@ -86,6 +107,7 @@ def main() -> int:
     parser.add_argument("--chapters", default="", help="such as 1,5,9 (all)")
     parser.add_argument("--students", type=int, default=50)
     parser.add_argument("--hostile", type=int, default=10, choices=range(11))
+    parser.add_argument("--each", type=int, help="chapters that a student hands in")
     parser.add_argument(
         "--jobs", type=int, default=0, help="students at a time (one for each core)"
     )
@@ -98,13 +120,17 @@ def main() -> int:
     expected = synthetic.make_class(
         folder / "assignments" / "release", drawn, folder / "submitted", given.students
     )
-    friendly = len(expected)
+    friends = {student for student, _ in expected}
     expected |= hostile(
         folder / "assignments" / "release",
         list(drawn),
         folder / "submitted",
         given.hostile,
     )
+    expected = thinned(
+        expected, list(drawn), folder / "submitted", given.each or len(drawn)
+    )
+    friendly = sum(student in friends for student, _ in expected)
     left = interrupted(folder, given.jobs, 1.2 * len(expected) / (given.jobs or 2))
     started = time.perf_counter()
     results = folder / "graded"
