@@ -2,17 +2,20 @@
 asked to end, its disk is full, its streams are closed, memory and files are rationed,
 two runs want one folder. Prints a table; exits 1 if a row does not hold::
 
-    python -m benchmarks.trouble [kill signals streams disk limits together]
+    python -m benchmarks.trouble [--write] [kill signals streams disk limits together]
 
-About ten minutes on two cores, so it is no part of the tests. Nothing is filled but
-``/dev/full``, and nothing is written outside a temporary folder.
+A quarter of an hour on two cores, so it is no part of the tests. Nothing is filled but
+``/dev/full``, and nothing is written outside a temporary folder. ``--write`` puts what
+was found into ``benchmarks/trouble.json``, each part for itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import platform
 import random
 import resource
 import signal
@@ -25,10 +28,13 @@ from pathlib import Path
 
 from PIL import Image
 
+RECORD = Path(__file__).with_suffix(".json")
 PROGRAM = [sys.executable, "-m", "pltutorial"]
 TINY = "--steps 24 --size 32 --batch-size 2 --width 4 --log-every 2 --no-progress"
 TINY += " --sample-every 4 --checkpoint-every 3 --precision float32 --device cpu"
 TRAIN = f"train denoise --blocks 1 --feature-layers relu1_2 {TINY}"
+DIFFUSE = "train diffuse --channels 8,8,16 --steps 4 --size 16 --batch-size 2"
+DIFFUSE += " --no-progress --checkpoint-every 1 --sample-every 4 --device cpu"
 SLOW = "--sizes 96 --steps 6"
 # Words, and what they write; every picture is made from `in.png`.
 COMMANDS = {
@@ -38,14 +44,27 @@ COMMANDS = {
     "stylize": ("stylize in.png --style poppies -o out.png", "out.png"),
     "stylize FOLDER": ("stylize album --style poppies -o out", ""),
     "stylize GIF": ("stylize in.gif --style poppies -o out.gif", "out.gif"),
+    "stylize like a file": ("stylize in.png --style album/a.png -o out.png", "out.png"),
+    "stylize --refine": (
+        "stylize in.png --style poppies --size 48 --refine 2 -o out.png",
+        "out.png",
+    ),
+    "colorize": ("colorize in.png -o out.png", "out.png"),
     "upscale": ("upscale in.png -o out.png", "out.png"),
     "denoise": ("denoise in.png -o out.png", "out.png"),
     "deblur": ("deblur in.png -o out.png", "out.png"),
     "inpaint": ("inpaint in.png mask.png -o out.png", "out.png"),
     "invert": ("invert in.png -o out.png", "out.png"),
     "sample": ("sample -o out.png", "out.png"),
+    "sample by diffusion": (
+        "sample --loss diffusion --count 2 --steps 4 -o out.png",
+        "out.png",
+    ),
+    "compare": ("compare in.png in.png --csv", ""),
+    "measure": ("measure album album --size 32 --json", ""),
     "export": ("export denoise_combined -o out.onnx", "out.onnx"),
     "train": (f"{TRAIN} -o run", ""),
+    "train diffuse": (f"{DIFFUSE} --data album -o run", ""),
     "styles": ("styles", ""),
     "models": ("models --json", ""),
     "doctor": ("doctor", ""),
@@ -73,7 +92,7 @@ class Trouble:
         mask.paste(255, (40, 40, 60, 60))
         mask.save(folder / "mask.png")
         (folder / "album").mkdir()
-        for name in "abc":
+        for name in "abcd":
             noise.save(folder / "album" / f"{name}.png")
 
     def start(self, words: str, **how) -> subprocess.Popen:
@@ -313,8 +332,10 @@ PARTS = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    chosen = parser.parse_args().parts or list(PARTS)
-    tally: dict[str, list[int]] = {}
+    parser.add_argument("--write", action="store_true", help=f"into {RECORD.name}")
+    given = parser.parse_args()
+    chosen = given.parts or list(PARTS)
+    tally: dict[str, dict[str, str]] = {}
 
     @contextlib.contextmanager
     def each(part: str, name: str):
@@ -324,19 +345,44 @@ def main() -> int:
                 yield Trouble(Path(folder)), faults.extend
             except Exception as problem:
                 faults.append(f"{type(problem).__name__}: {problem}")
-        count = tally.setdefault(part, [0, 0])
-        count[0] += 1
-        count[1] += bool(faults)
         held = "held" if not faults else "; ".join(faults)
+        tally.setdefault(part, {})[name] = held
         print(f"| {part} | {name} | {held} |", flush=True)
 
     print("| part | what | outcome |\n|---|---|---|")
     for part in chosen:
         PARTS[part](each)
+        if given.write:
+            write(part, tally[part])
     print("\n| part | rows | fell short |\n|---|---|---|")
-    for part, (rows, short) in tally.items():
-        print(f"| {part} | {rows} | {short} |")
-    return int(any(short for _, short in tally.values()))
+    for part, rows in tally.items():
+        print(f"| {part} | {len(rows)} | {_short(rows)} |")
+    return int(any(map(_short, tally.values())))
+
+
+def _short(rows: dict[str, str]) -> int:
+    return sum(outcome != "held" for outcome in rows.values())
+
+
+def write(part: str, rows: dict[str, str]) -> None:
+    """Put a part into the record."""
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=RECORD.parent, capture_output=True, text=True)
+    record[part] = {
+        "commit": commit.stdout.strip(),
+        "machine": (
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}"
+        ),
+        "rows": len(rows),
+        "held": len(rows) - _short(rows),
+        "outcomes": rows,
+    }
+    text = json.dumps(
+        {name: record[name] for name in PARTS if name in record}, indent=1
+    )
+    RECORD.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -111,3 +111,14 @@ def test_what_was_started_to_ignore_it_goes_on():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_table_of_troubles_knows_every_command():
+    """So that a new one cannot be forgotten; `serve` never ends, `data` wants a net."""
+    import typer
+
+    from benchmarks.trouble import COMMANDS
+    from pltutorial.cli.app import app
+
+    known = {words.split()[0] for words, _ in COMMANDS.values()}
+    assert known | {"serve", "data"} == set(typer.main.get_command(app).commands)
