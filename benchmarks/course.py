@@ -86,18 +86,25 @@ def thinned(expected: dict, names: list[str], target: Path, each: int) -> dict:
     return kept
 
 
-def interrupted(folder: Path, jobs: int, seconds: float) -> int:
-    """Grade in a process of its own, stopped by Ctrl-C; how many results it left."""
+def interrupted(folder: Path, jobs: int, seconds: float) -> tuple[int, int]:
+    """Grade in a process of its own, stopped by Ctrl-C: how many results it left, and
+    its exit code.
+    """
     words = [sys.executable, "-m", "book.course", "grade", folder / "submitted"]
     words += ["--course", folder / "assignments", "--to", folder / "graded"]
     words += ["--jobs", str(jobs)] if jobs else []
-    process = subprocess.Popen([str(word) for word in words], cwd=ROOT)
+    process = subprocess.Popen(
+        [str(word) for word in words],
+        cwd=ROOT,  # and it heeds Ctrl-C, whatever started this program
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         process.wait()
-    return len(list((folder / "graded" / "results").rglob("*.json")))
+    left = len(list((folder / "graded" / "results").rglob("*.json")))
+    return left, process.returncode
 
 
 def main() -> int:
@@ -131,13 +138,21 @@ def main() -> int:
         expected, list(drawn), folder / "submitted", given.each or len(drawn)
     )
     friendly = sum(student in friends for student, _ in expected)
-    left = interrupted(folder, given.jobs, 1.2 * len(expected) / (given.jobs or 2))
-    started = time.perf_counter()
+    begun = time.perf_counter()
+    left, code = interrupted(
+        folder, given.jobs, 1.2 * len(expected) / (given.jobs or 2)
+    )
+    begun = time.perf_counter() - begun
     results = folder / "graded"
+    kept = {path: path.read_bytes() for path in (results / "results").rglob("*.json")}
+    started = time.perf_counter()
     done = grading.grade_all(
         folder / "submitted", folder / "assignments", results, jobs=given.jobs
     )
-    seconds = time.perf_counter() - started
+    seconds = begun + time.perf_counter() - started
+    lost = sum(
+        not path.exists() or path.read_bytes() != was for path, was in kept.items()
+    )
     again = time.perf_counter()
     second = grading.grade_all(
         folder / "submitted", folder / "assignments", results, jobs=given.jobs
@@ -159,11 +174,14 @@ def main() -> int:
         "hostile students": given.hostile,
         "submissions": len(expected),
         "of others": friendly,
-        "kept when interrupted": left,
+        "exit code when interrupted": code,
+        "results when interrupted": left,
+        "of them lost or changed": lost,
+        "results in the end": len(done),
         "graded as expected": len(expected) - len(wrong),
         "not as expected": wrong,
         "seconds": round(seconds, 1),
-        "seconds per submission": round(seconds / max(1, len(expected) - left), 2),
+        "seconds per submission": round(seconds / max(1, len(expected)), 2),
         "seconds to run again": round(again, 2),
         "same when run again": second == done,
         "verdicts": dict(sorted(verdicts.items())),
@@ -175,7 +193,7 @@ def main() -> int:
     }
     RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=2))
-    return 1 if wrong or second != done else 0
+    return 1 if wrong or lost or second != done else 0
 
 
 if __name__ == "__main__":

@@ -34,10 +34,14 @@ class Fixed(nn.Module):
         for name, thing in things.items():
             if isinstance(thing, nn.Module):
                 thing = thing.eval()
+            elif thing.is_inference():  # it serves passes with gradients too
+                with torch.inference_mode(False):
+                    thing = thing.clone()
             # nn.Module's own __setattr__ would register a network
             self.__dict__[name] = thing.requires_grad_(False)
             self._held += (name,)
 
+    @torch.inference_mode(False)
     def _apply(self, fn, recurse: bool = True):
         move = functools.partial(_moved, fn)
         for name in self._held:

@@ -414,6 +414,7 @@ def transfer_style(
     return result
 
 
+@torch.inference_mode(False)
 def _coarse_to_fine(objective_at, settings, image, starts, layers, callback) -> Result:
     """One optimisation for each size, each starting from the last one's picture."""
     longest = max(image.shape[-2:])
@@ -477,7 +478,9 @@ def _enter(image: torch.Tensor, what: str, network) -> torch.Tensor:
             f"{what} is a batch of {len(image)}; give one picture, (1, 3, H, W)"
         )
     device = next((buffer.device for buffer in network.buffers()), image.device)
-    return image.detach().to(device)
+    with torch.inference_mode(False):  # a picture of that mode has no gradients
+        image = image.clone() if image.is_inference() else image.detach()
+        return image.to(device)
 
 
 def _network(network, settings: OptimizeSettings, layers: Sequence[str]):

@@ -202,7 +202,7 @@ class LossNetwork(Fixed):
             return [
                 (
                     getattr(self, f"weight{name}").to(dtype),
-                    getattr(self, f"bias{name}").to(dtype),
+                    _small(getattr(self, f"bias{name}"), dtype),
                 )
                 for name in _NAMES
             ]
@@ -228,7 +228,10 @@ class LossNetwork(Fixed):
         with autocast_off(image.device.type):
             exact = torch.promote_types(image.dtype, torch.float32)
             x = (image.to(exact) - self.mean.to(exact)) * self.scale.to(exact)
-            x = x.to(dtype)  # the weights make it channels-last
+            head = _headroom(dtype)
+            x = (x if head == 1 else x * head).to(
+                dtype
+            )  # the weights make it channels-last
             features: dict[str, torch.Tensor] = {}
             for name, (weight, bias) in zip(_NAMES, weights, strict=True):
                 if name.endswith("_1") and name != "1_1":
@@ -239,15 +242,35 @@ class LossNetwork(Fixed):
                     )
                 x = F.conv2d(x, weight, bias, padding=1)
                 if f"conv{name}" in wanted:
-                    features[f"conv{name}"] = x
+                    features[f"conv{name}"] = _full(x, head)
                     x = F.relu(x)  # not in place: the tap must stay what it is called
                 else:
                     x = F.relu_(x)
                 if f"relu{name}" in wanted:
-                    features[f"relu{name}"] = x
+                    features[f"relu{name}"] = _full(x, head)
                 if len(features) == len(wanted):
                     return features
         raise AssertionError("check_layers has let an unknown layer through")
+
+
+def _headroom(dtype: torch.dtype) -> float:
+    """By what features are made smaller while they are computed: float16 ends at
+    65,504, which pictures beyond [0, 1], as of networks still untrained, get past.
+    """
+    return 1 / 16 if dtype == torch.float16 else 1.0
+
+
+def _small(bias: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    head = _headroom(dtype)
+    return (bias if head == 1 else bias * head).to(dtype)
+
+
+def _full(feature: torch.Tensor, head: float) -> torch.Tensor:
+    """A feature at its own size; what float16 cannot hold is the most that it can."""
+    if head == 1:
+        return feature
+    most = torch.finfo(feature.dtype).max * head
+    return feature.clamp(-most, most) / head
 
 
 def smallest_size(layer: str) -> int:

@@ -5,6 +5,7 @@ freezing, precision, moves.
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import shutil
 
@@ -16,7 +17,14 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from pltutorial import CONV_LAYERS, RELU_LAYERS, Encoder, LossNetwork
+from pltutorial import (
+    CONV_LAYERS,
+    RELU_LAYERS,
+    Encoder,
+    LossNetwork,
+    PerceptualLoss,
+    transfer_style,
+)
 from pltutorial.device import has_fast_bfloat16
 from pltutorial.vgg import EMBEDDED
 
@@ -581,3 +589,65 @@ def test_a_pass_in_inference_mode_leaves_gradients_possible():
     image = image.requires_grad_()
     network(image, ("relu1_2",))["relu1_2"].float().sum().backward()
     assert image.grad.abs().max() > 0
+
+
+class TestFloat16:
+    def test_what_it_cannot_hold_is_the_most_that_it_can(self, network, device):
+        """Networks still untrained give pictures far beyond [0, 1]."""
+        image, layers = 18 * picture(device=device) - 13, ("conv3_3", "relu3_3")
+        exact = network(image, layers)
+        assert max(float(one.abs().max()) for one in exact.values()) > 65504
+        with torch.autocast(device.type, dtype=torch.float16):
+            found = network(image, layers)
+        for name, feature in found.items():
+            assert feature.dtype == torch.float16
+            held = exact[name].clamp(-65504, 65504)
+            assert relative(feature.float(), held) < 0.01
+
+    @pytest.mark.parametrize("normalization", ["johnson", "relative"])
+    def test_a_network_still_untrained_begins_to_train(self, network, normalization):
+        torch.manual_seed(0)
+        model = torch.nn.Conv2d(3, 3, 3, padding=1)
+        with torch.no_grad():
+            model.weight.mul_(12)
+        loss = PerceptualLoss(
+            {"relu3_3": 1.0}, pixel=1.0, network=network, normalization=normalization
+        )
+        x, target = picture(32, 32, 0), picture(32, 32, 1)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        scaler, values = torch.amp.GradScaler("cpu"), []
+        for _ in range(34):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.float16):
+                total = loss(model(x), content=target).total
+            scaler.scale(total).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            values.append(float(total.detach()))
+        assert all(map(math.isfinite, values))
+        assert values[-1] < 0.95 * values[0]
+
+
+class TestInferenceMode:
+    """What is made, moved or optimised in it has gradients afterwards."""
+
+    def test_made_or_moved_in_it_a_loss_network_serves_training(self, device):
+        image = picture(16, 16, device=device).requires_grad_()
+        with torch.inference_mode():
+            made = LossNetwork(precision="float32", device=device)
+        moved = LossNetwork(precision="float32", device=device)
+        with torch.inference_mode():
+            moved.double()
+            moved.float()
+        for network in (made, moved):
+            network(image, ("relu1_2",))["relu1_2"].sum().backward()
+        assert image.grad.abs().max() > 0
+
+    def test_a_picture_is_optimised_in_it(self, network):
+        how = {"steps": 2, "sizes": (16,), "progress": False, "network": network}
+        given = picture(16, 16, 0), picture(16, 16, 1)
+        expected = transfer_style(*given, **how)
+        with torch.inference_mode():
+            given = [one.clone() for one in given]
+            found = transfer_style(*given, **how)
+        assert torch.equal(found.image, expected.image)
