@@ -121,10 +121,15 @@ class LPIPS(_Calibrated):
     Perceptual Metric; Ghildyal and Liu (2022), Shift-tolerant Perceptual Similarity
     Metric.
 
-    Example::
-
-        lpips = LPIPS("vgg").to(output.device)
-        (pixel_loss(output, target, "l1") + 0.5 * lpips(output, target)).backward()
+    Example:
+        >>> target = torch.rand(2, 3, 48, 48)
+        >>> output = (target / 2).requires_grad_()
+        >>> lpips = LPIPS("vgg")  # the trunk is in the cache
+        >>> lpips(output, target, reduction="none").shape
+        torch.Size([2])
+        >>> (pixel_loss(output, target, "l1") + 0.5 * lpips(output, target)).backward()
+        >>> bool(lpips(target, target) < 1e-4)
+        True
     """
 
     def __init__(
@@ -187,10 +192,13 @@ class DISTS(_Calibrated):
     Source: Ding et al. (2020), Image Quality Assessment: Unifying Structure and Texture
     Similarity.
 
-    Example::
-
-        dists = DISTS().to(output.device)
-        dists(output, target, reduction="none")  # (N,)
+    Example:
+        >>> output, target = torch.rand(2, 3, 48, 48), torch.rand(2, 3, 48, 48)
+        >>> dists = DISTS()  # the trunk is in the cache
+        >>> dists(output, target, reduction="none").shape
+        torch.Size([2])
+        >>> bool(dists(target, target).abs() < 1e-4)
+        True
     """
 
     smallest = 16

@@ -105,6 +105,12 @@ def compare(
 
     Raises:
         InputError: no images, different shapes, too small, or an extra is missing.
+
+    Example:
+        >>> picture = read_image(bundled("content/pagoda"), 64)
+        >>> values = compare(add_noise(picture, 25).clamp(0, 1), picture)
+        >>> {"psnr", "ssim"} <= set(values), values["psnr"].shape
+        (True, torch.Size([1]))
     """
     height, width = output.shape[-2:]
     memory.check(
@@ -151,6 +157,12 @@ def judged_features(
 
     Returns:
         (N, 1280), on the CPU.
+
+    Example:
+        >>> pictures = [torch.rand(1, 3, 64, 80), torch.rand(1, 3, 72, 64)]
+        >>> features = judged_features(pictures, size=64)
+        >>> features.shape
+        torch.Size([2, 1280])
     """
     rows, batch = [], []
 
@@ -181,6 +193,11 @@ def measure(features: torch.Tensor, reference: torch.Tensor) -> dict[str, float]
 
     Raises:
         InputError: fewer than four pictures in one of them.
+
+    Example:
+        >>> values = measure(torch.randn(20, 8), torch.randn(30, 8))
+        >>> sorted(values)
+        ['frechet', 'kernel', 'precision', 'recall']
     """
     if min(len(features), len(reference)) < 4:
         raise InputError(

@@ -22,7 +22,8 @@ def to_8_bits(image: torch.Tensor) -> torch.Tensor:
     """Values rounded to the 256 that a file can hold, and clamped to [0, 1].
 
     Example:
-        >>> 255 * to_8_bits(torch.tensor([-0.2, 0.5, 1.2]))
+        >>> values = torch.tensor([-0.2, 0.5, 1.2])
+        >>> 255 * to_8_bits(values)
         tensor([  0., 128., 255.])
 
     Taught in chapter 6.
@@ -60,7 +61,8 @@ def downscale(
             factor, or no image.
 
     Example:
-        >>> downscale(torch.rand(1, 3, 64, 96), 4).shape
+        >>> image = torch.rand(1, 3, 64, 96)
+        >>> downscale(image, 4).shape
         torch.Size([1, 3, 16, 24])
 
     Taught in chapter 6.
@@ -108,7 +110,8 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
         InputError: nothing would be left.
 
     Example:
-        >>> crop_to_multiple(torch.rand(1, 3, 67, 97), 4).shape
+        >>> image = torch.rand(1, 3, 67, 97)
+        >>> crop_to_multiple(image, 4).shape
         torch.Size([1, 3, 64, 96])
 
     Taught in chapter 6.
@@ -315,6 +318,13 @@ def motion_kernel(
     Raises:
         InputError: a length that is not positive, or a size that is even or too small.
 
+    Example:
+        >>> kernel = motion_kernel(4.0)  # along a row
+        >>> kernel.shape, abs(float(kernel.sum()) - 1) < 1e-5
+        (torch.Size([7, 7]), True)
+        >>> bool((kernel.sum(1) > 1e-3).sum() == 1)
+        True
+
     Taught in chapter 7.
     """
     if not 0 < length < math.inf or not (math.isfinite(angle) and abs(bend) <= 1):
@@ -352,6 +362,13 @@ def defocus_kernel(radius: float, size: int | None = None) -> torch.Tensor:
     Raises:
         InputError: a radius below 0, or a size that is even or too small.
 
+    Example:
+        >>> kernel = defocus_kernel(2.0)
+        >>> kernel.shape
+        torch.Size([5, 5])
+        >>> abs(float(kernel.sum()) - 1) < 1e-5
+        True
+
     Taught in chapter 7.
     """
     if not 0 <= radius < math.inf:
@@ -376,6 +393,13 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
     Raises:
         InputError: kernels of another shape.
+
+    Example:
+        >>> image = torch.zeros(1, 3, 9, 9)
+        >>> image[..., 4, 4] = 1
+        >>> blurred = blur_with(image, torch.full((1, 3, 3), 1 / 9))
+        >>> (9 * blurred[0, 0, 3:6, 3:6]).round().sum()
+        tensor(9.)
 
     Taught in chapter 7.
     """

@@ -27,6 +27,7 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
     Example:
         >>> best_device("cpu")
         device(type='cpu')
+        >>> image = torch.rand(1, 3, 8, 8).to(best_device())
 
     Taught in chapter 2.
     """
@@ -97,6 +98,16 @@ def best_precision(device: torch.device, precision: str = "auto") -> torch.dtype
 
     Raises:
         InputError: the precision is none of the three.
+
+    Example:
+        >>> best_precision(torch.device("cpu"), "float32")
+        torch.float32
+        >>> best_precision(torch.device("cpu")) in (torch.float32, torch.bfloat16)
+        True
+        >>> best_precision(torch.device("cpu"), "float17")
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: precision 'float17' is unknown; it is 'auto', ...
 
     Taught in chapter 2.
     """

@@ -105,6 +105,14 @@ def content_distance(
         InputError: as for :func:`layer_distances`, and the judge's package is not
             installed.
 
+    Example:
+        >>> picture = read_image(bundled("content/pagoda"), 64)
+        >>> content_distance(picture, picture)
+        tensor([0.])
+        >>> noisy = picture + 0.1 * torch.randn_like(picture)
+        >>> bool(content_distance(noisy.clamp(0, 1), picture) > 0.01)
+        True
+
     Taught in chapter 6.
     """
     network = second_judge(output.device) if network is None else network
@@ -177,7 +185,14 @@ def style_distances(
     directions: int = 64,
     seed: int = 0,
 ) -> dict[str, torch.Tensor]:
-    """Several of :func:`style_distance` from one look at the pictures, by kind."""
+    """Several of :func:`style_distance` from one look at the pictures, by kind.
+
+    Example:
+        >>> print_, painting = torch.rand(2, 3, 64, 64), torch.rand(1, 3, 64, 64)
+        >>> distances = style_distances(print_, painting, ("gram", "statistics"))
+        >>> {kind: tuple(values.shape) for kind, values in distances.items()}
+        {'gram': (2,), 'statistics': (2,)}
+    """
     for kind in kinds:
         if kind not in STYLE_KINDS:
             raise InputError(
@@ -316,6 +331,13 @@ def kernel_distance(features: torch.Tensor, reference: torch.Tensor) -> torch.Te
         InputError: other shapes, or fewer than two rows.
 
     Source: Bińkowski et al. (2018), Demystifying MMD GANs, section 4.
+
+    Example:
+        >>> features = torch.randn(40, 8)
+        >>> near = kernel_distance(features, torch.randn(40, 8))
+        >>> far = kernel_distance(features, 3 + torch.randn(40, 8))
+        >>> bool(near.abs() < far / 10)
+        True
     """
     one, other = _collections(features, reference)
 
@@ -392,6 +414,13 @@ def art_distance(
 
     Source: Wright and Ommer (2022), ArtFID: quantitative evaluation of neural style
     transfer, equation 3.
+
+    Example:
+        >>> output, style = torch.randn(40, 8), 3 + torch.randn(50, 8)
+        >>> content = torch.full((40,), 0.5)
+        >>> near = art_distance(content, style[:40], style)
+        >>> bool(near < art_distance(content, output, style))
+        True
     """
     return (1 + content.mean()) * (1 + frechet_distance(output, style))
 

@@ -195,6 +195,12 @@ def classify(
 
     Raises:
         InputError: no images; the judge's package or torchvision is not installed.
+
+    Example:
+        >>> cat = read_image(bundled("content/chelsea"))
+        >>> [(name, probability)] = classify(cat, top=1)[0]
+        >>> name, probability > 0.3
+        ('Egyptian cat', True)
     """
     names = _class_names()
     values, classes = _logits(image, network).softmax(1).topk(top)
@@ -228,6 +234,13 @@ def recognised(
 
     Raises:
         InputError: no images, or not as many; the judge's package is not installed.
+
+    Example:
+        >>> cat = read_image(bundled("content/chelsea"))
+        >>> recognised(cat.flip(3), cat)
+        tensor([True])
+        >>> recognised(torch.rand_like(cat), cat)
+        tensor([False])
     """
     if len(output) != len(target):
         raise InputError(

@@ -17,6 +17,13 @@ class InputError(ValueError):
     The message is one sentence that says what was given, what is needed and how to get
     it. The command line prints it after ``error:`` and exits with code 2.
 
+    Example:
+        >>> try:
+        ...     LossNetwork()(torch.rand(1, 3, 32, 32), ["relu6_1"])
+        ... except InputError as error:
+        ...     print(error)
+        there is no layer 'relu6_1'; the nearest is 'relu5_1'
+
     Taught in chapter 2.
     """
 

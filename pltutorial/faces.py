@@ -65,6 +65,12 @@ class Faces(NamedTuple):
         pictures: float32 (N, 3, 48, 48), RGB, in [0, 1], on white.
         attributes: by name a tensor (N,) of int64, the number of the value.
         names: by name the words for these numbers.
+
+    Example:
+        >>> faces = load_faces("test")
+        >>> bearded = faces.pictures[faces.attributes["beard"] > 0]
+        >>> 0 < len(bearded) < len(faces.pictures)
+        True
     """
 
     pictures: torch.Tensor

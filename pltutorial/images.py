@@ -41,8 +41,10 @@ def bundled_names(folder: str) -> list[str]:
         InputError: there is no such folder; the sentence suggests the nearest.
 
     Example:
-        >>> "pagoda" in bundled_names("content"), "great_wave" in bundled_names("style")
-        (True, True)
+        >>> "pagoda" in bundled_names("content")
+        True
+        >>> "great_wave" in bundled_names("style")
+        True
 
     Taught in chapter 1.
     """

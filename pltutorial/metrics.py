@@ -226,6 +226,13 @@ def feature_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor
     Metrics, section 4, where distances of features are divided by the mean one of
     two pictures instead.
 
+    Example:
+        >>> picture = read_image(bundled("content/pagoda"), 64)
+        >>> feature_distance(picture, picture)
+        tensor([0.])
+        >>> bool(feature_distance(torch.rand_like(picture), picture) > 0.5)
+        True
+
     Taught in chapter 8.
     """
     check_pair(output, target)
@@ -337,6 +344,13 @@ def diversity(images: torch.Tensor) -> float:
 
     Source: Zhu et al. (2017), Toward multimodal image-to-image translation, who take
     LPIPS of random pairs.
+
+    Example:
+        >>> one = torch.rand(1, 3, 32, 32)
+        >>> diversity(one.expand(3, 3, 32, 32)) < 1e-5  # all alike
+        True
+        >>> diversity(torch.rand(3, 3, 32, 32)) > 0.01
+        True
 
     Taught in chapter 9.
     """

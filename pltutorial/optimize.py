@@ -42,6 +42,14 @@ _DIVERGED = 10
 class Result:
     """The best picture (1, 3, H, W) in [0, 1], a Record for each step, and why it
     stopped (``done``, ``interrupted``).
+
+    Example:
+        >>> def brightness(image):
+        ...     return LossTerms(brightness=image.mean())
+        >>> white = torch.ones(1, 3, 8, 8)
+        >>> result = optimize_image(brightness, white, steps=3, progress=False)
+        >>> result.stopped, len(result.history), result.totals[0] > result.totals[-1]
+        ('done', 3, True)
     """
 
     image: torch.Tensor

@@ -19,6 +19,15 @@ Settings = TypeVar("Settings", bound="OptimizeSettings | TrainingSettings")
 class OptimizeSettings:
     """How an image is moved downhill; shared by every optimisation.
 
+    Example:
+        >>> settings = OptimizeSettings(steps=10, sizes=(128, 256))
+        >>> settings.optimizer, settings.total_variation
+        ('lbfgs', 1e-06)
+        >>> OptimizeSettings(sizes=(256, 128))
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: sizes=(256, 128) was given; give positive ...
+
     Taught in chapter 4.
     """
 
@@ -70,6 +79,15 @@ class ReconstructionSettings(OptimizeSettings):
     """Feature reconstruction: find a picture with the same features
     (Mahendran and Vedaldi 2015).
 
+    Example:
+        >>> settings = ReconstructionSettings(steps=2, sizes=(32,), layer="relu1_2")
+        >>> settings.layer, settings.init
+        ('relu1_2', 'noise')
+        >>> image = read_image(bundled("content/pagoda"), 32)
+        >>> result = reconstruct_features(image, settings=settings, progress=False)
+        >>> len(result.history)
+        2
+
     Taught in chapter 2.
     """
 
@@ -81,6 +99,13 @@ class ReconstructionSettings(OptimizeSettings):
 class TextureSettings(OptimizeSettings):
     """Style reconstruction and texture synthesis: find a picture with the same Gram
     matrices (Gatys et al. 2015).
+
+    Example:
+        >>> settings = TextureSettings(steps=10, height=256, width=384)
+        >>> settings.layers
+        ('relu1_2', 'relu2_2', 'relu3_3', 'relu4_3')
+        >>> settings.height, settings.width
+        (256, 384)
 
     Taught in chapter 3.
     """
@@ -106,6 +131,13 @@ class TextureSettings(OptimizeSettings):
 class TransferSettings(OptimizeSettings):
     """Style transfer by optimisation (Gatys et al. 2016) with the layers of
     Johnson et al. (2016).
+
+    Example:
+        >>> settings = TransferSettings(steps=10, style_weight=1e-3)
+        >>> settings.content_layers, settings.init
+        (('relu3_3',), 'content')
+        >>> settings.style_weight / TransferSettings().style_weight
+        10.0
 
     Taught in chapter 4.
     """
@@ -149,6 +181,15 @@ class TransferSettings(OptimizeSettings):
 @dataclass(frozen=True)
 class TrainingSettings:
     """How a network is trained; shared by every task.
+
+    Example:
+        >>> settings = TrainingSettings(steps=100, batch_size=8)
+        >>> settings.learning_rate, settings.size
+        (0.001, 256)
+        >>> TrainingSettings(steps=0)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: steps=0 was given; give at least 1
 
     Taught in chapter 5.
     """

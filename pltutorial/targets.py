@@ -17,6 +17,12 @@ _SILENT = 1e-30  # a target layer less loud than this counts as so loud
 class ContentTarget:
     """Features of a content target by layer, and the picture itself for the pixel term;
     of volumes and single channels the parts that are pictures.
+
+    Example:
+        >>> loss = PerceptualLoss(content={"relu1_2": 1.0})
+        >>> target = loss.content_target(torch.rand(1, 3, 32, 32))
+        >>> target.features["relu1_2"].shape
+        torch.Size([1, 64, 32, 32])
     """
 
     features: dict[str, torch.Tensor]
@@ -28,6 +34,12 @@ class ContentTarget:
 class StyleTarget:
     """Gram matrices by layer, for each region of the output (one region, without a
     mask, by default).
+
+    Example:
+        >>> loss = PerceptualLoss(style={"relu1_2": 1.0})
+        >>> target = loss.style_target(torch.rand(1, 3, 32, 32))
+        >>> target.grams[0]["relu1_2"].shape, target.masks
+        (torch.Size([1, 64, 64]), [None])
     """
 
     grams: list[dict[str, torch.Tensor]]

@@ -87,6 +87,14 @@ class Record:
 
     ``image`` is the picture that has these terms, (1, 3, H, W) in [0, 1]; callbacks get
     it, the history leaves it out.
+
+    Example:
+        >>> terms = {"content/relu3_3": 0.5, "pixel": 0.25}
+        >>> record = Record(step=10, total=0.75, terms=terms, seconds=2.0)
+        >>> record.step, record.terms["pixel"]
+        (10, 0.25)
+        >>> record.total == sum(record.terms.values())
+        True
     """
 
     step: int

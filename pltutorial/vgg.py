@@ -32,10 +32,25 @@ _KEYS = ("0", "2", "5", "7", "10", "12", "14", "17", "19", "21", "24", "26", "28
 
 RELU_LAYERS = tuple(f"relu{name}" for name in _NAMES)
 """The 13 layer names after the activation, ``relu1_1`` to ``relu5_3``.
+
+Example:
+    >>> len(RELU_LAYERS), RELU_LAYERS[:2]
+    (13, ('relu1_1', 'relu1_2'))
+    >>> LossNetwork()(torch.rand(1, 3, 32, 32), RELU_LAYERS)["relu5_3"].shape
+    torch.Size([1, 512, 2, 2])
+
 Taught in chapter 2.
 """
 CONV_LAYERS = tuple(f"conv{name}" for name in _NAMES)
 """The 13 layer names before the activation, ``conv1_1`` to ``conv5_3``.
+
+Example:
+    >>> len(CONV_LAYERS), CONV_LAYERS[:2]
+    (13, ('conv1_1', 'conv1_2'))
+    >>> features = LossNetwork()(torch.rand(1, 3, 32, 32), ["conv1_1", "relu1_1"])
+    >>> torch.equal(features["conv1_1"].relu(), features["relu1_1"])
+    True
+
 Taught in chapter 2.
 """
 

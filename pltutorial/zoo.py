@@ -108,6 +108,14 @@ def cards() -> dict[str, dict]:
 def styles(folder: str | os.PathLike | None = None) -> dict[str, list[str]]:
     """Every style that the zoo knows, and the names of the networks that paint it,
     the quickest first.
+
+    Example:
+        >>> "great_wave" in styles()
+        True
+        >>> styles()["great_wave"][0]
+        'great_wave'
+        >>> styles()["cafe_terrace"]
+        ['eight_styles', 'eight_styles_full']
     """
     found: dict[str, list[str]] = {}
     cards = available(folder)
@@ -387,6 +395,12 @@ def load_inverter(
         InputError: there is no such network (with the nearest name), or its file is
             missing, damaged, or for something else.
 
+    Example:
+        >>> network = load_inverter("relu3_3", "image", device="cpu")
+        >>> code = encode(torch.rand(1, 3, 32, 32), "relu3_3", LossNetwork())
+        >>> network(code).shape
+        torch.Size([1, 3, 32, 32])
+
     Taught in chapter 8.
     """
     if model is not None:
@@ -443,6 +457,12 @@ def load_vae(
         InputError: there is no such network (with the nearest name), or its file is
             missing, damaged, or for something else.
 
+    Example:
+        >>> network = load_vae("pixel", device="cpu")
+        >>> z = torch.randn(2, network.latent)
+        >>> network.decode(z).shape == (2, 3, network.size, network.size)
+        True
+
     Taught in chapter 9.
     """
     if model is not None:
@@ -473,6 +493,13 @@ def load_diffusion(
     Raises:
         InputError: there is no such network (with the nearest name), or its file is
             missing, damaged, or for something else.
+
+    Example:
+        >>> network = load_diffusion(device="cpu")
+        >>> network.condition, len(network.classes)
+        ('hair_color', 5)
+        >>> network(torch.randn(1, 3, 48, 48), 0.0).shape
+        torch.Size([1, 3, 48, 48])
 
     Taught in chapter 11.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torch import nn
 
@@ -25,6 +26,27 @@ from pltutorial.networks import (
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 from pltutorial.tasks.deblur import deblurring_net
 from pltutorial.zoo import INVERTED, INVERTER_LOSSES, VAE_LOSSES
+
+
+def write_trunks(cache: Path) -> torch.Generator:
+    """A random AlexNet and VGG-16, as torch.hub keeps torchvision's in this folder;
+    what drew them.
+    """
+    folder = cache / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    draw = torch.Generator().manual_seed(0)
+    for name in ("alexnet", "vgg16"):
+        with torch.device("meta"):
+            shapes = torchvision.models.get_model(name).features.state_dict()
+        tensors = {
+            f"features.{key}": torch.randn(value.shape, generator=draw)
+            / max(1, value[0].numel()) ** 0.5
+            for key, value in shapes.items()
+        }
+        weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+        torch.save(tensors, folder / weights.url.rpartition("/")[2])
+    return draw
+
 
 CARD = {
     "data": "nothing",

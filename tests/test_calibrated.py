@@ -13,8 +13,8 @@ from collections import OrderedDict
 
 import pytest
 import torch
-import torchvision
 from helpers import picture, refused, relative
+from random_networks import write_trunks
 
 from pltutorial import calibrated, perceptual_distance
 from pltutorial.calibrated import DISTS, LPIPS
@@ -27,19 +27,7 @@ def trunk(tmp_path_factory):
     """A random AlexNet and VGG-16 in a cache, and the packages' weights beside it."""
     cache, patch = tmp_path_factory.mktemp("torch"), pytest.MonkeyPatch()
     patch.setenv("TORCH_HOME", str(cache))
-    folder = cache / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    draw = torch.Generator().manual_seed(0)
-    for name in ("alexnet", "vgg16"):
-        with torch.device("meta"):
-            shapes = torchvision.models.get_model(name).features.state_dict()
-        tensors = {
-            f"features.{key}": torch.randn(value.shape, generator=draw)
-            / max(1, value[0].numel()) ** 0.5
-            for key, value in shapes.items()
-        }
-        weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-        torch.save(tensors, folder / weights.url.rpartition("/")[2])
+    draw = write_trunks(cache)
     packages = tmp_path_factory.mktemp("packages")
     (packages / "weights/v0.1").mkdir(parents=True)
     heads = OrderedDict(

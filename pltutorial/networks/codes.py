@@ -27,8 +27,10 @@ def code_shape(layer: str) -> tuple[int, int]:
         InputError: there is no such layer (with the nearest name).
 
     Example:
-        >>> code_shape("relu3_3"), code_shape("pool5")  # channels and stride
-        ((256, 4), (512, 32))
+        >>> code_shape("relu3_3")  # channels and stride
+        (256, 4)
+        >>> code_shape("pool5")
+        (512, 32)
 
     Taught in chapter 8.
     """
@@ -114,6 +116,13 @@ def keep_strongest(
     answers for one that has them.
     Source: Dosovitskiy and Brox (2016), Inverting Visual Representations with
     Convolutional Networks, section 5.
+
+    Example:
+        >>> code = torch.tensor([1.0, 3.0, 2.0]).view(1, 3, 1, 1)
+        >>> keep_strongest(code, 1).flatten()
+        tensor([0., 3., 0.])
+        >>> keep_strongest(code, 1, complement=True).flatten()
+        tensor([1., 0., 2.])
 
     Taught in chapter 8.
     """

@@ -38,6 +38,12 @@ class ColorizationNet(nn.Module):
     Source: Zhang et al. (2016), Colorful image colorization, section 2, for the
     classes, which they have in Lab at a quarter of the size.
 
+    Example:
+        >>> network = ColorizationNet(width=8, blocks=1)
+        >>> grey = torch.rand(1, 1, 32, 48).expand(1, 3, 32, 48)
+        >>> network(grey).shape
+        torch.Size([1, 3, 32, 48])
+
     Taught in chapter 10.
     """
 

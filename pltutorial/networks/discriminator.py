@@ -39,6 +39,13 @@ class Discriminator(nn.Module):
     Metrics, section 3.2; decisions by square after Isola et al. (2017), section 3.2.2;
     its hidden layers as a metric, Larsen et al. (2016), section 2.2.
 
+    Example:
+        >>> discriminator = Discriminator(width=8)
+        >>> discriminator(torch.rand(1, 3, 64, 48)).shape
+        torch.Size([1, 1, 8, 6])
+        >>> discriminator.features(torch.rand(1, 3, 64, 48), ["conv2"])["conv2"].shape
+        torch.Size([1, 16, 16, 12])
+
     Taught in chapter 8.
     """
 

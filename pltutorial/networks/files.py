@@ -146,6 +146,14 @@ def load_network(
         InputError: the file does not exist, is no such file, is damaged, or is
             of a later version.
 
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "mine.safetensors"
+        >>> path = save_network(path, DenoisingNet(width=8, blocks=1), {"steps": 0})
+        >>> network = load_network(path)
+        >>> network.config["width"], network.card, network.training
+        (8, {'steps': 0}, False)
+
     Taught in chapter 5.
     """
     from safetensors.torch import load_file

@@ -76,6 +76,12 @@ class FlowNet(nn.Module):
     Source: Ho et al. (2020), Denoising diffusion probabilistic models, appendix B;
     Li and He (2025), Back to basics, section 4, for the prediction of the picture.
 
+    Example:
+        >>> network = FlowNet((8, 8, 8), size=16, classes=("red", "blue"))
+        >>> noisy = torch.randn(2, 3, 16, 16)
+        >>> network(noisy, 0.5, torch.tensor([0, 1])).shape
+        torch.Size([2, 3, 16, 16])
+
     Taught in chapter 11.
     """
 

@@ -52,6 +52,12 @@ class InversionNet(nn.Module):
     Source: Dosovitskiy and Brox (2016), Inverting Visual Representations with
     Convolutional Networks, table 1.
 
+    Example:
+        >>> network = InversionNet("relu3_3", width=8, blocks=1)
+        >>> code = LossNetwork()(torch.rand(1, 3, 32, 48), ["relu3_3"])["relu3_3"]
+        >>> code.shape, network(code).shape
+        (torch.Size([1, 256, 8, 12]), torch.Size([1, 3, 32, 48]))
+
     Taught in chapter 8.
     """
 
@@ -158,6 +164,12 @@ class ConvAutoencoder(nn.Module):
     Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity
     Metrics based on Deep Networks, section 4.1, whose autoencoder ends in 8x8 positions
     of a 64x64 picture too.
+
+    Example:
+        >>> network = ConvAutoencoder(width=8, channels=8, blocks=1)
+        >>> image = torch.rand(1, 3, 32, 48)
+        >>> network(image).shape, network.encode(image).shape
+        (torch.Size([1, 3, 32, 48]), torch.Size([1, 8, 4, 6]))
 
     Taught in chapter 8.
     """

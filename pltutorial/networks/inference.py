@@ -35,6 +35,12 @@ def apply(
     Raises:
         InputError: what is given is no image, or the style does not fit.
 
+    Example:
+        >>> network = load_style("great_wave", device="cpu")
+        >>> output = apply(network, torch.rand(1, 3, 32, 48))
+        >>> output.shape, output.dtype, output.requires_grad
+        (torch.Size([1, 3, 32, 48]), torch.float32, False)
+
     Taught in chapter 5.
     """
     check_image(image, "the picture", smallest=getattr(network, "smallest", 1))

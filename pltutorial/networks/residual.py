@@ -39,6 +39,13 @@ class SuperResolutionNet(nn.Module):
 
     Source: Johnson et al. (2016), section 4.2 and the supplementary material, table 2.
 
+    Example:
+        >>> network = SuperResolutionNet(factor=4, width=8, blocks=1)
+        >>> network(torch.rand(1, 3, 12, 16)).shape
+        torch.Size([1, 3, 48, 64])
+        >>> network.factor
+        4
+
     Taught in chapter 6.
     """
 
@@ -199,7 +206,8 @@ class SubPixelNet(_ResidualNet):
         InputError: another factor, or numbers below 1.
 
     Example:
-        >>> SubPixelNet(factor=4).eval()(torch.rand(1, 3, 16, 24)).shape
+        >>> network = SubPixelNet(factor=4).eval()
+        >>> network(torch.rand(1, 3, 16, 24)).shape
         torch.Size([1, 3, 64, 96])
 
     Taught in chapter 6.
@@ -291,6 +299,13 @@ class InpaintingNet(_ResidualNet):
 
     Raises:
         InputError: numbers below 1.
+
+    Example:
+        >>> image, mask = torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+        >>> mask[..., 8:16, 8:16] = 1
+        >>> output = InpaintingNet(width=8, blocks=1)(image, mask)
+        >>> torch.equal(output * (1 - mask), image * (1 - mask))
+        True
 
     Taught in chapter 7.
     """

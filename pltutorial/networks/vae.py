@@ -46,6 +46,12 @@ class VAE(nn.Module):
     Source: Kingma and Welling (2014), sections 2.3 and 3; Dosovitskiy and Brox
     (2016), section 3.3.
 
+    Example:
+        >>> network = VAE(width=4, latent=8, size=32)
+        >>> mean, log_variance = network.encode(torch.rand(2, 3, 32, 32))
+        >>> mean.shape, network.decode(mean).shape
+        (torch.Size([2, 8]), torch.Size([2, 3, 32, 32]))
+
     Taught in chapter 9.
     """
 

@@ -67,6 +67,13 @@ def export_onnx(
         InputError: a network that cannot be exported, an unknown storage, weights that
             half precision cannot hold, a path that cannot be written, or a missing
             package, with the command that installs it.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> network = DenoisingNet(width=8, blocks=1).eval()
+        >>> path = export_onnx(network, mkdtemp() + "/denoise.onnx", storage="float")
+        >>> path.name, path.stat().st_size > 1000
+        ('denoise.onnx', True)
     """
     path = check_output(path, endings=(".onnx",))
     data = to_onnx(network, storage=storage, card=card)
@@ -128,6 +135,13 @@ def check_onnx(
     Raises:
         InputError: the file does not exist, is no ONNX file, takes other inputs or
             gives another size, or a missing package.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> network = DenoisingNet(width=8, blocks=1).eval()
+        >>> path = export_onnx(network, mkdtemp() + "/denoise.onnx", storage="float")
+        >>> check_onnx(network, path) < 1e-3
+        True
     """
     onnxruntime = needed("onnxruntime", "exports", "export")
     if not isinstance(path, bytes) and (fault := no_file(path)):

@@ -23,6 +23,15 @@ LIMITS = "trained on small crops; letters, faces and fine texture suffer first"
 class AutoencoderSettings(LikenessTrainingSettings):
     """Training of a convolutional autoencoder (Dosovitskiy and Brox 2016, section 4.1).
 
+    Example:
+        >>> settings = AutoencoderSettings(steps=100, code_channels=16)
+        >>> settings.code_channels, settings.image_weight, settings.size
+        (16, 1.0, 64)
+        >>> AutoencoderSettings(image_weight=0)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: all weights are 0; ...
+
     Taught in chapter 8.
     """
 
@@ -36,6 +45,13 @@ class AutoencoderTask(LikenessTask):
     """A picture through a narrow code and back; encoder and generator learn together.
 
     Args and errors are those of :class:`LikenessTask`.
+
+    Example:
+        >>> task = AutoencoderTask(AutoencoderSettings(width=4, blocks=1))
+        >>> list(task.loss(task.network, torch.rand(2, 3, 32, 32), first=0))
+        ['image']
+        >>> task.network(torch.rand(1, 3, 32, 48)).shape
+        torch.Size([1, 3, 32, 48])
 
     Taught in chapter 8.
     """

@@ -30,6 +30,15 @@ class ColorizationSettings(LikenessTrainingSettings):
     """Training of colourisation, a conditional GAN with a feature content loss
     (Isola et al. 2017).
 
+    Example:
+        >>> settings = ColorizationSettings(steps=100, feature_weight=1.0)
+        >>> settings.feature_layers, settings.blocks
+        (('relu2_2', 'relu3_3'), 4)
+        >>> ColorizationSettings(feature_weight=1.0, feature_layers=())
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: feature_weight was given without a layer; ...
+
     Taught in chapter 10.
     """
 
@@ -74,6 +83,12 @@ class ColorizationTask(LikenessTask):
     is conditioned on.
 
     Args and errors are those of :class:`LikenessTask`.
+
+    Example:
+        >>> task = ColorizationTask(ColorizationSettings(width=4, blocks=1))
+        >>> terms = task.loss(task.network, torch.rand(2, 3, 32, 32), first=0)
+        >>> list(terms), terms.total.requires_grad
+        (['image'], True)
 
     Taught in chapter 10.
     """
@@ -188,6 +203,13 @@ def colorize(
     Raises:
         InputError: no image, a network for something else, or a picture that does
             not fit into memory.
+
+    Example:
+        >>> photo = read_image(bundled("content/pagoda"), 64)
+        >>> grey = photo.mean(1, keepdim=True).expand_as(photo)
+        >>> colored = colorize(grey)
+        >>> colored.shape == photo.shape, bool(colored.std(1).mean() > 0.001)
+        (True, True)
 
     Taught in chapter 10.
     """

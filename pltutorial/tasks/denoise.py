@@ -35,6 +35,15 @@ LIMITS = (
 class DenoisingSettings(RestorationTrainingSettings):
     """Training of denoising, blind in sigma: each crop has its own, drawn evenly.
 
+    Example:
+        >>> settings = DenoisingSettings(steps=100, sigma=(0, 25))
+        >>> settings.sigma, settings.blocks
+        ((0, 25), 6)
+        >>> DenoisingSettings(sigma=(25, 0))
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: sigma=(25, 0) was given; give two growing ...
+
     Taught in chapter 7.
     """
 
@@ -54,6 +63,13 @@ class DenoisingTask(RestorationTask):
     ``settings.sigma`` for each crop.
 
     Args and errors are those of :class:`RestorationTask`.
+
+    Example:
+        >>> task = DenoisingTask(DenoisingSettings(width=4, blocks=1, sigma=(25, 25)))
+        >>> grey = torch.full((2, 3, 32, 32), 0.5)
+        >>> (noisy,) = task.degrade(grey, first=0)
+        >>> bool(abs(255 * (noisy - grey).std() - 25) < 2)
+        True
 
     Taught in chapter 7.
     """

@@ -54,6 +54,15 @@ class DiffusionSettings(TrainingSettings):
     """Training of flow matching with prediction of the picture, with feature losses or
     without, and of students.
 
+    Example:
+        >>> settings = DiffusionSettings(steps=100, feature_weight=0.1)
+        >>> settings.condition, settings.feature_layers
+        ('hair_color', ('relu2_2', 'relu3_3'))
+        >>> DiffusionSettings(times=(0, 1))
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: times=(0, 1) was given; give numbers from 0 ...
+
     Taught in chapter 11.
     """
 
@@ -187,6 +196,13 @@ class DiffusionTask:
 
     Source: Ma et al. (2026), PixelGen, for the feature loss on the estimate; Lin and
     Yang (2024), Diffusion model with perceptual loss, for the self-perceptual term.
+
+    Example:
+        >>> task = DiffusionTask(DiffusionSettings(channels=(8, 8, 8), device="cpu"))
+        >>> pictures = task.own_pictures()
+        >>> crop, skipped = pictures[0]
+        >>> list(task.loss(task.network, crop[None], first=0))
+        ['velocity']
 
     Taught in chapter 11.
     """

@@ -47,6 +47,15 @@ BETWEEN = 0.05  # the share of it that may be farther
 class InpaintingSettings(RestorationTrainingSettings):
     """Training of inpainting: each crop has holes of its own.
 
+    Example:
+        >>> settings = InpaintingSettings(steps=100, holes=0.2, style_weight=1e-3)
+        >>> settings.holes, settings.style_layers
+        (0.2, ('relu1_2', 'relu2_2', 'relu3_3'))
+        >>> InpaintingSettings(holes=1.5)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: holes=1.5 was given; give a number above 0 and ...
+
     Taught in chapter 7.
     """
 
@@ -60,6 +69,12 @@ class InpaintingTask(RestorationTask):
     """Inpainting: free-form holes, of at most ``settings.holes`` of each crop.
 
     Args and errors are those of :class:`RestorationTask`.
+
+    Example:
+        >>> task = InpaintingTask(InpaintingSettings(width=4, blocks=1))
+        >>> image, mask = task.degrade(torch.rand(2, 3, 32, 32), first=0)
+        >>> mask.shape, bool(mask.mean() <= task.settings.holes)
+        (torch.Size([2, 1, 32, 32]), True)
 
     Taught in chapter 7.
     """
@@ -160,6 +175,14 @@ def read_mask(
     Raises:
         InputError: no picture, one with transparent pixels, or one with too much that
             is neither black nor white.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> missing = torch.zeros(1, 1, 16, 16)
+        >>> missing[..., :4] = 1
+        >>> path = write_image(mkdtemp() + "/mask.png", missing.expand(1, 3, 16, 16))
+        >>> torch.equal(read_mask(path), missing)
+        True
 
     Taught in chapter 7.
     """

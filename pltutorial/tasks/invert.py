@@ -36,6 +36,15 @@ class InversionSettings(LikenessTrainingSettings):
     """Training of a network that inverts a layer of VGG-16 (Dosovitskiy and Brox
     2016, both papers).
 
+    Example:
+        >>> settings = InversionSettings(steps=100, layer="relu3_3")
+        >>> settings.layer, settings.adversarial_weight
+        ('relu3_3', 0.0)
+        >>> InversionSettings(norm="batch", batch_size=1)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: a batch of 1 was given with norm='batch', ...
+
     Taught in chapter 8.
     """
 
@@ -50,6 +59,12 @@ class InversionTask(LikenessTask):
     DeePSiM (the second).
 
     Args and errors are those of :class:`LikenessTask`.
+
+    Example:
+        >>> settings = InversionSettings(layer="relu2_1", width=4, blocks=1)
+        >>> task = InversionTask(settings)
+        >>> list(task.loss(task.network, torch.rand(2, 3, 32, 32), first=0))
+        ['image']
 
     Taught in chapter 8.
     """
@@ -124,7 +139,8 @@ def invert(
     Source: Dosovitskiy and Brox (2016), both papers.
 
     Example:
-        >>> invert(torch.rand(1, 3, 32, 32), layer="relu3_3").shape
+        >>> picture = torch.rand(1, 3, 32, 32)
+        >>> invert(picture, layer="relu3_3").shape
         torch.Size([1, 3, 32, 32])
 
     Taught in chapter 8.
@@ -173,6 +189,12 @@ def reencode(
 
     Source: Dosovitskiy and Brox (2016), Generating Images with Perceptual Similarity
     Metrics, section 4.2.
+
+    Example:
+        >>> network = load_inverter("relu3_3", "image", device="cpu")
+        >>> rounds = reencode(torch.rand(1, 3, 32, 32), 3, network)
+        >>> [tuple(picture.shape) for picture in rounds]
+        [(1, 3, 32, 32), (1, 3, 32, 32), (1, 3, 32, 32)]
 
     Taught in chapter 8.
     """

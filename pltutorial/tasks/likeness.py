@@ -37,6 +37,15 @@ class LikenessTrainingSettings(TrainingSettings):
     The weights are those of :class:`pltutorial.deepsim.DeepSimLoss`. The defaults
     train on pixels alone.
 
+    Example:
+        >>> settings = LikenessTrainingSettings(steps=100, feature_weight=1.0)
+        >>> settings.image_weight, settings.discriminator_width
+        (1.0, 32)
+        >>> LikenessTrainingSettings(image_weight=0)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: all weights are 0; ...
+
     Taught in chapter 8.
     """
 
@@ -133,6 +142,16 @@ class LikenessTask:
     Raises:
         InputError: an unknown layer, or a network to start from that has
             another architecture.
+
+    Example:
+        >>> class Mirror(LikenessTask):
+        ...     def new_network(self):
+        ...         return torch.nn.Conv2d(3, 3, 1)
+        ...     def loss(self, network, images, first):
+        ...         return self.objective(network(images), images.flip(3))
+        >>> task = Mirror(LikenessTrainingSettings())
+        >>> list(task.loss(task.network, torch.rand(2, 3, 32, 32), first=0))
+        ['image']
 
     Taught in chapter 8.
     """
@@ -293,6 +312,14 @@ def likeness_card(
     Returns:
         JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``,
         ``terms`` (the columns of the curve), ``limits`` and ``licence``.
+
+    Example:
+        >>> task = ColorizationTask(ColorizationSettings(width=4, blocks=1))
+        >>> from pltutorial.training import Trained
+        >>> result = Trained(task.network, steps=20, pictures=8, source="photos")
+        >>> card = likeness_card(result, task, task.settings, "my photographs, CC0")
+        >>> card["task"], card["steps"], card["data"]
+        ('colorization', 20, 'my photographs, CC0; 8 pictures of photos')
 
     Taught in chapter 8.
     """

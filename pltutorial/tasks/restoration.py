@@ -45,6 +45,15 @@ class RestorationTrainingSettings(TrainingSettings):
     term is on the [0, 1] scale, features are of 0-255 pictures. The defaults train
     for accuracy alone.
 
+    Example:
+        >>> settings = RestorationTrainingSettings(steps=100, feature_weight=1e-4)
+        >>> settings.pixel_weight, settings.feature_layers
+        (1.0, ('relu2_2',))
+        >>> RestorationTrainingSettings(pixel_weight=0)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: all weights are 0; ...
+
     Taught in chapter 6.
     """
 
@@ -151,6 +160,16 @@ class RestorationTask:
 
     Raises:
         InputError: a network to start from that does not fit.
+
+    Example:
+        >>> class Darkness(RestorationTask):
+        ...     def new_network(self):
+        ...         return torch.nn.Conv2d(3, 3, 1)
+        ...     def degrade(self, images, first):
+        ...         return (images / 4,)
+        >>> task = Darkness(RestorationTrainingSettings())
+        >>> list(task.loss(task.network, torch.rand(2, 3, 32, 32), first=0))
+        ['pixel']
 
     Taught in chapter 6.
     """
@@ -313,6 +332,14 @@ def restoration_card(
     Returns:
         JSON-able, see :func:`pltutorial.training.cards.training_card`, with ``task``,
         ``terms`` (the columns of the curve), ``limits`` and ``licence``.
+
+    Example:
+        >>> task = DenoisingTask(DenoisingSettings(width=4, blocks=1))
+        >>> from pltutorial.training import Trained
+        >>> result = Trained(task.network, steps=20, pictures=8, source="photos")
+        >>> card = restoration_card(result, task, task.settings, "my photographs, CC0")
+        >>> card["task"], card["steps"], card["data"]
+        ('denoising', 20, 'my photographs, CC0; 8 pictures of photos')
 
     Taught in chapter 6.
     """

@@ -93,7 +93,15 @@ def match_statistics(
 
 @dataclass(frozen=True)
 class Painting:
-    """What :func:`restyle` needs of a painting, computed once for many pictures."""
+    """What :func:`restyle` needs of a painting, computed once for many pictures.
+
+    Example:
+        >>> painting = prepared(torch.rand(1, 3, 64, 64), device="cpu")
+        >>> isinstance(painting, Painting)
+        True
+        >>> {layer: tuple(code.shape) for layer, code in sorted(painting.codes.items())}
+        {'relu3_3': (1, 256, 16, 16), 'relu4_3': (1, 512, 8, 8)}
+    """
 
     picture: torch.Tensor
     network: LossNetwork
@@ -112,6 +120,12 @@ def prepared(
 
     Raises:
         InputError: no painting, or one that does not fit into memory.
+
+    Example:
+        >>> painting = prepared(torch.rand(1, 3, 64, 64), device="cpu")
+        >>> pictures = torch.rand(2, 1, 3, 32, 48)
+        >>> [tuple(restyle(picture, painting).shape) for picture in pictures]
+        [(1, 3, 32, 48), (1, 3, 32, 48)]
     """
     _check_painting(style)
     if style_size is not None and style_size < max(style.shape[-2:]):

@@ -63,6 +63,15 @@ class StyleTrainingSettings(TrainingSettings):
     W, and the style loss is the squared Frobenius norm; the paper publishes no weights,
     so these are ours.
 
+    Example:
+        >>> settings = StyleTrainingSettings(styles=("great_wave",), steps=100)
+        >>> settings.content_layers, settings.network
+        (('relu3_3',), 'fast')
+        >>> StyleTrainingSettings(styles=("great_wave",), style_weights=(1.0, 2.0))
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: 2 style_weights were given for 1 styles; ...
+
     Taught in chapter 5.
     """
 
@@ -149,6 +158,12 @@ class StyleTask:
     Raises:
         InputError: a style that is no picture or unknown, or a network to start from
             that has another architecture.
+
+    Example:
+        >>> task = StyleTask(StyleTrainingSettings(width=4, blocks=1, style_size=64))
+        >>> terms = task.loss(task.network, torch.rand(1, 3, 64, 64), first=0)
+        >>> sorted({name.partition("/")[0] for name in terms})
+        ['content', 'style', 'total_variation']
 
     Taught in chapter 5.
     """
@@ -302,6 +317,14 @@ def style_card(
         JSON-able: the keys of ``pltutorial.zoo.CARD`` less ``held_out``, which training
         does not measure. The curve has at most thirty points
         [step, content, style, total], weighted, of the log.
+
+    Example:
+        >>> task = StyleTask(StyleTrainingSettings(width=4, blocks=1, style_size=64))
+        >>> from pltutorial.training import Trained
+        >>> result = Trained(task.network, steps=20, pictures=8, source="photos")
+        >>> card = style_card(result, task, task.settings, "my photographs, CC0")
+        >>> card["data"], card["steps"]
+        ('my photographs, CC0; 8 pictures of photos', 20)
 
     Taught in chapter 5.
     """

@@ -39,6 +39,15 @@ LOSSES = ("pixel", "adversarial", "feature")
 class SuperResolutionSettings(RestorationTrainingSettings):
     """Training of super-resolution (Johnson et al. 2016, section 4.2).
 
+    Example:
+        >>> settings = SuperResolutionSettings(factor=8, feature_weight=1e-4)
+        >>> settings.factor, settings.kernel, settings.feature_layers
+        (8, 'bicubic', ('relu2_2',))
+        >>> SuperResolutionSettings(factor=3)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: factor=3 was given; give 2, 4 or 8
+
     Taught in chapter 6.
     """
 
@@ -70,6 +79,13 @@ class SuperResolutionTask(RestorationTask):
     ``settings.kernel``, in 8 bits.
 
     Args and errors are those of :class:`RestorationTask`.
+
+    Example:
+        >>> settings = SuperResolutionSettings(width=4, blocks=1, factor=4)
+        >>> task = SuperResolutionTask(settings)
+        >>> (small,) = task.degrade(torch.rand(2, 3, 32, 32), first=0)
+        >>> small.shape
+        torch.Size([2, 3, 8, 8])
 
     Taught in chapter 6.
     """
@@ -130,7 +146,8 @@ def upscale(
             result that does not fit into memory.
 
     Example:
-        >>> upscale(torch.rand(1, 3, 16, 24), loss="pixel", device="cpu").shape
+        >>> small = torch.rand(1, 3, 16, 24)
+        >>> upscale(small, loss="pixel", device="cpu").shape
         torch.Size([1, 3, 64, 96])
 
     Taught in chapter 6.
@@ -169,6 +186,13 @@ def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Ten
 
     Source: Johnson et al. (2016), section 4.2: "we post-process our results by
     matching histograms".
+
+    Example:
+        >>> dark = torch.rand(1, 3, 32, 32) / 2
+        >>> bright = 0.5 + torch.rand(1, 3, 64, 64) / 2
+        >>> matched = with_histogram_of(dark, bright)
+        >>> torch.allclose(matched.mean((2, 3)), bright.mean((2, 3)), atol=0.01)
+        True
 
     Taught in chapter 6.
     """

@@ -39,6 +39,15 @@ class VAESettings(LikenessTrainingSettings):
     """Training of a variational autoencoder with any likeness (Kingma and Welling 2014;
     Larsen et al. 2016).
 
+    Example:
+        >>> settings = VAESettings(steps=100, latent=32)
+        >>> settings.latent, settings.comparator
+        (32, 'vgg')
+        >>> VAESettings(comparator="discriminator", feature_weight=1.0)
+        Traceback (most recent call last):
+            ...
+        pltutorial.errors.InputError: the discriminator is to compare but nothing ...
+
     Taught in chapter 9.
     """
 
@@ -73,6 +82,13 @@ class VAETask(LikenessTask):
     random, the noise on z, is drawn from the number of the crop.
 
     Args and errors are those of :class:`LikenessTask`.
+
+    Example:
+        >>> task = VAETask(VAESettings(width=4, latent=4, size=32))
+        >>> list(task.loss(task.network, torch.rand(2, 3, 32, 32), first=0))
+        ['image', 'kl']
+        >>> task.network.latent
+        4
 
     Taught in chapter 9.
     """
@@ -168,6 +184,13 @@ def sample(
             network for something else, or ``how`` for an autoencoder.
 
     Source: Kingma and Welling (2014), section 2.3; for diffusion see there.
+
+    Example:
+        >>> pictures = sample(4, "pixel", seed=1, device="cpu")
+        >>> torch.equal(pictures, sample(4, seed=1, device="cpu"))
+        True
+        >>> sample(2, "diffusion", steps=2, device="cpu").shape
+        torch.Size([2, 3, 48, 48])
 
     Taught in chapter 9.
     """

@@ -114,6 +114,12 @@ def grid(
     Raises:
         InputError: as `show`, and where rows or titles differ in number.
 
+    Example:
+        >>> black, white = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+        >>> rows = [[black, white], [white, black]]
+        >>> grid(rows, row_titles=["above", "below"])
+        grid: 2 rows x 2 columns, 4 pictures 3x8x8, means 0.00 1.00 1.00 0.00
+
     Taught in chapter 2.
     """
     table = [panels_of(row, scale) for row in rows]
@@ -164,6 +170,12 @@ def sweep(
     Raises:
         InputError: as `show`.
 
+    Example:
+        >>> image = torch.full((1, 3, 8, 8), 0.5)
+        >>> brighter = {gain: gain * image for gain in (0.5, 1, 2)}
+        >>> sweep(brighter, "gain")
+        sweep: gain = 0.5 1 2, 3 pictures 3x8x8, means 0.25 0.50 1.00
+
     Taught in chapter 4.
     """
     panels = panels_of(list(images.values()), scale)
@@ -209,7 +221,8 @@ def curves(
             or less on a logarithmic axis.
 
     Example:
-        >>> curves({"loss": [4.0, 2.0, 1.0]}, "step", "loss")
+        >>> lines = {"loss": [4.0, 2.0, 1.0]}
+        >>> curves(lines, "step", "loss")
         curves: loss 3 points from 4 to 1
 
     Taught in chapter 1.
@@ -302,6 +315,12 @@ def frame_slider(
         InputError: as `show`, and for a single frame, unequal sizes, unequal numbers,
             no alt or no name.
 
+    Example:
+        >>> frames = torch.linspace(0, 1, 3).view(3, 1, 1, 1).expand(3, 3, 8, 8)
+        >>> labels = ["black", "grey", "white"]
+        >>> frame_slider(frames, labels, alt="a plain square", name="brightness")
+        frame_slider: brightness = black grey white, 3 pictures 3x8x8
+
     Taught in chapter 1.
     """
     panels = panels_of(frames, scale)
@@ -357,6 +376,13 @@ def live_panel(
     Raises:
         InputError: for a choice without values, or a starting value that
             is not among them.
+
+    Example:
+        >>> def blurred(sigma):
+        ...     print(f"sigma = {sigma}")
+        >>> live_panel(blurred, sigma=[1, 2, 4])
+        live_panel (sigma = 1 2 4): run this cell in Jupyter ...
+        sigma = 1
 
     Taught in chapter 1.
     """

@@ -52,6 +52,15 @@ def training_card(
     Returns:
         JSON-able: data, steps, settings, curve, seconds and machine. The curve has at
         most thirty points [step, terms, total], weighted, of the log.
+
+    Example:
+        >>> settings = TrainingSettings(steps=20)
+        >>> from pltutorial.training import Trained
+        >>> network = torch.nn.Conv2d(3, 3, 1)
+        >>> result = Trained(network, steps=20, pictures=8, source="photos")
+        >>> card = training_card(result, settings, "my photographs, CC0")
+        >>> card["data"], card["settings"]["learning_rate"]
+        ('my photographs, CC0; 8 pictures of photos', 0.001)
     """
     device = next(result.network.parameters()).device
     seconds, minutes = result.seconds, result.seconds / 60

@@ -279,6 +279,12 @@ class BrokenPictures:
             Until a hundred have been looked at it is a share of a hundred, so that one
             broken picture in the first batch stops nothing.
 
+    Example:
+        >>> broken = BrokenPictures(max_broken=0.05)
+        >>> broken.add(2, ["holiday.jpg"])
+        >>> broken.summary()
+        '1 of the 3 pictures looked at could not be used: holiday.jpg'
+
     Taught in chapter 5.
     """
 
@@ -350,6 +356,12 @@ def loader(
     Raises:
         InputError: a number is out of range, a worker process died, or too many
             pictures in a row are broken.
+
+    Example:
+        >>> from pltutorial.training.collection import PicturesInMemory
+        >>> pictures = PicturesInMemory(torch.rand(5, 3, 8, 8), "noise")
+        >>> [tuple(images.shape) for images, broken in loader(pictures, 2, stop=3)]
+        [(2, 3, 8, 8), (2, 3, 8, 8), (2, 3, 8, 8)]
 
     Taught in chapter 5.
     """

@@ -20,6 +20,14 @@ class Task(Protocol):
     of the last call of ``loss``, and the generator's adversarial loss; it learns
     after each step then. It may have ``own_pictures()``, which gives the Pictures that
     it is trained on where nothing is said.
+
+    Example:
+        >>> task: Task = DenoisingTask(DenoisingSettings(width=4, blocks=1))
+        >>> terms = task.loss(task.network, torch.rand(2, 3, 32, 32), first=0)
+        >>> list(terms), terms.total.requires_grad
+        (['pixel'], True)
+        >>> task.samples(task.network).shape[:2]
+        torch.Size([1, 3])
     """
 
     network: nn.Module
@@ -43,6 +51,16 @@ class Trained:
     many pictures of which source there were, the steps taken over all runs, the
     file that holds the network, None without a folder, and the signal's number if one
     interrupted it.
+
+    Example:
+        >>> trained = train(
+        ...     DenoisingTask(DenoisingSettings(width=4, blocks=1)),
+        ...     steps=2, batch_size=1, size=32, progress=False,
+        ... )
+        >>> trained.steps, trained.stopped, trained.file
+        (2, 'done', None)
+        >>> trained.network(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     network: nn.Module
