@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
 import sys
 
 import numpy
@@ -364,3 +365,21 @@ def test_a_network_with_noise_is_refused(tmp_path):
     noisy = networks.TransformNet(4, 1, noise=True)
     with refused("noise in its blocks", "export one without"):
         export_onnx(noisy, tmp_path / "noisy.onnx")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of a process")
+def test_a_process_that_may_open_few_files_hears_one_sentence(tmp_path):
+    code = (
+        "import resource, sys\nfrom pltutorial.cli import main\n"
+        "import pltutorial.onnx.export, torch\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))\n"
+        "sys.argv = ['pltutorial', 'export', 'denoise_combined', '-o', 'out.onnx']\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: an ONNX file cannot be checked (Too many open")
+    assert ran.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())

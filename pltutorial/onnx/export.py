@@ -11,6 +11,7 @@ decoder is written, which takes ``latent``.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -113,6 +114,21 @@ def to_onnx(
     return written(network, storage, facts).SerializeToString(deterministic=True)
 
 
+def _check_handles(count: int = 8) -> None:
+    """Refuse a process that may open next to no file: the runtime would say so in
+    lines of its own.
+    """
+    try:
+        with contextlib.ExitStack() as opened:
+            for _ in range(count):
+                opened.enter_context(Path(os.devnull).open("rb"))
+    except OSError as problem:
+        raise InputError(
+            f"an ONNX file cannot be checked ({problem.strerror}): this process needs "
+            f"{count} open files more; raise the limit, as with ulimit -n 256"
+        ) from None
+
+
 def check_onnx(
     network: nn.Module,
     path: str | os.PathLike | bytes,
@@ -143,6 +159,7 @@ def check_onnx(
         >>> check_onnx(network, path) < 1e-3
         True
     """
+    _check_handles()
     onnxruntime = needed("onnxruntime", "exports", "export")
     if not isinstance(path, bytes) and (fault := no_file(path)):
         raise InputError(f"the file {str(path)!r} {fault}; write it with export_onnx")
