@@ -134,7 +134,8 @@ class NetworkJob(Job):
         by = {"loss": loss} if self.model is None else {"model": str(self.model)}
         name = loss if self.model is None else self.model.stem
         place, precision = self.facts["device"], self.facts["precision"]
-        line = f"{name}, {seconds:.2f} s on {place} in {precision}"
+        line = f"{seconds:.2f} s on {place} in {precision}"
+        line = f"{name}, {line}" if name else line
         self.say(image, line, **by, **facts, **self.facts, seconds=seconds)
 
 
