@@ -120,6 +120,10 @@ def test_page_is_sound(visit, page, screen):
     assert scrolled <= width, (
         f"{page} is {scrolled} pixels wide on a screen of {width}: {_widest(opened)}"
     )
+    cut_off = """[...document.querySelectorAll("article .cell_input pre")]
+      .filter(code => code.scrollWidth > code.clientWidth + 1)
+      .map(code => code.innerText)"""
+    assert opened.evaluate(cut_off) == []
     # Scrolled into view first: a picture that loads lazily is not there before.
     empty = opened.evaluate(
         """async () => {
