@@ -2,8 +2,8 @@
 [--runs FOLDER] [--write]`.
 
 Inverters, autoencoders and colourisers are judged on middle squares of 192 pixels of
-the photographs of data/test and data/content, VAEs on the emoji of
-data/emoji/test.zip; no network was trained on any of them. PSNR is of RGB; the
+the photographs of data/test and data/content, VAEs on the first 100
+faces of data/faces/test.zip; no network was trained on any of them. PSNR is of RGB; the
 perceptual distance is the shift-tolerant LPIPS (alex); the feature distance is the
 relative squared error in relu5 of that AlexNet; sharpness is the variance of the
 Laplacian of Y. Networks run as they do for users.
@@ -34,7 +34,6 @@ import torch
 
 from pltutorial import (
     LossNetwork,
-    Pictures,
     bundled,
     bundled_names,
     invert,
@@ -46,6 +45,7 @@ from pltutorial.color import brightness_of
 from pltutorial.deepsim import kl_divergence
 from pltutorial.device import best_device
 from pltutorial.errors import InputError
+from pltutorial.faces import load_faces
 from pltutorial.images import middle_square, to_picture, write_whole
 from pltutorial.metrics import (
     diversity,
@@ -102,7 +102,9 @@ def main() -> int:
         action="store_true",
         help="write the record, its pictures and the cards",
     )
-    parser.add_argument("--add", metavar="NAME", help="one network of colours alone")
+    parser.add_argument(
+        "--add", metavar="NAME", help="one network alone: colours or a VAE"
+    )
     given = parser.parse_args()
     if given.add:
         return add(given.add, Path(given.folder) / f"{given.add}.safetensors")
@@ -149,18 +151,24 @@ def main() -> int:
 
 
 def add(name: str, path: Path) -> int:
-    """Measure one network of colours that ships and put it into the record."""
+    """Measure one network of colours or VAE that ships and put it into the record."""
     record, known = json.loads(RECORD.read_text(encoding="utf-8")), role(name)
-    if known is None or known["task"] != "colorize":
-        raise InputError(f"{name!r} was given; give the name of a network of colours")
-    for where in SETS:
-        rows = colourised({name: path}, where, {})
-        record["colorization"][where][known["loss"]] = rows[known["loss"]]
-        print(f"{name} {where} {words(rows[known['loss']])}")
+    if known is None or known["task"] not in ("colorize", "vae"):
+        raise InputError(
+            f"{name!r} was given; give the name of a network of colours or of a VAE"
+        )
+    if known["task"] == "vae":
+        record["vae"] |= vaes({known["loss"]: path}, {})
+        print(f"{name} {record['vae'][known['loss']]}")
+    else:
+        for where in SETS:
+            rows = colourised({name: path}, where, {})
+            record["colorization"][where][known["loss"]] = rows[known["loss"]]
+            print(f"{name} {where} {words(rows[known['loss']])}")
     record["networks"][name] = facts(path, shipped=True)
     store(RECORD, record)
-    coloriser, numbers = load_network(path, "cpu"), held_out(name, record)
-    save_network(path, coloriser, {**coloriser.card, "held_out": numbers})
+    added, numbers = load_network(path, "cpu"), held_out(name, record)
+    save_network(path, added, {**added.card, "held_out": numbers})
     return 0
 
 
@@ -250,12 +258,12 @@ def photographs(folder: str) -> torch.Tensor:
 
 
 @cache
-def emoji(part: str) -> torch.Tensor:
-    """All pictures of one part, (N, 3, 64, 64), in an order of their own that
-    is always the same.
+def faces(part: str) -> torch.Tensor:
+    """Faces of one part, (N, 3, 48, 48): all that are trained on, and 100 that are
+    not.
     """
-    pictures = Pictures(bundled(f"emoji/{part}.zip"), 64, zoom=(1.0, 1.0), flip=False)
-    return torch.stack([pictures[number][0] for number in range(len(pictures))])
+    pictures = load_faces(part).pictures
+    return pictures[:100] if part == "test" else pictures
 
 
 # --- measuring ------------------------------------------------------------------------
@@ -488,7 +496,7 @@ def optimisation(layer: str, paths: Files, strips: dict[str, torch.Tensor]) -> d
 
 @torch.inference_mode()
 def vaes(files: Files, strips: dict[str, torch.Tensor]) -> dict:
-    """Reconstructions of emoji never seen, 64 samples of each VAE beside 64 real
+    """Reconstructions of faces never seen, 64 samples of each VAE beside 64 real
     pictures, and what the KL term left.
 
     `kl` is in nats a picture; `active` counts latent units whose mean varies; `spread`
@@ -497,10 +505,10 @@ def vaes(files: Files, strips: dict[str, torch.Tensor]) -> dict:
     """
     if not files:
         return {}
-    target = emoji("test")
+    target = faces("test")
     real, mean = (
         target[:SAMPLES],
-        emoji("train").mean(0, keepdim=True).expand_as(target),
+        faces("train").mean(0, keepdim=True).expand_as(target),
     )
     found = {
         "pictures": len(target),
@@ -614,7 +622,7 @@ def held_out(name: str, found: dict) -> dict:
     if known is None:
         return {}
     if known["task"] == "vae":
-        numbers = {"data/emoji/test.zip": found.get("vae", {}).get(known["loss"])}
+        numbers = {"data/faces/test.zip": found.get("vae", {}).get(known["loss"])}
     else:
         task = {"colorize": "colorization", None: "inversion"}.get(
             known["task"], known["task"]

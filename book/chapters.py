@@ -111,8 +111,8 @@ CHAPTERS = (
     Chapter(
         "09_learned_similarity",
         "Can a generator be trained on likeness?",
-        "You train variational autoencoders with three notions of likeness and let "
-        "them draw emoji.",
+        "You train variational autoencoders in which only the likeness differs, and "
+        "count which faces they draw.",
     ),
     Chapter(
         "10_the_other_player",

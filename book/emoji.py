@@ -1,4 +1,4 @@
-"""Draw the emoji of chapter 9: `python book/emoji.py [--font PATH] [--to FOLDER]`
+"""Draw the emoji of data/emoji: `python book/emoji.py [--font PATH] [--to FOLDER]`
 writes data/emoji/train.zip and test.zip.
 
 The pictures come from the colour bitmaps (109 px) of Noto Color Emoji, SIL Open Font

@@ -51,6 +51,7 @@ GIVEN: dict[int, dict[str, str]] = {
     8: {
         "16906": "digits in the photograph",
     },
+    9: {"255": "the largest number of 8 bits"},
     12: {
         "800": "steps of the start, from benchmarks/claims/training.py",
     },

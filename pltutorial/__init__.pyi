@@ -17,6 +17,12 @@ from .encoder import Encoder as Encoder
 from .errors import (
     InputError as InputError,
 )
+from .faces import (
+    load_faces as load_faces,
+)
+from .networks.attributes import (
+    face_attributes as face_attributes,
+)
 from .teaching.figures import (
     curves as curves,
     frame_slider as frame_slider,
@@ -244,6 +250,7 @@ __all__ = [
     "diversity",
     "downscale",
     "encode",
+    "face_attributes",
     "feature_distance",
     "feature_loss",
     "frame_slider",
@@ -255,6 +262,7 @@ __all__ = [
     "kl_divergence",
     "live_panel",
     "load_diffusion",
+    "load_faces",
     "load_inverter",
     "load_network",
     "load_restorer",

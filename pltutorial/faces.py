@@ -107,6 +107,8 @@ def load_faces(split: str | os.PathLike = "train") -> Faces:
         torch.Size([600, 3, 48, 48])
         >>> faces.names["eyes"][faces.attributes["eyes"][0]] in faces.names["eyes"]
         True
+
+    Taught in chapter 9.
     """
     if split in SPLITS:
         path = bundled(f"faces/{split}.zip")

@@ -444,7 +444,7 @@ def load_vae(
     *,
     model: str | os.PathLike | None = None,
 ) -> nn.Module:
-    """A trained :class:`VAE`; those that ship draw emoji.
+    """A trained :class:`VAE`; those that ship draw cartoon faces.
 
     Args:
         loss: the likeness it was trained with: ``"pixel"``, ``"deepsim"``, or

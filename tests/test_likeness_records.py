@@ -258,7 +258,7 @@ def test_card_gets_its_own_numbers():
     both = {"data/test": {"psnr": 22}, "data/content": {"psnr": 23}}
     assert benchmark.held_out("colorize_gan", found) == by | both
     assert benchmark.held_out("vae_pixel", found) == by | {
-        "data/emoji/test.zip": {"kl": 30}
+        "data/faces/test.zip": {"kl": 30}
     }
     assert benchmark.held_out("invert_relu3_3_image", found) == {}
     assert benchmark.held_out("vae_gan_discriminator", found) == {}
@@ -334,7 +334,7 @@ def small(tmp_path, monkeypatch):
     changes["photographs"] = lambda where: picture(
         32, 32, seed=len(where), count=4 if where == "test" else 2
     )
-    changes["emoji"] = lambda part: picture(32, 32, seed=len(part), count=9)
+    changes["faces"] = lambda part: picture(32, 32, seed=len(part), count=9)
     for name, value in changes.items():
         monkeypatch.setattr(benchmark, name, value)
     return tmp_path

@@ -389,7 +389,7 @@ def test_everything_shipped_draws():
             ), name
         elif network.kind == "vae":
             drawn = network.sample(16).cpu()
-            assert float(drawn.mean()) > 0.5, name  # emoji lie on white
+            assert float(drawn.mean()) > 0.5, name  # faces lie on white
             assert float(drawn.std(0).mean()) > 0.05, name  # and are not all the same
         else:
             assert network(image.to(next(network.parameters()).device)).isfinite().all()

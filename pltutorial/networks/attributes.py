@@ -115,6 +115,8 @@ def face_attributes(
         >>> found = face_attributes(torch.rand(2, 3, 48, 48))
         >>> found["eyes"].shape, bool(found["eyes"].sum(1).allclose(torch.ones(2)))
         (torch.Size([2, 5]), True)
+
+    Taught in chapter 9.
     """
     check_image(pictures, "the faces", slack=0.5)
     network = _shipped(pictures.device) if network is None else network

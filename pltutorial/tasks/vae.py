@@ -260,8 +260,8 @@ def _size(network, image, *, count=64, **options) -> tuple[int, int]:
     return width, height
 
 
-def _emoji() -> tuple[Path, str]:
-    return bundled("emoji/train.zip"), "Noto Color Emoji, SIL Open Font License 1.1"
+def _faces() -> tuple[Path, str]:
+    return bundled("faces/train.zip"), "DiceBear's toon-head, Johan Melin, CC BY 4.0"
 
 
 register(
@@ -329,6 +329,6 @@ register(
         function=sample,
         losses=("pixel", "deepsim", "gan"),
         folder="likeness",
-        pictures=_emoji,
+        pictures=_faces,
     )
 )
