@@ -202,6 +202,7 @@ def stage(
     (tree / "notebooks").mkdir()
     for path in chosen(notebooks, failed):
         notebook = json.loads(path.read_text(encoding="utf-8"))
+        front.drop_badge(notebook)
         front.mark_curves(notebook)
         front.describe_panels(notebook)
         front.add_labs(path.stem, notebook)

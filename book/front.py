@@ -53,6 +53,8 @@ LAB_WORDS = {
         "to the pixels, and Adam. Your photo and your painting stay on your device."
     ),
 }
+# Where a notebook is read without the site; on the site Colab has a button.
+COLAB_BADGE = re.compile(r"^\[!\[Open in Colab\]\(.*\)\n\n?", re.M)
 MARKDOWN = {"cell_type": "markdown", "metadata": {}}
 PANEL_LINE = r"live_panel \(.*\): run this cell in Jupyter to move it. It starts.*:"
 STRIP_ALT = (
@@ -229,6 +231,12 @@ def licences() -> str:
         for r in rows
     ]
     return "\n".join(["| file | what | by | licence |", "|---|---|---|---|", *lines])
+
+
+def drop_badge(notebook: dict) -> None:
+    """A chapter's first cell without the badge that opens it in Colab."""
+    first = notebook["cells"][0]
+    first["source"] = COLAB_BADGE.sub("", "".join(first["source"]))
 
 
 def outside_solutions(cells: list) -> list:

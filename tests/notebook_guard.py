@@ -538,6 +538,9 @@ def split_solutions(
     return outside, list(notebook.cells)
 
 
+_BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
+
+
 def words(notebook: NotebookNode) -> tuple[int, int]:
     """Words of prose that are seen at once, and words in folded answers; formulas and
     code are no words.
@@ -567,6 +570,8 @@ def words(notebook: NotebookNode) -> tuple[int, int]:
                     fences.append(
                         (marker, "code" if code else "hidden" if hidden else "open")
                     )
+                continue
+            if _BADGE.fullmatch(line):  # the site shows none
                 continue
             kinds = [kind for _, kind in fences]
             if "code" in kinds or re.match(r"\s*:\w+:|\s*\(.+\)=\s*$", line):

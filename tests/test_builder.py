@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "book"))
 build, execution, chapters = map(
     importlib.import_module, ("build", "execution", "chapters")
 )
-front, gallery = map(importlib.import_module, ("front", "gallery"))
+address, front, gallery = map(importlib.import_module, ("address", "front", "gallery"))
 sys.path.pop(0)
 
 
@@ -57,6 +57,19 @@ def test_numbers_count_up_and_headings_are_the_table_s():
     for chapter in chapters.CHAPTERS:
         first = nbformat.read(chapter.path, as_version=4).cells[0].source
         assert first.splitlines()[0] == f"# {chapter.question}"
+
+
+def test_every_chapter_opens_in_colab_by_a_badge_that_the_site_drops():
+    """The site has a button for it already."""
+    for chapter in chapters.CHAPTERS:
+        notebook = json.loads(chapter.path.read_text(encoding="utf-8"))
+        before = "".join(notebook["cells"][0]["source"])
+        place = f"{address.slug()}/blob/main/notebooks/{chapter.file}"
+        badge = f"](https://colab.research.google.com/github/{place})"
+        assert before.splitlines()[2].endswith(badge)
+        front.drop_badge(notebook)
+        first, _, rest = before.partition("[![Open in Colab]")
+        assert notebook["cells"][0]["source"] == first + rest.partition("\n\n")[2]
 
 
 def test_every_chapter_has_its_modules():
