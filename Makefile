@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 EXTRAS ?= book,export,metrics,teach,test,train,video
 PIP_ARGS ?=
 # What the losses are compared with; their own requirements are here already, or not needed for that.
-PEERS := lpips==0.1.4 DISTS-pytorch==0.1 piq==0.8.0 torchmetrics==1.9.0 lightning-utilities monai==1.6.1 kornia==0.9.0 kornia_rs==0.2.0 timm==1.0.31 open_clip_torch==3.3.0 ftfy regex wcwidth
+PEERS := lpips==0.1.4 DISTS-pytorch==0.1 piq==0.8.0 torchmetrics==1.9.0 lightning==2.6.6 lightning-utilities monai==1.6.1 kornia==0.9.0 kornia_rs==0.2.0 timm==1.0.31 open_clip_torch==3.3.0 ftfy regex wcwidth
 CHAPTER ?= 1
 SEED ?=
 SUBMITTED ?=

@@ -14,6 +14,7 @@ import stopping  # noqa: F401 - first: Ctrl-C is one sentence
 # isort: split
 import argparse
 import base64
+import copy
 import html
 import re
 import sys
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import nbformat
 from chapters import CHAPTERS
-from front import outside_solutions
+from front import drop_badge, outside_solutions
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from web import BuildError, install_packages
 
@@ -196,6 +197,8 @@ def headline(parts: list[tuple[str, str]]) -> str:
 
 def slides(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The chapter as a notebook of slides."""
+    notebook = copy.deepcopy(notebook)
+    drop_badge(notebook)
     cells, title, notes = [], "", []
 
     def add(cell, kind: str) -> None:

@@ -566,6 +566,14 @@ def test_16_pixels():
     assert gradient.abs().sum() > 0
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="DataParallel takes the GPUs")
+def test_data_parallel_without_a_gpu(step, given):
+    wrapped = nn.DataParallel(copy.deepcopy(step))
+    assert not wrapped.device_ids
+    assert list(wrapped.parameters()) == [] == list(wrapped.state_dict())
+    assert relative(wrapped(*given), step(*given)) < 1e-6
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU or none")
 def test_data_parallel(step, given):
     wrapped = nn.DataParallel(copy.deepcopy(step).cuda())

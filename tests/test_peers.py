@@ -256,3 +256,42 @@ def test_the_tower_of_clip():
         (1, 64, 7, 7),
         (1, 32, 1, 1),
     ]
+
+
+def test_a_module_of_lightning_trains_and_keeps_nothing_of_the_loss():
+    lightning = pytest.importorskip("lightning")
+
+    class Denoiser(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = torch.nn.Conv2d(3, 3, 3, padding=1)
+            self.loss = PerceptualLoss(
+                {"relu1_2": 1.0}, pixel=1.0, normalization="relative"
+            )
+
+        def training_step(self, batch, index):
+            noisy, clean = batch
+            terms = self.loss(self.network(noisy).sigmoid(), target=clean)
+            self.log_dict({name: term.detach() for name, term in terms.items()})
+            return terms.total
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 1e-3)
+
+    torch.manual_seed(0)
+    model, clean = Denoiser(), picture(32, 32, 1, 4)
+    before = model.network.weight.detach().clone()
+    pairs = list(zip(clean + 0.1 * torch.randn_like(clean), clean, strict=True))
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, torch.utils.data.DataLoader(pairs, batch_size=2))
+    assert trainer.global_step == 2
+    assert sorted(trainer.callback_metrics) == ["content/relu1_2", "pixel"]
+    assert not torch.equal(model.network.weight, before)
+    assert list(model.state_dict()) == ["network.weight", "network.bias"]
