@@ -217,7 +217,7 @@ class LossNetwork(Fixed):
             return [
                 (
                     getattr(self, f"weight{name}").to(dtype),
-                    _small(getattr(self, f"bias{name}"), dtype),
+                    getattr(self, f"bias{name}").to(dtype),
                 )
                 for name in _NAMES
             ]
@@ -243,10 +243,10 @@ class LossNetwork(Fixed):
         with autocast_off(image.device.type):
             exact = torch.promote_types(image.dtype, torch.float32)
             x = (image.to(exact) - self.mean.to(exact)) * self.scale.to(exact)
-            head = _headroom(dtype)
-            x = (x if head == 1 else x * head).to(
-                dtype
-            )  # the weights make it channels-last
+            head = _headroom(x, dtype)
+            if head is not None:
+                x = x * head
+            x = x.to(dtype)  # the weights make it channels-last
             features: dict[str, torch.Tensor] = {}
             for name, (weight, bias) in zip(_NAMES, weights, strict=True):
                 if name.endswith("_1") and name != "1_1":
@@ -255,6 +255,7 @@ class LossNetwork(Fixed):
                         if self.pooling == "max"
                         else F.avg_pool2d(x, 2)
                     )
+                bias = bias if head is None else bias * head
                 x = F.conv2d(x, weight, bias, padding=1)
                 if f"conv{name}" in wanted:
                     features[f"conv{name}"] = _full(x, head)
@@ -268,21 +269,20 @@ class LossNetwork(Fixed):
         raise AssertionError("check_layers has let an unknown layer through")
 
 
-def _headroom(dtype: torch.dtype) -> float:
+def _headroom(image: torch.Tensor, dtype: torch.dtype) -> torch.Tensor | None:
     """By what features are made smaller while they are computed: float16 ends at
-    65,504, which pictures beyond [0, 1], as of networks still untrained, get past.
+    65,504, which pictures far beyond [0, 1], as of networks still untrained, get past.
+    By 1 for all others, so that their features and gradients are what they were.
     """
-    return 1 / 16 if dtype == torch.float16 else 1.0
+    if dtype != torch.float16:
+        return None
+    beyond = image.detach().abs().amax() > 2 * 255
+    return torch.where(beyond, 1 / 16, 1.0).to(dtype)
 
 
-def _small(bias: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    head = _headroom(dtype)
-    return (bias if head == 1 else bias * head).to(dtype)
-
-
-def _full(feature: torch.Tensor, head: float) -> torch.Tensor:
+def _full(feature: torch.Tensor, head: torch.Tensor | None) -> torch.Tensor:
     """A feature at its own size; what float16 cannot hold is the most that it can."""
-    if head == 1:
+    if head is None:
         return feature
     most = torch.finfo(feature.dtype).max * head
     return feature.clamp(-most, most) / head

@@ -604,6 +604,23 @@ class TestFloat16:
             held = exact[name].clamp(-65504, 65504)
             assert relative(feature.float(), held) < 0.01
 
+    def test_pictures_in_range_are_computed_as_by_plain_convolutions(self, network):
+        """So that small gradients are lost as anywhere else, which chapter 13 shows."""
+        image = picture(32, 32).requires_grad_()
+        with torch.autocast("cpu", torch.float16):
+            found = network(image, ("relu1_2",))["relu1_2"]
+        x = ((image - network.mean) * network.scale).half()
+        for name in ("1_1", "1_2"):
+            weight, bias = (
+                getattr(network, f"{kind}{name}").half() for kind in ("weight", "bias")
+            )
+            x = F.relu(F.conv2d(x, weight, bias, padding=1))
+        assert torch.equal(found, x)
+        slopes = [
+            torch.autograd.grad((1e-6 * one).sum(), image)[0] for one in (found, x)
+        ]
+        assert torch.equal(*slopes)
+
     @pytest.mark.parametrize("normalization", ["johnson", "relative"])
     def test_a_network_still_untrained_begins_to_train(self, network, normalization):
         torch.manual_seed(0)
