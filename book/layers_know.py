@@ -21,7 +21,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -72,8 +72,8 @@ def main() -> None:
     """Measure all parts, or those that are named."""
     parts = {
         "curve": inversions,
-        "repeats": repeats,
-        **{name: partial(again, name) for name in PHOTOGRAPHS},
+        "repeats": partial(again, REPEATS),
+        **{name: partial(again, [("relu4_3", name, 0, 320)]) for name in PHOTOGRAPHS},
         "readout": readouts,
         "attack": attacks,
         "rough": roughness,
@@ -187,21 +187,14 @@ def inversions(network: LossNetwork) -> dict:
     return {"rows": rows, "satisfied": satisfied}
 
 
-def repeats(network: LossNetwork) -> list[dict]:
-    """Rows of the same curve, from other noise."""
+def again(cases: Iterable[tuple], network: LossNetwork) -> list[dict]:
+    """Rows of the same curve, from other noise or of another photograph."""
     rows = []
-    for layer, name, seed, steps in REPEATS:
+    for layer, name, seed, steps in cases:
         photo = photograph(f"content/{name}")
         found = found_after(layer, photo, steps, seed=seed, network=network)
         rows += judged(network, found, photo, layer, name, seed)
     return rows
-
-
-def again(name: str, network: LossNetwork) -> list[dict]:
-    """Rows of the same curve, of another photograph."""
-    photo = photograph(f"content/{name}")
-    found = found_after("relu4_3", photo, 320, seed=0, network=network)
-    return judged(network, found, photo, "relu4_3", name, 0)
 
 
 def judged(

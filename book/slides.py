@@ -171,7 +171,7 @@ def headline(parts: list[tuple[str, str]]) -> str:
     texts = [
         plain(text)
         for kind, text in parts
-        if kind == "text" and not text.startswith(("|", "<", "!["))
+        if kind == "text" and not text.startswith(("|", "<"))
     ]
     listed = [
         text for text in texts if re.match(r"(?:[-*]|(?:\*\*)?\d+\.(?:\*\*)?) ", text)
