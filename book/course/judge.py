@@ -51,6 +51,8 @@ def work(
         items = json.loads(pipe.recv_bytes())
         told = _Judge(channel, seconds, lambda message: _tell(pipe, message)).run(items)
         _tell(pipe, told)
+    except (EOFError, BrokenPipeError):
+        pass  # the grader was stopped; nobody is left to be told
     finally:
         student.kill()
         sandbox.end_children()
