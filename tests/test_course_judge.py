@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import importlib
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -125,3 +127,18 @@ def test_gradients_reach_a_module_that_was_given_as_an_argument(frozen):
     )
     ran = runner.run([Part(answer + "    return found\n"), Part(test, "a")], 10, 60)
     assert [one.problem for one in ran] == ["", ""]
+
+
+def test_a_judge_whose_grader_was_stopped_ends_in_silence(tmp_path):
+    """Ctrl-C ends the grader; what it began says nothing more."""
+    code = f"""
+from multiprocessing import Pipe
+from book.course import judge
+mine, its = Pipe()
+mine.close()
+judge.work(its, 5, 10, "none", {str(tmp_path)!r}, [])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
