@@ -8,8 +8,6 @@ Nothing is downloaded. Gradients flow to both pictures.
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import math
 import warnings
 from pathlib import Path
@@ -19,11 +17,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from .encoder import Encoder
-from .errors import InputError, nearest, needed
+from .errors import InputError, nearest, needed, package_folder
 from .fixed import Fixed, autocast_off
 from .images import check_form, check_values
 from .losses import REDUCTIONS
-from .seeds import leaving_no_trace
+from .shift_tolerant import SMALLEST as _SHIFT_TOLERANT
+from .shift_tolerant import ShiftTolerant
 
 # torchvision's name of each trunk, and the layers that are compared
 _TRUNKS = {
@@ -32,7 +31,6 @@ _TRUNKS = {
     "squeeze": ("squeezenet1_1", ("1", "4", "7", "9", "10", "11", "12")),
 }
 _SMALLEST = {"alex": 31, "vgg": 16, "squeeze": 17}
-_SHIFT_TOLERANT = {"alex": 21, "vgg": 16}
 _SLICES = tuple(f"slice{number}" for number in range(1, 6))
 _TINY = 1e-20  # the square of what LPIPS adds to a norm, which keeps gradients finite
 
@@ -318,9 +316,7 @@ def _heads_of_lpips(net: str) -> list[torch.Tensor]:
 
 def _package(module: str, package: str | None = None) -> Path:
     """The folder of a package that is installed; it need not be imported."""
-    if importlib.util.find_spec(module) is None:
-        needed(module, "LPIPS and DISTS", "metrics", package)
-    return Path(importlib.util.find_spec(module).origin).parent
+    return package_folder(module, "LPIPS and DISTS", "metrics", package)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -328,22 +324,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _shift_tolerant(net: str) -> tuple[nn.Module, list[torch.Tensor]]:
-    """The network of the package, and each layer's weights by channel."""
-    _say_licence()
-    with leaving_no_trace():
-        warnings.simplefilter("ignore")
-        stlpips = needed(
-            "stlpips_pytorch.stlpips", "shift-tolerant distances", "metrics"
-        )
-        made = stlpips.LPIPS(net=net, variant="shift_tolerant", verbose=False)
-    return made.net, [layer.model[-1].weight.detach() for layer in made.lins]
-
-
-@functools.cache
-def _say_licence() -> None:
-    """Once a process."""
+    """The trunk, and each layer's weights by channel; its licence is said each time."""
+    made = ShiftTolerant(net)
     warnings.warn(
         "shift-tolerant LPIPS holds Adobe's anti-aliasing layers, whose licence is "
         "CC BY-NC-SA 4.0: for research and teaching, not for products",
-        stacklevel=4,
+        stacklevel=3,
     )
+    return made.net, made.heads()

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import reprlib
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 
@@ -54,11 +56,34 @@ def needed(
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = package or module.partition(".")[0]
-        raise InputError(
-            f"{what} need the package {package}; install it with: "
-            f"pip install 'pltutorial[{extra}]'"
-        ) from None
+        raise _missing(package or module.partition(".")[0], what, extra) from None
+
+
+def package_folder(
+    module: str, what: str, extra: str, package: str | None = None
+) -> Path:
+    """Where a package lies whose files are read; it is not imported.
+
+    Args:
+        module: its name.
+        what: what cannot be done without it, as of :func:`needed`.
+        extra: the list of requirements in pyproject.toml that has it.
+        package: its name on the index, where that is another.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise _missing(package or module, what, extra)
+    return Path(found.origin).parent
+
+
+def _missing(package: str, what: str, extra: str) -> InputError:
+    return InputError(
+        f"{what} need the package {package}; install it with: "
+        f"pip install 'pltutorial[{extra}]'"
+    )
 
 
 _short = reprlib.Repr()

@@ -19,13 +19,13 @@ from .color import LUMA_STUDIO
 from .degradations import to_8_bits
 from .errors import InputError, nearest, needed
 from .images import check_image
-from .seeds import leaving_no_trace
+from .shift_tolerant import SMALLEST, ShiftTolerant
 
 CHANNELS = ("y", "rgb")
 # of SSIM: a Gaussian of 11 pixels (Wang et al. 2004, section III-B)
 _WINDOW, _SIGMA = 11, 1.5
 # pixels, below which the layers of the perceptual distance have nothing left
-_SMALLEST = 21
+_SMALLEST = SMALLEST["alex"]
 
 
 def y_channel(image: torch.Tensor) -> torch.Tensor:
@@ -159,8 +159,8 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
 
     Features of an AlexNet, of which no loss here has ever made use, are compared layer
     by layer with weights fitted to people's judgements. It is made to be measured
-    with, so it has no gradients. By ``stlpips_pytorch``, whose weights come in its
-    package, in float32.
+    with, so it has no gradients. Its numbers are those of ``stlpips_pytorch``, whose
+    package brings the weights, in float32.
 
     Args:
         output: (N, 3, H, W) in [0, 1], at least 21 pixels along each side;
@@ -196,7 +196,7 @@ def perceptual_distance(output: torch.Tensor, target: torch.Tensor) -> torch.Ten
             output.split(1), target.to(output.device).split(1), strict=True
         ):
             one, other = to_8_bits(one.float()), to_8_bits(other.float())
-            values.append(float(network(one, other, normalize=True)))
+            values.append(float(network(one, other)))
     return torch.tensor(values, dtype=torch.float32)
 
 
@@ -360,9 +360,7 @@ def diversity(images: torch.Tensor) -> float:
             "one picture was given to measure diversity; give at least two"
         )
     _check_size(images)
-    weights = [
-        layer.model[-1].weight for layer in _perceptual_network(images.device).lins
-    ]
+    weights = _perceptual_network(images.device).heads()
     layers = zip(*(_alexnet(image) for image in images.split(1)), strict=True)
     total = 0.0
     for features, weight in zip(layers, weights, strict=True):
@@ -383,9 +381,7 @@ def _alexnet(image: torch.Tensor) -> list[torch.Tensor]:
     """
     network = _perceptual_network(image.device)
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-        return list(
-            network.net(network.scaling_layer(2 * to_8_bits(image.float()) - 1))
-        )
+        return network.features(to_8_bits(image.float()))
 
 
 def _pairs(
@@ -450,17 +446,6 @@ def _skimage(part: str = "metrics"):
 
 
 @functools.lru_cache(maxsize=2)
-def _perceptual_network(device: torch.device) -> torch.nn.Module:
-    """The network of the distance, frozen; what it does to the random state and the
-    warnings is undone.
-    """
-    with leaving_no_trace():
-        try:
-            from stlpips_pytorch import stlpips
-        except ImportError:
-            raise InputError(
-                "the perceptual distance needs the packages stlpips_pytorch and "
-                "torchsummary; install them with: pip install 'pltutorial[metrics]'"
-            ) from None
-        network = stlpips.LPIPS(net="alex", variant="shift_tolerant", verbose=False)
-    return network.requires_grad_(False).eval().to(device)
+def _perceptual_network(device: torch.device) -> ShiftTolerant:
+    """The network of the distance, frozen, kept from call to call."""
+    return ShiftTolerant("alex").to(device)

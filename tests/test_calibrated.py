@@ -18,6 +18,7 @@ from random_networks import write_trunks
 
 from pltutorial import calibrated, perceptual_distance
 from pltutorial.calibrated import DISTS, LPIPS
+from pltutorial.shift_tolerant import ShiftTolerant
 
 FOLDER_OF = calibrated._package
 
@@ -125,16 +126,46 @@ def test_the_map_has_the_value_as_its_mean(trunk):
         DISTS()(*pair, reduction="map")
 
 
-def test_shift_tolerant_is_the_perceptual_distance_and_says_its_licence_once():
-    calibrated._say_licence.cache_clear()
-    with pytest.warns(UserWarning, match="CC BY-NC-SA 4.0"):
-        ours = LPIPS("alex", shift_tolerant=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        LPIPS("alex", shift_tolerant=True)
+def test_shift_tolerant_is_the_perceptual_distance_and_says_its_licence_each_time():
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="CC BY-NC-SA 4.0") as said:
+            ours = LPIPS("alex", shift_tolerant=True)
+        assert [warning.filename for warning in said] == [__file__]
     one, other = ((255 * picture(48, 40, seed, 2)).round() / 255 for seed in (1, 2))
     theirs = perceptual_distance(one, other)
     assert (ours(one, other, reduction="none") - theirs).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg"])
+def test_shift_tolerant_has_the_layers_of_the_package(net):
+    stlpips = pytest.importorskip("stlpips_pytorch.stlpips")
+    ours = ShiftTolerant(net)
+    with torch.random.fork_rng():
+        theirs = stlpips.LPIPS(net=net, variant="shift_tolerant", verbose=False)
+    theirs.requires_grad_(False)
+    one, other = picture(40, 53, 1, 2), picture(40, 53, 2, 2)
+    layers = theirs.net(theirs.scaling_layer(2 * one - 1))
+    for made, right in zip(ours.features(one), layers, strict=True):
+        torch.testing.assert_close(made, right)
+    torch.testing.assert_close(ours(one, other), theirs(one, other, normalize=True))
+
+
+def test_loading_touches_nothing_global(trunk, monkeypatch):
+    """Neither random numbers nor the filters of warnings, not even for a moment: of
+    what borrows them other threads would see something.
+    """
+
+    def borrowed(*_, **__):
+        raise AssertionError("a global was borrowed")
+
+    monkeypatch.setattr(warnings.catch_warnings, "__enter__", borrowed)
+    monkeypatch.setattr(torch.random, "set_rng_state", borrowed)
+    monkeypatch.setattr(torch, "set_rng_state", borrowed)
+    drawn, filters = torch.get_rng_state(), list(warnings.filters)
+    for make in (LPIPS, DISTS, lambda: ShiftTolerant("alex")):
+        make()
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert warnings.filters == filters
 
 
 def test_what_is_missing_is_one_sentence(trunk, monkeypatch, tmp_path):

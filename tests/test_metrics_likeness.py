@@ -42,7 +42,7 @@ def relu5(image: torch.Tensor) -> torch.Tensor:
     hook = network.net.slice5.register_forward_hook(
         lambda _, __, output: caught.append(output.clone())
     )
-    network(to_8_bits(image), to_8_bits(image), normalize=True)
+    network(to_8_bits(image), to_8_bits(image))
     hook.remove()
     return caught[0]
 
@@ -227,7 +227,7 @@ def test_bad_input_is_one_sentence():
     [
         ("skimage", sharpness),
         ("stlpips_pytorch", diversity),
-        ("torchsummary", lambda images: feature_distance(images, images)),
+        ("stlpips_pytorch", lambda images: feature_distance(images, images)),
     ],
 )
 def test_missing_package_is_one_sentence(missing, measure, monkeypatch):
