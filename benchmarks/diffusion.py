@@ -38,16 +38,16 @@ from functools import cache
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from pltutorial import load_network, save_network, train, zoo
 from pltutorial.distances import precision_recall
-from pltutorial.efficientnet import EfficientNetLite0
 from pltutorial.faces import load_faces
 from pltutorial.metrics import sharpness
 from pltutorial.networks.attributes import face_attributes
 from pltutorial.tasks.diffuse import DiffusionSettings, DiffusionTask, draw
 from pltutorial.training.cards import processor
+
+from .judged import pooled
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "diffusion.json"
@@ -83,16 +83,9 @@ PUPILS = {
 DIGITS = {"away": 4, "sharpness": 5, "nearest": 4, "kl": 4, "seconds": 1}
 
 
-@cache
-def judge() -> EfficientNetLite0:
-    return EfficientNetLite0(device="cpu")
-
-
 def features(images: torch.Tensor) -> torch.Tensor:
     """(N, 1280) of pictures at twice their size."""
-    with torch.no_grad():
-        large = [F.interpolate(x, scale_factor=2.0) for x in images.split(50)]
-        return torch.cat([judge()(x, ["pooled"])["pooled"] for x in large])
+    return pooled(images, 2)
 
 
 @cache

@@ -28,7 +28,7 @@ import torch
 
 from pltutorial.deepsim import kl_divergence
 from pltutorial.device import best_device
-from pltutorial.distances import precision_recall, second_judge
+from pltutorial.distances import precision_recall
 from pltutorial.errors import InputError
 from pltutorial.faces import Faces, load_faces
 from pltutorial.images import write_whole
@@ -37,10 +37,11 @@ from pltutorial.networks import VAE, load_network
 from pltutorial.networks.attributes import face_attributes
 from pltutorial.training.cards import processor
 
+from .judged import pooled
+
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "faces_vae.json"
 LOSSES, SEEDS = ("pixel", "deepsim", "gan"), (0, 1, 2)
-AT_ONCE = 100
 FAR = 1.5  # lengths of the vector that is added
 DETAILS = ("hair", "skin_color", "clothes_color", "beard", "eyes", "mouth", "brows")
 VECTORS = {"rear_hair": "long straight", "beard": "full beard"}
@@ -114,15 +115,9 @@ def read(pictures: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: found.argmax(1) for name, found in face_attributes(pictures).items()}
 
 
-def seen(pictures: torch.Tensor) -> torch.Tensor:
-    """What the second judge sees, (N, D)."""
-    judge = second_judge(torch.device("cpu"))
-    return torch.cat([judge(part)["pooled"] for part in pictures.split(AT_ONCE)])
-
-
 @cache
 def reality() -> torch.Tensor:
-    return seen(faces("test").pictures)
+    return pooled(faces("test").pictures)
 
 
 def miscounted(pictures: torch.Tensor) -> float:
@@ -144,7 +139,7 @@ def drawn_in_numbers(pictures: torch.Tensor, first: int = 0) -> dict[str, float]
     faces from `first` on.
     """
     with torch.no_grad():
-        precision, recall = precision_recall(seen(pictures), reality())
+        precision, recall = precision_recall(pooled(pictures), reality())
     others = faces("train").pictures[first:].flatten(1)
     near = torch.cdist(pictures.flatten(1), others).min(1).values
     return rounded(

@@ -28,7 +28,6 @@ import torch
 from pltutorial import LossNetwork
 from pltutorial.deepsim import DeepSimLoss
 from pltutorial.device import best_device
-from pltutorial.distances import second_judge
 from pltutorial.faces import Faces, load_faces
 from pltutorial.images import to_picture, write_whole
 from pltutorial.networks import Discriminator
@@ -42,6 +41,8 @@ from pltutorial.teaching.games import (
 )
 from pltutorial.terms import LossTerms
 from pltutorial.training.cards import processor
+
+from .judged import pooled
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "other_player.json"
@@ -154,25 +155,21 @@ def run(name: str) -> dict:
 # --- measuring ------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def pooled(pictures: torch.Tensor) -> torch.Tensor:
-    """Features of the judge, (N, 1280), of faces at twice their size."""
-    judge, place = second_judge(best_device()), best_device()
-    large = torch.nn.functional.interpolate(pictures, scale_factor=2)
-    parts = [judge(part.to(place), ["pooled"])["pooled"] for part in large.split(50)]
-    return torch.cat(parts).flatten(1).cpu()
+def looked_at(pictures: torch.Tensor) -> torch.Tensor:
+    """What the judge sees of faces at twice their size, (N, 1280)."""
+    return pooled(pictures, 2, best_device())
 
 
 @cache
 def targets() -> torch.Tensor:
-    return pooled(faces("test").pictures)
+    return looked_at(faces("test").pictures)
 
 
 def ranks(painted: torch.Tensor) -> torch.Tensor:
     """The place of the right face, from 1, in the order of distances to what was
     painted.
     """
-    distances = torch.cdist(pooled(painted), targets())
+    distances = torch.cdist(looked_at(painted), targets())
     right = distances.diagonal().view(-1, 1)
     return 1 + (distances < right).sum(1)
 

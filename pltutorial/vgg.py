@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from .device import best_device, best_precision, compiled_or_eager
 from .encoder import Encoder as Encoder  # an older place of it
-from .errors import InputError, nearest
+from .errors import InputError, nearest, needed
 from .files import no_file
 from .fixed import Fixed, autocast_dtype, autocast_off
 
@@ -379,9 +379,8 @@ def _read_file(path: Path, sha256: str | None = None) -> dict[str, torch.Tensor]
 
 
 def _from_torchvision(name: str) -> tuple[dict[str, torch.Tensor], tuple, tuple]:
-    from torchvision.models import VGG16_Weights
-
-    choice = VGG16_Weights[name]
+    models = needed("torchvision.models", f"the weights {name}", "train")
+    choice = models.VGG16_Weights[name]
     preset = choice.transforms()
     where = "use weights='embedded', which needs no download"
     try:

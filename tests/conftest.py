@@ -5,7 +5,14 @@ import random
 
 import pytest
 from helpers import command, device, network, photo
-from random_networks import encoder, mask, own_networks, random_zoo, task_command
+from random_networks import (
+    encoder,
+    mask,
+    own_networks,
+    random_zoo,
+    task_command,
+    trunk,
+)
 from training_runs import one_thread, phi, pictures, server, task, whole
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "server",
     "task",
     "task_command",
+    "trunk",
     "whole",
 ]
 

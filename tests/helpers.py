@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -55,6 +56,17 @@ def picture(
     )
     noise = torch.rand(count, 3, height, width, generator=generator)
     return (0.8 * blobs.clamp(0, 1) + 0.2 * noise).clamp(0, 1).to(device)
+
+
+def code_of_the_page(package: str) -> str:
+    """The code of the page on loops that imports this package."""
+    page = Path(__file__).parent.parent / "book/loops.md"
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (found,) = [
+        block for block in blocks if re.search(rf"(from|import) {package}\b", block)
+    ]
+    return found
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ that use them share.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torchvision
 from PIL import Image
 from torch import nn
 
-from pltutorial import LossNetwork, zoo
+from pltutorial import LossNetwork, calibrated, zoo
 from pltutorial.networks import (
     VAE,
     ColorizationNet,
@@ -46,6 +47,28 @@ def write_trunks(cache: Path) -> torch.Generator:
         weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
         torch.save(tensors, folder / weights.url.rpartition("/")[2])
     return draw
+
+
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory):
+    """A random AlexNet and VGG-16 in a cache, and the packages' weights beside it."""
+    cache, patch = tmp_path_factory.mktemp("torch"), pytest.MonkeyPatch()
+    patch.setenv("TORCH_HOME", str(cache))
+    draw = write_trunks(cache)
+    packages = tmp_path_factory.mktemp("packages")
+    (packages / "weights/v0.1").mkdir(parents=True)
+    heads = OrderedDict(
+        (f"lin{i}.model.1.weight", torch.rand(1, channels, 1, 1, generator=draw))
+        for i, channels in enumerate((64, 192, 384, 256, 256))
+    )
+    torch.save(heads, packages / "weights/v0.1/alex.pth")
+    parts = {
+        name: torch.rand(1, 1475, 1, 1, generator=draw) for name in ("alpha", "beta")
+    }
+    torch.save(parts, packages / "weights.pt")
+    patch.setattr(calibrated, "_package", lambda *_: packages)
+    yield
+    patch.undo()
 
 
 CARD = {

@@ -9,40 +9,16 @@ import importlib.util
 import pickle
 import sys
 import warnings
-from collections import OrderedDict
 
 import pytest
 import torch
 from helpers import picture, refused, relative
-from random_networks import write_trunks
 
 from pltutorial import calibrated, perceptual_distance
 from pltutorial.calibrated import DISTS, LPIPS
 from pltutorial.shift_tolerant import ShiftTolerant
 
 FOLDER_OF = calibrated._package
-
-
-@pytest.fixture(scope="module")
-def trunk(tmp_path_factory):
-    """A random AlexNet and VGG-16 in a cache, and the packages' weights beside it."""
-    cache, patch = tmp_path_factory.mktemp("torch"), pytest.MonkeyPatch()
-    patch.setenv("TORCH_HOME", str(cache))
-    draw = write_trunks(cache)
-    packages = tmp_path_factory.mktemp("packages")
-    (packages / "weights/v0.1").mkdir(parents=True)
-    heads = OrderedDict(
-        (f"lin{i}.model.1.weight", torch.rand(1, channels, 1, 1, generator=draw))
-        for i, channels in enumerate((64, 192, 384, 256, 256))
-    )
-    torch.save(heads, packages / "weights/v0.1/alex.pth")
-    parts = {
-        name: torch.rand(1, 1475, 1, 1, generator=draw) for name in ("alpha", "beta")
-    }
-    torch.save(parts, packages / "weights.pt")
-    patch.setattr(calibrated, "_package", lambda *_: packages)
-    yield
-    patch.undo()
 
 
 @pytest.fixture(params=["LPIPS", "shift-tolerant LPIPS", "DISTS"])

@@ -11,12 +11,14 @@ import copy
 import importlib
 import json
 import pickle
+import re
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import picture, relative
+from helpers import code_of_the_page, picture, relative
 from test_encoder import Vit
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -37,6 +39,7 @@ from pltutorial import (
     stylize,
     upscale,
 )
+from pltutorial.calibrated import DISTS, LPIPS
 from pltutorial.efficientnet import EfficientNetLite0
 from pltutorial.networks.discriminator import Discriminator
 from pltutorial.terms import LossTerms
@@ -55,8 +58,8 @@ NEEDS = {
     "Gram style loss": (
         "test_losses::TestStyleLoss::test_johnson_is_the_squared_frobenius_norm"
     ),
-    "pixel, total variation and adversarial terms": (
-        "test_likeness::TestTerms::test_value_is_the_papers_equations_in_float64"
+    "pixel, total variation and adversarial terms in one sum": (
+        "test_contract::test_an_adversarial_term_joins_the_others"
     ),
     "LPIPS, calibrated and differentiable": "test_peers::test_lpips",
     "DISTS": "test_peers::test_dists",
@@ -78,7 +81,7 @@ NEEDS = {
     "any backbone with named layers": (
         "test_encoder::test_layers_are_maps_with_gradients_of_any_size_and_compile"
     ),
-    "DINOv2 and CLIP": "test_encoder::test_tokens_stand_where_their_patches_are",
+    "DINOv2 and CLIP": "test_peers::test_networks_of_timm",
     "target features kept": (
         "test_perceptual_loss::TestPerceptualLoss::test_cached_targets_equal_fresh_ones"
     ),
@@ -113,6 +116,15 @@ def test_needs_are_proved_by_tests_that_are_there():
         for name in names:
             (found,) = [node for node in body if getattr(node, "name", None) == name]
             body = getattr(found, "body", [])
+
+
+def test_the_page_on_loops_has_these_needs():
+    page = (TESTS.parent / "book/loops.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", page, re.MULTILINE)[1:]
+    assert rows == [
+        (need, "not yet" if test is None else f"`{test}`")
+        for need, test in NEEDS.items()
+    ]
 
 
 def test_the_readme_says_what_the_record_of_peers_holds():
@@ -214,13 +226,37 @@ def of_the_second_judge(phi):
     return of_an_encoder(EfficientNetLite0(device="cpu"), "stage3", "stage1")
 
 
+def lpips(phi):
+    return LPIPS("alex")
+
+
+def dists(phi):
+    return DISTS()
+
+
+def shift_tolerant_lpips(phi):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return LPIPS("alex", shift_tolerant=True)
+
+
 ENCODERS = [
     of_a_transformer,
     of_a_residual_network,
     of_a_discriminator,
     of_the_second_judge,
 ]
-LOSSES = [content, relative_terms, balanced, grey_in_another_range, likeness, *ENCODERS]
+LOSSES = [
+    content,
+    relative_terms,
+    balanced,
+    grey_in_another_range,
+    likeness,
+    lpips,
+    dists,
+    shift_tolerant_lpips,
+    *ENCODERS,
+]
 
 
 class Step(nn.Module):
@@ -233,6 +269,8 @@ class Step(nn.Module):
     def forward(self, output, target, style):
         if isinstance(self.loss, DeepSimLoss):
             return self.loss(output, target).total
+        if isinstance(self.loss, LPIPS | DISTS):
+            return self.loss(output, target)
         style = style if self.loss.style_weights else None
         return self.loss(output, target=target, style=style).total
 
@@ -247,7 +285,7 @@ def given():
 
 
 @pytest.fixture(params=LOSSES, ids=lambda make: make.__name__)
-def step(request, phi) -> Step:
+def step(request, phi, trunk) -> Step:
     return Step(request.param(phi))
 
 
@@ -493,7 +531,7 @@ class TestOwners:
 
     # an encoder's weights are its user's
     @pytest.mark.parametrize("make", [m for m in LOSSES if m not in ENCODERS])
-    def test_made_under_the_meta_device(self, make, phi, given):
+    def test_made_under_the_meta_device(self, make, phi, given, trunk):
         """As large models are, to be filled later: nothing can fill these."""
         with torch.device("meta"):
             owner = Step(make(LossNetwork(precision="float32")))
@@ -547,6 +585,20 @@ class TestProcesses:
         optimizer.step()
         assert next(model.parameters()).grad.abs().sum() > 0
 
+    def test_the_loop_with_accelerate_of_the_page(self):
+        torch.manual_seed(0)
+        model, clean = nn.Conv2d(3, 3, 3, padding=1), picture(32, 32, 1, 4)
+        before = model.weight.detach().clone()
+        pairs = list(zip(clean + 0.1 * torch.randn_like(clean), clean, strict=True))
+        names = {
+            "model": model,
+            "optimizer": torch.optim.Adam(model.parameters()),
+            "loader": torch.utils.data.DataLoader(pairs, batch_size=2),
+        }
+        exec(code_of_the_page("accelerate"), names)
+        assert not torch.equal(next(names["model"].parameters()), before)
+        assert list(names["loss"].parameters()) == []
+
 
 def test_equal_and_black_pictures(step, given):
     black = torch.zeros_like(given[0])
@@ -554,6 +606,21 @@ def test_equal_and_black_pictures(step, given):
         value, gradient = plain(step, (output, target, given[2]))
         assert value.isfinite()
         assert gradient.isfinite().all()
+
+
+def test_an_adversarial_term_joins_the_others(phi, given):
+    """And one sum, and one gradient, is that of all."""
+    output = given[0].clone().requires_grad_()
+    terms = relative_terms(phi)(output, *given[1:])
+    terms["adversarial"] = 0.1 * nn.functional.softplus(-_judged(output)).mean()
+    assert list(terms)[-3:] == ["pixel", "total_variation", "adversarial"]
+    (together,) = torch.autograd.grad(terms.total, output, retain_graph=True)
+    apart = [
+        torch.autograd.grad(term, output, retain_graph=True)[0]
+        for term in terms.values()
+    ]
+    assert all(part.abs().sum() > 0 for part in apart)
+    assert relative(torch.stack(apart).sum(0), together) < 1e-5
 
 
 def test_16_pixels():

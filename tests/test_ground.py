@@ -305,6 +305,9 @@ def test_wheel_holds_weights_and_pictures(tmp_path):
             } <= names
         licences = {name.rsplit("/", 1)[1] for name in names if "/licenses/" in name}
         assert licences == {"LICENSE", "LICENSE-TEXT", "NOTICE"}
+        (head,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        said = archive.read(head).decode()
+        assert "\nLicense-Expression: MIT AND CC-BY-4.0 AND OFL-1.1\n" in said
         assert not [
             name for name in names if name.startswith(("tests", "notebooks", "book"))
         ]

@@ -39,9 +39,12 @@ def only_in_extras() -> list[str]:
 
 
 def plain(code: str, *more: str) -> subprocess.CompletedProcess:
-    """Run code in a Python that has the base requirements alone."""
+    """Run code in a Python that has the base requirements alone, and no network."""
     blocked = (
-        "import importlib.abc, sys\n"
+        "import importlib.abc, socket, sys\n"
+        "def refuse(*_, **__):\n"
+        "    raise AssertionError('the network was asked')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
         "class Missing(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name.partition('.')[0] in {only_in_extras()}:\n"
@@ -54,6 +57,7 @@ def plain(code: str, *more: str) -> subprocess.CompletedProcess:
 
 
 def test_the_losses_and_functions_on_pictures_work():
+    """Without a network too."""
     ran = plain(
         "import torch\n"
         "from pltutorial import PerceptualLoss, load_style, stylize, upscale\n"
@@ -69,7 +73,13 @@ MISSING = {
     "p.curves({'a': [1.0, 2.0]}, 'x', 'y')": "notebook",
     "p.downscale(x, 4, kernel='gaussian')": "train",
     "p.train(p.DenoisingTask(p.DenoisingSettings(steps=1)), pictures='.')": "train",
+    "p.LossNetwork('IMAGENET1K_V1')": "train",
     "p.perceptual_distance(x, x)": "metrics",
+    "p.psnr(x, x)": "metrics",
+    "LPIPS('alex')": "metrics",
+    "LPIPS('alex', shift_tolerant=True)": "metrics",
+    "DISTS()": "metrics",
+    "stylize_video('never.mp4', 'neither.mp4', None)": "video",
     "content_distance(x, x)": "metrics",
     "export_onnx(p.load_style('eight_styles'), 'never.onnx')": "export",
 }
@@ -78,8 +88,10 @@ MISSING = {
 def test_what_is_missing_is_named():
     ran = plain(
         "import torch, pltutorial as p\n"
+        "from pltutorial.calibrated import DISTS, LPIPS\n"
         "from pltutorial.distances import content_distance\n"
         "from pltutorial.export import export_onnx\n"
+        "from pltutorial.video import stylize_video\n"
         "x = torch.rand(1, 3, 32, 32)\n"
         "for code in sys.argv[1:]:\n"
         "    try:\n"
@@ -91,7 +103,8 @@ def test_what_is_missing_is_named():
     sentences = ran.stdout.splitlines()
     assert len(sentences) == len(MISSING), ran.stderr
     for sentence, extra in zip(sentences, MISSING.values(), strict=True):
-        assert re.search(rf"; install (it|them) with: pip .*\[{extra}\]'$", sentence)
+        end = r"(, or give a GIF)?$"
+        assert re.search(rf"; install it with: pip .*\[{extra}\]'{end}", sentence)
 
 
 def test_the_command_says_what_it_needs():

@@ -116,7 +116,7 @@ def test_harms_have_one_squared_error():
 
 
 def test_ranks_count_nearer_faces(monkeypatch):
-    monkeypatch.setattr(benchmark, "pooled", lambda pictures: pictures.mean((2, 3)))
+    monkeypatch.setattr(benchmark, "looked_at", lambda pictures: pictures.mean((2, 3)))
     benchmark.targets.cache_clear()
     faces = load_faces("test").pictures
     assert (benchmark.ranks(faces[:5]) == 1).all()

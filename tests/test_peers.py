@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
-from helpers import picture, relative
+from helpers import code_of_the_page, picture, relative
 
 from pltutorial import (
     Encoder,
@@ -25,6 +25,7 @@ from pltutorial import (
 )
 from pltutorial.calibrated import DISTS, LPIPS
 
+pytestmark = pytest.mark.peers
 NAMES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 PAIR = (picture(64, 80, 1, 2), picture(64, 80, 2, 2))
 
@@ -259,27 +260,12 @@ def test_the_tower_of_clip():
 
 
 def test_a_module_of_lightning_trains_and_keeps_nothing_of_the_loss():
+    """That of the page on loops."""
     lightning = pytest.importorskip("lightning")
-
-    class Denoiser(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.network = torch.nn.Conv2d(3, 3, 3, padding=1)
-            self.loss = PerceptualLoss(
-                {"relu1_2": 1.0}, pixel=1.0, normalization="relative"
-            )
-
-        def training_step(self, batch, index):
-            noisy, clean = batch
-            terms = self.loss(self.network(noisy).sigmoid(), target=clean)
-            self.log_dict({name: term.detach() for name, term in terms.items()})
-            return terms.total
-
-        def configure_optimizers(self):
-            return torch.optim.Adam(self.parameters(), 1e-3)
-
+    names: dict = {}
+    exec(code_of_the_page("lightning"), names)
     torch.manual_seed(0)
-    model, clean = Denoiser(), picture(32, 32, 1, 4)
+    model, clean = names["Denoiser"](), picture(32, 32, 1, 4)
     before = model.network.weight.detach().clone()
     pairs = list(zip(clean + 0.1 * torch.randn_like(clean), clean, strict=True))
     trainer = lightning.Trainer(

@@ -26,7 +26,7 @@ from training_runs import assert_same_end, rows, state, tiny
 from pltutorial import write_image
 from pltutorial.bounds import setting
 from pltutorial.datasets import Pictures
-from pltutorial.losses import LossTerms
+from pltutorial.losses import LossTerms, style_loss
 from pltutorial.networks import (
     FastTransformNet,
     TransformNet,
@@ -635,3 +635,21 @@ class TestRefused:
     def test_an_unknown_setting_names_the_nearest(self, task, pictures):
         with refused("'learning_rat'", "nearest is 'learning_rate'"):
             train(task(), pictures=pictures, learning_rat=1)
+
+
+def test_layers_of_a_style_are_balanced(phi):
+    """Each layer's term goes as its error over its target's size."""
+    layers = ("relu1_1", "relu2_1")
+    task = StyleTask(tiny(style_layers=layers, balance="layers"), network=phi)
+    images = picture(32, 32, 1, 2)
+    with torch.no_grad():
+        terms = task.loss(task.network, images, first=0)
+        features = phi(task.network(images), layers)
+        one, other = (
+            style_loss(features[k], task._grams[k], normalization="relative")
+            for k in layers
+        )
+    ratio = terms["style/relu1_1"] / terms["style/relu2_1"]
+    assert float(ratio) == pytest.approx(float(one / other), rel=1e-3)
+    with refused("balance", "'layers'"):
+        tiny(balance="layer")

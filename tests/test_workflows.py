@@ -96,8 +96,12 @@ def test_the_recipe_asks_for_what_the_package_asks_for():
             [*PROJECT["dependencies"], *extras["cli"], *extras["notebook"]],
         )
     }
-    wanted |= {"python >=3.11", "torchvision >=0.21"}
+    least = "${{ python_min }}"
+    assert f">={recipe['context']['python_min']}" == PROJECT["requires-python"]
+    wanted |= {f"python >={least}", "torchvision >=0.21"}
     assert set(recipe["requirements"]["run"]) == wanted
+    assert f"python {least}.*" in recipe["requirements"]["host"]
+    assert recipe["tests"][0]["python"]["python_version"] == [f"{least}.*", "*"]
     assert recipe["build"]["python"]["entry_points"] == [
         f"{name} = {place}" for name, place in PROJECT["scripts"].items()
     ]

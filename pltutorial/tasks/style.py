@@ -109,6 +109,13 @@ class StyleTrainingSettings(TrainingSettings):
         "style_weight of 1 to 10 fits.",
         choices=("johnson", "gatys", "mean", "relative"),
     )
+    balance: str | None = setting(
+        None,
+        "layers (each layer of a term counts alike) or, if left out, one weight for "
+        "all, as in the paper.",
+        choices=("layers",),
+        called="balance",
+    )
     noise: bool = setting(
         False,
         "Noise in the residual blocks, so that even areas need not repeat themselves.",
@@ -203,6 +210,7 @@ class StyleTask:
             dict.fromkeys(settings.style_layers, settings.style_weight),
             total_variation=settings.total_variation,
             normalization=settings.normalization,
+            balance=settings.balance,
             network=network
             or LossNetwork(
                 precision=settings.precision, device=device, compile=settings.compile
