@@ -243,7 +243,9 @@ class _Weights(Fixed):
 
 
 class _L2Pool(nn.Module):
-    """Half the size, as the root of a Hann-weighted mean of squares."""
+    """Half the size, as the root of a Hann-weighted mean of squares; float16 has no
+    number as small as what is added under the root.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,9 +254,11 @@ class _L2Pool(nn.Module):
         self.register_buffer("window", (window / window.sum())[None, None])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        window = self.window.expand(x.shape[1], -1, -1, -1).to(x.dtype)
-        mean = F.conv2d(x.square(), window, stride=2, padding=1, groups=x.shape[1])
-        return (mean + 1e-12).sqrt()
+        with autocast_off(x.device.type):
+            squares = _exact(x).square()
+            window = self.window.expand(x.shape[1], -1, -1, -1).to(squares.dtype)
+            mean = F.conv2d(squares, window, stride=2, padding=1, groups=x.shape[1])
+            return (mean + 1e-12).sqrt().to(x.dtype)
 
 
 def _unit(feature: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,8 @@ class LossTerms(dict):
 
     Where a plain loss is wanted it serves as its total: ``0.1 * terms``,
     ``terms + other``, ``sum([...])``, ``terms / 2``, ``-terms``, ``terms.backward()``,
-    ``terms.item()``, ``terms.detach()`` and ``float(terms)``; arithmetic gives a
-    tensor.
+    ``terms.item()``, ``terms.detach()``, ``float(terms)`` and ``f"{terms:.3f}"``;
+    arithmetic gives a tensor.
 
     Example:
         >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
@@ -45,6 +45,9 @@ class LossTerms(dict):
 
     def __float__(self) -> float:
         return float(self.total.detach())
+
+    def __format__(self, how: str) -> str:
+        return format(self.item(), how) if how else str(self)
 
     def __neg__(self) -> torch.Tensor:
         return -self.total

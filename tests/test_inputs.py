@@ -402,6 +402,8 @@ class TestArithmetic:
             assert isinstance(given, torch.Tensor)
             assert float(given) == pytest.approx(expected)
         assert terms.item() == float(terms) == 2.5
+        assert f"{terms:.3f}" == "2.500"
+        assert f"{terms}" == str(terms)
         assert list(terms) == ["a", "b"]
 
     def test_gradients(self, terms):
