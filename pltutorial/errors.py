@@ -4,6 +4,7 @@ needed, how to get it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -73,7 +74,9 @@ def package_folder(
     Raises:
         InputError: it is not installed.
     """
-    found = importlib.util.find_spec(module)
+    found = None
+    with contextlib.suppress(ImportError):
+        found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
         raise _missing(package or module, what, extra)
     return Path(found.origin).parent
