@@ -1,5 +1,5 @@
 """Diffusion with feature losses in numbers: `python -m benchmarks.diffusion
-[--arms FOLDER | --students] [--samples FOLDER] [--write]`.
+[--arms FOLDER | --students | --earlier FILE] [--samples FOLDER] [--write]`.
 
 Every network that ships draws 600 faces from each of three seeds, in 1 to 25 steps.
 They are compared with the 600 faces of data/faces/test.zip, which no network was
@@ -23,6 +23,9 @@ core; runs that are there already are not repeated.
 pixels and with VGG besides. `share` is their sharpness, of that of their teacher in
 25 steps; `away` is the root of the mean squared difference from the teacher's faces
 of the same noise, which no student was trained on. Two minutes of one core.
+
+--earlier measures the network of a shorter training beside it, in the most steps: that
+of the recipe diffusion_1.yaml, from which the one that ships goes on.
 
 The record notebooks/records/diffusion.json is what chapter 11 reads. With --write the
 record and the cards of what ships are written.
@@ -57,6 +60,7 @@ SURE = 0.9
 COMBINED = ("hair", "hair_color", "mouth")
 GUIDANCE = (1.0, 2.0, 3.0)
 ARM_COUNT, ARM_STEPS = 150, (1, 4, 25)
+START = "as it ships"
 ARMS = {
     "pixels": {},
     "features, low noise": {"feature_weight": 0.3, "feature_from": 0.4},
@@ -254,9 +258,15 @@ def arm(name: str, seed: int, folder: Path) -> Path:
 
 
 def arms(folder: Path) -> dict:
+    """Each arm, and first the network that all start from: recall and KL depend on how
+    many faces are drawn, so it is measured with as few.
+    """
     table = {}
-    for name in ARMS:
-        files = [arm(name, seed, folder) for seed in SEEDS]
+    for name in (START, *ARMS):
+        if name == START:
+            files = [zoo.DIFFUSION / "diffusion.safetensors"] * len(SEEDS)
+        else:
+            files = [arm(name, seed, folder) for seed in SEEDS]
         table[name] = {}
         for steps in ARM_STEPS:
             rows = []
@@ -309,6 +319,13 @@ def students() -> dict:
     return table
 
 
+def earlier(file: Path) -> dict:
+    """A network's row in the most steps, and how long it was trained."""
+    network = load_network(file, "cpu")
+    row = of_network("earlier", network, STEPS[-1], None)
+    return {"steps": network.card["steps"], "row": row}
+
+
 def write_cards(record: dict) -> None:
     """The held-out numbers into the cards of what ships."""
     for name, rows in record["networks"].items():
@@ -325,6 +342,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arms", type=Path)
     parser.add_argument("--students", action="store_true")
+    parser.add_argument("--earlier", type=Path)
     parser.add_argument("--samples", type=Path, help="keep the faces in this folder")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
@@ -334,6 +352,8 @@ def main() -> int:
         found["arms"] = arms(given.arms)
     elif given.students:
         found["students"] = students()
+    elif given.earlier is not None:
+        found["earlier"] = earlier(given.earlier)
     else:
         found["real"] = held_out()
         found["networks"] = shipped(given.samples)
@@ -347,7 +367,7 @@ def main() -> int:
     print(json.dumps(record, indent=1))
     if given.write:
         RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        if given.arms is None and not given.students:
+        if "networks" in found:
             write_cards(record)
     return 0
 
