@@ -57,7 +57,6 @@ GIVEN: dict[int, dict[str, str]] = {
     },
     11: {
         "2,400": "faces in data/faces/train.zip, see load_faces",
-        "600": "faces in data/faces/test.zip",
     },
     13: {
         "92": "the receptive field of relu4_3, from chapter 2",
