@@ -3,27 +3,32 @@ asked to end, its disk is full, its streams are closed, memory and files are rat
 two runs want one folder. Prints a table; exits 1 if a row does not hold::
 
     python -m benchmarks.trouble [--write] [kill signals streams disk limits together]
+    python -m benchmarks.trouble [--write] --rows "serve|data coco"
 
 A quarter of an hour on two cores, so it is no part of the tests. Nothing is filled but
 ``/dev/full``, and nothing is written outside a temporary folder. ``--write`` puts what
-was found into ``benchmarks/trouble.json``, each part for itself.
+was found into ``benchmarks/trouble.json``, each part for itself; rows that were chosen
+go beside those that are there, with the commit that they were tried at.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import http.server
 import json
 import os
 import platform
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -69,6 +74,11 @@ COMMANDS = {
     "models": ("models --json", ""),
     "doctor": ("doctor", ""),
     "progress": ("progress", ""),
+}
+# What goes on until it is stopped, and what shows that it is at work.
+ENDLESS = {
+    "serve": "serve album --port 0",
+    "data coco": "data coco val2017 --to coco --no-progress --url {url}",
 }
 OLD = b"what was there before"
 
@@ -130,6 +140,18 @@ def _heeding() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_rows: list[str] = []  # a pattern of the names that are tried; of all if empty
+
+
+def chosen(commands: dict) -> dict:
+    """Those whose names were asked for."""
+    return {
+        name: how
+        for name, how in commands.items()
+        if all(re.fullmatch(pattern, name) for pattern in _rows)
+    }
+
+
 def _whole(path: Path) -> bool:
     """Whether a file is the one before, or a new one that can be read to its end."""
     if path.read_bytes() == OLD or path.suffix == ".onnx":
@@ -141,7 +163,7 @@ def _whole(path: Path) -> bool:
 
 def signals(each: Callable) -> None:
     """SIGINT and SIGTERM at three moments of every command."""
-    for name, (words, output) in COMMANDS.items():
+    for name, (words, output) in chosen(COMMANDS).items():
         with each("signals", name) as (trouble, wrong):
             begin = time.monotonic()
             code, errors = trouble.finish(words)
@@ -166,6 +188,74 @@ def signals(each: Callable) -> None:
                     if output and not _whole(trouble.folder / output):
                         faults.append("half an output")
                     wrong([f"{number.name} at {share}: {one}" for one in faults])
+    with _slow_mirror() as url:
+        for name, words in chosen(ENDLESS).items():
+            with each("signals", name) as (trouble, wrong):
+                _stopped(trouble, wrong, words.format(url=url))
+
+
+def _stopped(trouble: Trouble, wrong: Callable, words: str) -> None:
+    """The two signals while a command loads that never ends, and twice at its work."""
+    seconds = 0.0
+    for moment in ("at work", "loading", "at work for a second"):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            begin = time.monotonic()
+            process = trouble.start(words, preexec_fn=_heeding, start_new_session=True)
+            if moment == "loading":
+                time.sleep(seconds / 2)
+            else:
+                _await_work(trouble, process)
+                seconds = seconds or time.monotonic() - begin
+                time.sleep(moment != "at work")
+            os.killpg(process.pid, number)
+            errors = process.communicate(timeout=120)[1].decode()
+            faults = trouble.faults(process.returncode, errors, (128 + number,))
+            wrong([f"{number.name} {moment}: {one}" for one in faults])
+
+
+def _await_work(trouble: Trouble, process: subprocess.Popen) -> None:
+    """Until the server says where it is, or more of the download is there."""
+    if process.args[-1] == "0":
+        process.stdout.readline()
+        return
+    part = trouble.folder / "coco" / "val2017.zip.part"
+    before = part.stat().st_size if part.exists() else 0
+    while process.poll() is None and (
+        not part.exists() or part.stat().st_size == before
+    ):
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def _slow_mirror() -> Iterator[str]:
+    """The address of a server that gives out a zip for hours."""
+    from pltutorial.training.download import COCO
+
+    class Mirror(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            size = COCO["val2017"].size
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(size - start))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+                    time.sleep(0.05)
+
+        def log_message(self, *given) -> None:
+            """Requests are not printed."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def kill(each: Callable) -> None:
@@ -333,8 +423,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--write", action="store_true", help=f"into {RECORD.name}")
+    parser.add_argument("--rows", metavar="PATTERN", help="of the signals, some rows")
     given = parser.parse_args()
-    chosen = given.parts or list(PARTS)
+    parts = given.parts or list(PARTS)
+    if given.rows:
+        parts, _rows[:] = ["signals"], [given.rows]
     tally: dict[str, dict[str, str]] = {}
 
     @contextlib.contextmanager
@@ -350,7 +443,7 @@ def main() -> int:
         print(f"| {part} | {name} | {held} |", flush=True)
 
     print("| part | what | outcome |\n|---|---|---|")
-    for part in chosen:
+    for part in parts:
         PARTS[part](each)
         if given.write:
             write(part, tally[part])
@@ -369,8 +462,23 @@ def write(part: str, rows: dict[str, str]) -> None:
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, cwd=RECORD.parent, capture_output=True, text=True)
-    record[part] = {
-        "commit": commit.stdout.strip(),
+    if _rows:
+        later = record[part].setdefault("rows tried later", {})
+        later |= {
+            name: {"commit": commit.stdout.strip(), "outcome": outcome}
+            for name, outcome in rows.items()
+        }
+    else:
+        record[part] = _of_all(rows, commit.stdout.strip())
+    text = json.dumps(
+        {name: record[name] for name in PARTS if name in record}, indent=1
+    )
+    RECORD.write_text(text + "\n", encoding="utf-8")
+
+
+def _of_all(rows: dict[str, str], commit: str) -> dict:
+    return {
+        "commit": commit,
         "machine": (
             f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
             f"Python {platform.python_version()}"
@@ -379,10 +487,6 @@ def write(part: str, rows: dict[str, str]) -> None:
         "held": len(rows) - _short(rows),
         "outcomes": rows,
     }
-    text = json.dumps(
-        {name: record[name] for name in PARTS if name in record}, indent=1
-    )
-    RECORD.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

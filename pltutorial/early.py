@@ -2,6 +2,11 @@
 or none, and exit code 130, never a traceback of imports.
 
 Imported before all else; in a program of somebody else it does nothing.
+
+What comes before is Python's own. Until it is set up the signal itself ends it, in
+silence; while it imports ``site``, some milliseconds, or a tenth of a second where
+packages are installed as editable, it shows a traceback. Neither ``-I`` nor frozen
+modules shorten that, and a launcher around it would be one more process to signal.
 """
 
 from __future__ import annotations

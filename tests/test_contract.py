@@ -10,6 +10,7 @@ import ast
 import copy
 import importlib
 import json
+import math
 import pickle
 import re
 import warnings
@@ -455,6 +456,39 @@ class TestPrecision:
         )
         slope = (ahead - behind) / 2e-5
         assert relative(slope, (gradient * direction).sum()) < 1e-3
+
+
+def test_float16_costs_no_steps_that_float32_would_not():
+    """What a scaler leaves out at first is due to the gradient of the pictures, which
+    have autocast's precision: as much with the loss in float32.
+    """
+    network, left_out = LossNetwork(precision="float32", device="cpu"), {}
+    for name, normalization in (("sums", "johnson"), ("relative", "relative")):
+        for inside in (True, False):
+            torch.manual_seed(0)
+            loss = PerceptualLoss(
+                {"relu3_3": 1.0},
+                pixel=1.0,
+                normalization=normalization,
+                network=network,
+            )
+            model = nn.Conv2d(3, 3, 3, padding=1)
+            optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+            scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+            for _ in range(26):
+                optimizer.zero_grad()
+                with torch.autocast("cpu", torch.float16):
+                    output = model(picture(32, 32, 1, 1))
+                    with torch.autocast("cpu", torch.float16, enabled=inside):
+                        output = output if inside else output.float()
+                        total = loss(output, content=picture(32, 32, 2, 1)).total
+                scaler.scale(total).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            left_out[name, inside] = 16 - math.log2(scaler.get_scale())
+    for name in ("sums", "relative"):
+        assert left_out[name, True] <= left_out[name, False] + 1
+    assert left_out["relative", True] <= 6 < left_out["sums", False] < 26
 
 
 @pytest.mark.parametrize("work", [stylize, upscale, denoise, deblur, inpaint])

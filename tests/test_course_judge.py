@@ -5,6 +5,7 @@ graded exercise is the same.
 from __future__ import annotations
 
 import importlib
+import os
 import random
 import subprocess
 import sys
@@ -142,3 +143,21 @@ judge.work(its, 5, 10, "none", {str(tmp_path)!r}, [])
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=600
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_student_pays_nothing_for_a_process_that_never_started():
+    """It is the grader's fault, so a person is called; see grading._grade_safely."""
+    from book.course.judge import _Judge
+    from book.course.worker.channel import Channel
+
+    (read, its), (mine, write) = os.pipe(), os.pipe()
+    os.close(its)
+    told = []
+    end = _Judge(Channel(read, write), 3, told.append).run([[0, "cell", "", "x = 1"]])
+    os.close(read)
+    os.close(mine)
+    os.close(write)
+    assert told == []
+    assert end == {
+        "unborn": "the student's process did not start: the other side has ended"
+    }

@@ -18,6 +18,7 @@ import pytest
 from packaging.version import Version
 
 from book.course import offline
+from book.course.__main__ import main
 from book.course.assignments import CourseError
 
 HERE = "{}.{}".format(*sys.version_info)
@@ -148,6 +149,18 @@ def test_kit_for_another_python(wheels, tmp_path, monkeypatch):
     assert any(part.startswith("torch==") for part in command)
     assert "PYTHON:-python3" in (kit / "install.sh").read_text()
     assert "Python 3.99 is needed" in (kit / "install.sh").read_text()
+
+
+def test_the_command_asks_for_the_kit(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(offline, "make_kit", lambda *given: asked.append(given))
+    assert main(["offline-kit", "--to", str(tmp_path)]) == 0
+    given = ["--platform", "win_amd64", "--python", "3.12", "--wheels", str(tmp_path)]
+    assert main(["offline-kit", "--to", str(tmp_path), *given]) == 0
+    assert asked == [
+        (tmp_path, "", None, ""),
+        (tmp_path, "win_amd64", tmp_path, "3.12"),
+    ]
 
 
 def test_packages_of_each_platform():

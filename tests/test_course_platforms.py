@@ -163,7 +163,8 @@ def test_a_container_is_asked_for_what_it_must_have(
     (grading / "worker").symlink_to(Path(sandbox.__file__).with_name("worker"))
     packages = os.pathsep.join([str(grading), *sandbox._packages()])
     script = f"""#!/bin/sh
-echo "$@" > {tmp_path}/words
+echo "$@" >> {tmp_path}/words
+[ "$1" = rm ] && exit
 while [ "$1" != an-image ]; do shift; done
 shift
 PYTHONPATH={packages} exec "$@"
@@ -185,7 +186,6 @@ PYTHONPATH={packages} exec "$@"
         ]
     )
     process.kill()
-    process.wait()
     assert end == {"done": True}
     assert [one["problem"] for one in told if "end" in one] == ["", "", ""]
     words = (tmp_path / "words").read_text()
@@ -199,6 +199,29 @@ PYTHONPATH={packages} exec "$@"
         assert wanted in words
     for volume in words.split("--volume ")[1:]:
         assert volume.split()[0].endswith(":ro")
+    # what the engine runs would outlive the program that asked for it
+    names = [line.split("--name ")[1].split()[0] for line in words.splitlines()[::2]]
+    assert words.splitlines()[1::2] == [f"rm --force {name}" for name in names]
+    assert len(set(names)) == 2  # one that was tried, and the student's
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'Cannot connect.' >&2; echo \"Run 'podman --help'\" >&2", "Cannot"),
+        ("echo hello; exit 0", "it ended without a word"),
+    ],
+)
+def test_what_is_wrong_with_a_sandbox_is_said(
+    script, words, tmp_path, monkeypatch, back_to_what_was
+):
+    (tmp_path / "podman").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("GRADING_IMAGE", "an-image")
+    with pytest.raises(CourseError, match=f"does not work here: {words}"):
+        sandbox.choose("container")
 
 
 @pytest.mark.parametrize("kind", ["bubblewrap", "container"])
@@ -207,4 +230,30 @@ def test_real_sandboxes(kind, back_to_what_was):
         sandbox.choose(kind)
     except CourseError as problem:
         pytest.skip(str(problem))
-    assert [one.problem for one in runner.run(PARTS, 20, 120)] == ["", "", ""]
+    parts = [*PARTS, Part(LOOKING), Part("assert False, seen", "b")]
+    *plain, _, seen = [one.problem for one in runner.run(parts, 20, 400)]
+    assert plain == ["", "", ""]
+    assert seen == "['OSError', 'OSError', 'OSError']"
+
+
+LOOKING = f"""
+import socket
+from pathlib import Path
+seen = []
+for path in ({str(Path(__file__))!r}, "/etc/passwd"):
+    if Path(path).exists():
+        seen.append(path)
+try:
+    socket.create_connection(("1.1.1.1", 53), 2)
+except OSError:
+    seen.append("OSError")
+try:
+    Path("/mine").write_text("mine")
+except OSError:
+    seen.append("OSError")
+try:
+    for number in range(20):
+        Path(f"room{{number}}").write_bytes(bytes(2**25))
+except OSError:
+    seen.append("OSError")
+"""

@@ -383,6 +383,9 @@ def test_guidance_goes_on_in_the_direction_of_the_condition(network):
         ({"condition": "green"}, ["hair_color", "'green'"]),
         ({"guidance": 2.0}, ["guidance=2", "without a condition"]),
         ({"steps": 0}, ["steps=0"]),
+        ({"steps": 10**9}, ["steps=1000000000", "1 to 1,000"]),
+        ({"count": 10**12}, ["pictures", "do not fit into the memory"]),
+        ({"guidance": float("nan"), "condition": "auburn"}, ["guidance=nan"]),
         ({"solver": "rk4"}, ["'rk4'"]),
     ],
 )
@@ -395,6 +398,8 @@ def test_an_autoencoder_has_no_steps():
     vae = pltutorial.VAE(4, 4, size=32)
     with refused("steps", "an autoencoder"):
         pltutorial.sample(1, network=vae, steps=4)
+    with refused("pictures", "do not fit into the memory"):
+        pltutorial.sample(10**12, network=vae)
     with pytest.raises(InputError, match="a VAE was given"):
         draw(vae, 1)
 

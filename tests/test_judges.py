@@ -340,6 +340,9 @@ def test_measure_of_collections(command, folders, tmp_path):
         (("measure", "MADE", "ONE"), ("5 and 1", "at least 4")),
         (("measure", "MADE", "nowhere"), ("nowhere", "does not exist")),
         (("measure", "MADE", "RIGHT", "--contents", "ONE"), ("'p1'", "same names")),
+        (("measure", "MADE", "RIGHT", "--size", "31"), ("size=31", "at least 32")),
+        (("compare", "LOOP", "LOOP"), ("'loop.png'", "it cannot be opened")),
+        (("measure", "LOOP", "MADE"), ("'loop.png'", "it cannot be opened")),
     ],
 )
 def test_commands_refuse(arguments, words, command, folders, tmp_path):
@@ -350,5 +353,9 @@ def test_commands_refuse(arguments, words, command, folders, tmp_path):
         write_image(tmp_path / f"mixed/p{n}.png", picture(side, side))
     places = {"MADE": folders[0], "RIGHT": folders[1], "ONE": tmp_path / "one"}
     places["MIXED"] = tmp_path / "mixed"
+    places["LOOP"] = tmp_path / "loop"
+    if "LOOP" in arguments:
+        places["LOOP"].mkdir()
+        (places["LOOP"] / "loop.png").symlink_to("loop.png")
     given = [places.get(word, word) for word in arguments]
     assert_refused(command(*given, *CPU), *words)

@@ -312,7 +312,11 @@ def test_without_a_folder_it_is_the_built_site(site, tmp_path, monkeypatch):
         assert listening.RequestHandlerClass.root == site
 
 
-def test_command_says_where_and_ends_quietly(site, port):
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM],
+)
+def test_command_says_where_and_ends_with_a_sentence(number, site, port):
     code = "from pltutorial.cli import main; main()"
     arguments = [sys.executable, "-c", code, "serve", str(site), "--port", "0"]
     # what a shell starts in the background ignores Ctrl-C, and so would
@@ -328,11 +332,12 @@ def test_command_says_where_and_ends_quietly(site, port):
             address = process.stdout.readline().split()[0]
             with urllib.request.urlopen(address, timeout=10) as answer:
                 assert answer.read() == FILES["index.html"]
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert (process.returncode, out.strip(), err) == (0, "", "")
+    assert (process.returncode, out) == (128 + number, "")
+    assert err == "stopped; nothing is served any more\n"
     assert address.startswith("http://127.0.0.1:")
     taken = subprocess.run(
         [*arguments[:-1], str(port)], capture_output=True, text=True, timeout=60

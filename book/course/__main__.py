@@ -79,6 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
                 "--platform", default="", help="such as win_amd64 (this machine's)"
             )
             command.add_argument(
+                "--python", default="", help="such as 3.12 (this one's version)"
+            )
+            command.add_argument(
                 "--wheels",
                 type=Path,
                 help="take packages from this folder, not from an index",

@@ -79,9 +79,13 @@ class _Judge:
 
     def run(self, items: list[list]) -> dict:
         """Run the parts in order; the last message says whether all were run."""
+        self.peer.patience = START  # PyTorch may still be loading, on nobody's time
+        try:
+            self.peer.ask({"do": "names", "names": []})
+        except ChannelError as problem:
+            return {"unborn": f"the student's process did not start: {problem}"}
+        self.peer.patience = PATIENCE * self.seconds + GRACE
         for number, kind, name, text in items:
-            if not self.name and not self.space:
-                self.peer.patience = START  # PyTorch may still be loading
             self.tell({"start": number})
             began = time.monotonic()
             try:
@@ -98,7 +102,6 @@ class _Judge:
                 kind = type(problem).__name__
                 return self._lost(number, f"its answer is no data: {kind}")
             self.tell({"end": number, **done})
-            self.peer.patience = PATIENCE * self.seconds + GRACE
         return {"done": True}
 
     def _lost(self, number: int, why: str) -> dict:

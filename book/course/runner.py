@@ -103,7 +103,7 @@ def _attempt(
         process = context().Process(target=judge.work, args=arguments)
         process.start()
         theirs.close()
-        current, patience = -1, START
+        current, patience = -1, 2 * START  # the judge's process, and the student's
         try:
             ours.send_bytes(json.dumps(items).encode())
             while True:
@@ -119,6 +119,8 @@ def _attempt(
                     raise RuntimeError(
                         "the process that judges a submission ended"
                     ) from None
+                if "unborn" in message:
+                    raise RuntimeError(message["unborn"])
                 if "done" in message or "fatal" in message:
                     process.join(GRACE)  # it ends what the student has left running
                 if "done" in message:
@@ -127,7 +129,7 @@ def _attempt(
                     return ran, (message["fatal"], message["problem"])
                 if "start" in message:
                     current = message["start"]
-                    patience = START + 2 * (PATIENCE * seconds + GRACE)
+                    patience = 2 * (PATIENCE * seconds + GRACE)
                 else:
                     number = message.pop("end")
                     ran[number] = Ran(**message)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -22,12 +24,14 @@ from pathlib import Path
 
 from .assignments import CourseError
 from .worker import student as student_process
-from .worker.channel import Channel
+from .worker.channel import Channel, ChannelError, Silent
 from .worker.student import MEMORY, PROCESSES
 
 KINDS = ("container", "bubblewrap", "unshare", "none")
 IMAGE = "docker.io/library/busybox"  # any will do: the system's own folders stand in it
 HOME = "/home/student"
+ROOM = 2**28  # bytes that its files take, in each of two folders
+_TRIAL = 120  # seconds that a sandbox has to show that it works
 _WORKER = Path(__file__).with_name("worker")
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache", "/etc/fonts")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
@@ -138,23 +142,50 @@ class _Forked:
             os.waitpid(self.pid, 0)
 
 
-def start(kind: str, seconds: float, total: float, folder: str, refused: list[str]):
+class _Started:
+    """A student's process that another program holds, `name` the container's."""
+
+    def __init__(self, process: subprocess.Popen, name: str) -> None:
+        self.process, self.name = process, name
+
+    def kill(self) -> None:
+        self.process.kill()
+        if self.name:  # what the engine runs is no child of the program that asked it
+            subprocess.Popen(
+                [_engine(), "rm", "--force", self.name],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ).wait()
+        self.process.wait()
+
+
+def start(
+    kind: str,
+    seconds: float,
+    total: float,
+    folder: str,
+    refused: list[str],
+    errors: int = subprocess.DEVNULL,
+):
     """Begin a student's process in a folder of its own; a channel to
-    it, and its handle.
+    it, and its handle. What another program says on the way goes to `errors`.
     """
     if kind in ("none", "unshare") and hasattr(os, "fork"):
         return _fork(kind, seconds, total, folder, refused)
-    command = _command(kind, seconds, total, folder)
+    name = f"grading-{secrets.token_hex(8)}" if kind == "container" else ""
     process = subprocess.Popen(
-        command,
+        _command(kind, seconds, total, folder, name),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
         cwd=folder,
         start_new_session=True,
         env=_environment(kind),
     )
-    return Channel(process.stdout.fileno(), process.stdin.fileno()), process
+    channel = Channel(process.stdout.fileno(), process.stdin.fileno())
+    return channel, _Started(process, name)
 
 
 def _environment(kind: str) -> dict[str, str]:
@@ -367,35 +398,59 @@ def _unshare_problem() -> str:
     return "" if said == "ready" else said or "it ended without a word"
 
 
-def _tried(command: list[str]) -> str:
-    try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        return str(problem)
-    if ran.returncode == 0 and "ready" in ran.stdout:
-        return ""
-    return (ran.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+def _tried(kind: str) -> str:
+    """Why a student's process does not work there, or "": one runs a cell."""
+    with (
+        tempfile.TemporaryDirectory(prefix="grading-") as folder,
+        tempfile.TemporaryFile() as errors,
+    ):
+        try:
+            channel, process = start(kind, 20, 100, folder, [], errors.fileno())
+        except OSError as problem:
+            return str(problem)
+        try:
+            cell = "import torch, pltutorial; open('file', 'w').write('mine')"
+            channel.send({"do": "run", "code": cell, "state": []}, [])
+            answer, _ = channel.receive(_TRIAL)
+        except Silent:
+            return f"nothing was heard in {_TRIAL} s"
+        except ChannelError:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.process.wait(10)
+            errors.seek(0)
+            return _last_line(errors.read().decode("utf-8", "replace"))
+        finally:
+            process.kill()
+    problem = answer.get("problem")
+    return f"{problem['kind']}: {problem['text']}" if problem else ""
+
+
+def _last_line(said: str) -> str:
+    """The line that tells what was wrong: not the one that tells where to read more."""
+    lines = [line.strip() for line in said.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Run '", "See '"))]
+    return (lines or ["it ended without a word"])[-1]
 
 
 # --- other programs -------------------------------------------------------------------
 
 
-def _command(kind: str, seconds: float, total: float, folder: str) -> list[str]:
+def _command(
+    kind: str, seconds: float, total: float, folder: str, name: str
+) -> list[str]:
     """The command that begins a student's process; it speaks by stdin and stdout."""
     home = folder if kind == "none" else HOME
     python = [sys.executable, "-m", "worker.student", str(seconds), str(total), home]
-    return {"container": _container, "bubblewrap": _bubblewrap}.get(
-        kind, lambda command: command
-    )(python)
+    if kind == "container":
+        return [*_container(name), *python]
+    return [*_bubblewrap(), *python] if kind == "bubblewrap" else python
 
 
 def _path_of_packages() -> str:
     return os.pathsep.join(["/grading", *_packages()])
 
 
-def _bubblewrap(command: list[str]) -> list[str]:
+def _bubblewrap() -> list[str]:
     words = [
         "bwrap",
         "--unshare-all",
@@ -408,47 +463,43 @@ def _bubblewrap(command: list[str]) -> list[str]:
     for path, real in _links().items():
         words += ["--symlink", real, path]
     words += ["--ro-bind", str(_WORKER), "/grading/worker", "--proc", "/proc"]
-    words += ["--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", HOME, "--chdir", HOME]
-    words += [
-        "--setenv",
-        "PYTHONPATH",
-        _path_of_packages(),
-        "--setenv",
-        "PATH",
-        "/usr/bin:/bin",
-    ]
-    return [*words, *command]
+    for place in ("/tmp", HOME):
+        words += [*_bubblewrap_size(), "--tmpfs", place]
+    words += ["--dev", "/dev", "--remount-ro", "/dev", "--remount-ro", "/"]
+    words += ["--setenv", "PYTHONPATH", _path_of_packages()]
+    return [*words, "--setenv", "PATH", "/usr/bin:/bin", "--chdir", HOME]
+
+
+@functools.cache
+def _bubblewrap_size() -> list[str]:
+    """How bwrap, from version 0.7 on, is told what a folder in memory may take."""
+    said = subprocess.run(["bwrap", "--help"], capture_output=True, check=False)
+    return ["--size", str(ROOM)] if b"--size" in said.stdout + said.stderr else []
 
 
 def _bubblewrap_problem() -> str:
     if not shutil.which("bwrap"):
         return "there is no program bwrap"
-    return _tried(_bubblewrap([sys.executable, "-c", "import torch; print('ready')"]))
+    return _tried("bubblewrap")
 
 
 def _engine() -> str:
     return next((name for name in ("podman", "docker") if shutil.which(name)), "")
 
 
-def _container(command: list[str]) -> list[str]:
-    words = [
-        _engine(),
-        "run",
-        "--rm",
-        "--interactive",
-        "--network",
-        "none",
-        "--read-only",
-    ]
+def _container(name: str) -> list[str]:
+    words = [_engine(), "run", "--rm", "--name", name, "--interactive"]
+    words += ["--network", "none", "--read-only"]
     words += ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
     words += ["--memory", str(MEMORY), "--pids-limit", str(PROCESSES), "--cpus", "1"]
-    words += ["--tmpfs", "/tmp:size=256m", "--tmpfs", f"{HOME}:size=256m,mode=1777"]
+    words += ["--tmpfs", f"/tmp:size={ROOM}"]
+    words += ["--tmpfs", f"{HOME}:size={ROOM},mode=1777"]
     words += ["--user", "1000:1000", "--workdir", HOME]
     for path, real in ({path: path for path in _visible()} | _links()).items():
         words += ["--volume", f"{real}:{path}:ro"]
     words += ["--volume", f"{_WORKER}:/grading/worker:ro"]
     words += ["--env", f"PYTHONPATH={_path_of_packages()}"]
-    return [*words, os.environ.get("GRADING_IMAGE", IMAGE), *command]
+    return [*words, os.environ.get("GRADING_IMAGE", IMAGE)]
 
 
 def _container_problem() -> str:
@@ -459,4 +510,4 @@ def _container_problem() -> str:
             "set GRADING_IMAGE to an image that holds Python and "
             "this project's packages"
         )
-    return _tried(_container([sys.executable, "-c", "import torch; print('ready')"]))
+    return _tried("container")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from . import Stopped
+
 app = typer.Typer(
     help="Get collections of pictures to train on.",
     no_args_is_help=True,
@@ -59,12 +61,16 @@ def coco(
     from ..training.download import COCO, COCO_URL
     from ..training.download import coco as download
 
-    source = download(
-        split,
-        to,
-        url=COCO_URL if url is None else url,
-        shards=shards,
-        remove_zip=remove_zip,
-        progress=progress,
-    )
+    try:
+        source = download(
+            split,
+            to,
+            url=COCO_URL if url is None else url,
+            shards=shards,
+            remove_zip=remove_zip,
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        kept = "what was downloaded is kept, and the same command goes on from there"
+        raise Stopped(f"interrupted; {kept}") from None
     print(f"{source}: {COCO[split].pictures:,} pictures")

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,7 +111,7 @@ def measure(
         ),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=32, help="Pixels of the squares that are looked at.")
+        int, typer.Option(help="Pixels of the squares that are looked at, 32 or more.")
     ] = 224,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -121,6 +122,8 @@ def measure(
     precision and recall, by EfficientNet-Lite0.
     """
     _check_formats(as_json, as_csv)
+    if size < 32:
+        raise InputError(f"size={size} was given; give a number of at least 32")
     place, _ = place_of(device, "float32")
     from ..compare import judged_features
     from ..compare import measure as measures
@@ -191,8 +194,18 @@ def _by_name(folder: Path) -> dict[str, Path]:
                 f"{str(folder)!r} holds archives, or {name!r} with two endings; give "
                 "a folder of pictures, one of each name"
             )
-        found[name] = files.open(i)
+        found[name] = _opened(files, i)
     return found
+
+
+def _opened(files: PictureFiles, i: int) -> Path | BytesIO:
+    try:
+        return files.open(i)
+    except OSError as problem:
+        raise InputError(
+            f"the picture {files.name(i)!r} was found and {problem}; take it away, or "
+            "put a picture in its place"
+        ) from None
 
 
 def _images(files: PictureFiles, max_pixels: int) -> Iterator[torch.Tensor]:
@@ -200,7 +213,7 @@ def _images(files: PictureFiles, max_pixels: int) -> Iterator[torch.Tensor]:
 
     for i in range(len(files)):
         name = files.name(i)
-        yield to_image(open_picture(files.open(i), name, max_pixels), name)
+        yield to_image(open_picture(_opened(files, i), name, max_pixels), name)
 
 
 def _print(rows: list[dict], as_json: bool, as_csv: bool) -> None:

@@ -22,6 +22,7 @@ import typer
 
 from ..errors import InputError
 from ..files import exists, is_folder, no_file
+from . import Stopped
 
 SITE = Path("build") / "site" / "_build" / "html"
 TYPES = {
@@ -367,4 +368,4 @@ def serve(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print()
+            raise Stopped("stopped; nothing is served any more") from None

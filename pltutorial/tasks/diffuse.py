@@ -9,12 +9,14 @@ be one picture and not a mean of many.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .. import memory
 from ..bounds import setting, weight
 from ..deferred import deferred_imports
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, shown
 from ..register import TaskSpec, register
 from ..settings import TrainingSettings
 
@@ -43,6 +45,7 @@ LIMITS = (
     "that is no student draws a mean"
 )
 STEPS = 25  # of a network that is no student
+MOST_STEPS = 1_000  # beyond some fifty nothing changes any more
 AT_ONCE = 64  # pictures that are drawn at a time
 FACES = "cartoon faces, DiceBear toon-head by Johan Melin, CC BY 4.0"
 LEAST_LEFT = 0.05  # 1 - t counts as no less where the loss divides by it
@@ -144,7 +147,9 @@ class DiffusionSettings(TrainingSettings):
     teacher: str | None = setting(
         None, "A trained network whose pictures, drawn in many steps, a student learns."
     )
-    teacher_steps: int = setting(STEPS, "Steps of the teacher.", least=1, most=1000)
+    teacher_steps: int = setting(
+        STEPS, "Steps of the teacher.", least=1, most=MOST_STEPS
+    )
     pairs: int = setting(
         4000, "Pairs of noise and picture that the teacher draws.", least=1, most=10**6
     )
@@ -469,6 +474,13 @@ def draw(
         raise InputError(f"count={count} was given; give at least 1")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed={seed} was given; give a number from 0 to 2**63 - 1")
+    check_room(count, network.size)
+    if steps is not None and not 1 <= steps <= MOST_STEPS:
+        raise InputError(
+            f"steps={shown(steps)} was given; give a number from 1 to {MOST_STEPS:,}"
+        )
+    if not math.isfinite(guidance):
+        raise InputError(f"guidance={guidance} was given; give a finite number")
     label = None
     if condition is not None:
         if condition not in network.classes:
@@ -494,6 +506,12 @@ def draw(
             labels = None if label is None else torch.full((len(some),), label)
             drawn.append(_drawn(network, some, steps, solver, labels, guidance))
     return torch.cat(drawn)
+
+
+def check_room(count: int, size: int) -> None:
+    """Refuse more pictures than fit into memory before the first is drawn."""
+    needed = 3 * 12 * count * size**2  # noise, pictures, and both once more
+    memory.check(needed, f"{shown(count)} pictures", "give a smaller count")
 
 
 def _drawn(

@@ -13,6 +13,7 @@ from ..deferred import deferred_imports
 from ..errors import InputError
 from ..register import Command, Option, TaskSpec, register
 from ..zoo import DIFFUSION_LOSSES
+from .diffuse import MOST_STEPS
 from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
 with deferred_imports():
@@ -27,7 +28,7 @@ with deferred_imports():
     from ..seeds import seed_of
     from ..terms import LossTerms
     from ..zoo import check_network, load_diffusion, load_vae
-    from .diffuse import draw
+    from .diffuse import check_room, draw
 
 LIMITS = "pictures like those it was trained on, of that size alone"
 GAP = 2  # white pixels between the pictures of a sheet
@@ -208,6 +209,7 @@ def sample(
             f"{', '.join(how)} was given, and an autoencoder draws in one pass; leave "
             f"it out, or give a loss of diffusion, such as {DIFFUSION_LOSSES[0]!r}"
         )
+    check_room(count, network.size)
     place = next(network.parameters()).device
     dtype = best_precision(place, precision)
     generator = torch.Generator().manual_seed(seed)
@@ -298,6 +300,7 @@ register(
                     "Diffusion: steps from noise to picture; 25, or a student's own, "
                     "if left out.",
                     least=1,
+                    most=MOST_STEPS,
                 ),
                 Option("solver", str, "Diffusion: euler (the default) or heun."),
                 Option(
