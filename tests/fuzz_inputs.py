@@ -108,6 +108,21 @@ def pictures(draw: random.Random) -> None:
 
 
 @area(3)
+def beside(draw: random.Random) -> None:
+    """A damaged picture as a style, as a mask, and where pictures are measured."""
+    seed = draw.choice(("ok.png", "ok.jpg", "deep.png", "ok.gif"))
+    Path("bad.png").write_bytes(changed(Path(seed).read_bytes(), draw))
+    calls = (
+        ("stylize", "ok.png", "--style", "bad.png", "--size", "24", "-o", "out.png"),
+        ("transfer", "ok.png", "bad.png", *QUICK["transfer"][1:], "-o", "out.png"),
+        ("inpaint", "ok.png", "bad.png", "-o", "out.png"),
+        ("compare", "bad.png", "ok.png"),
+        ("measure", ".", ".", "--size", "32"),
+    )
+    command(*draw.choice(calls))
+
+
+@area(3)
 def folders(draw: random.Random) -> None:
     """A folder of damaged pictures and odd names."""
     folder = Path("bad")

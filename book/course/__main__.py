@@ -62,7 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
                 default="",
                 metavar="KIND",
                 help=(
-                    "container, bubblewrap, unshare or none (the best that works here)"
+                    "container, bubblewrap, unshare or none (if left out, unshare "
+                    "where it works, else bubblewrap, else none)"
                 ),
             )
             command.add_argument(

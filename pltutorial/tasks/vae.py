@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..bounds import setting, weight
 from ..deferred import deferred_imports
-from ..errors import InputError
+from ..errors import InputError, nearest
 from ..register import Command, Option, TaskSpec, register
-from ..zoo import DIFFUSION_LOSSES
+from ..zoo import DIFFUSION_LOSSES, VAE_LOSSES
 from .diffuse import MOST_STEPS
 from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 
@@ -222,6 +222,10 @@ def sample(
 
 def _of(loss: str, device: str | torch.device | None) -> nn.Module:
     """The network that ships with this loss, of either kind."""
+    if loss not in (known := (*VAE_LOSSES, *DIFFUSION_LOSSES)):
+        raise InputError(
+            f"no network that draws has the loss {loss!r}; {nearest(str(loss), known)}"
+        )
     diffuses = loss in DIFFUSION_LOSSES
     return load_diffusion(loss, device) if diffuses else load_vae(loss, device)
 
