@@ -8,8 +8,9 @@ the same weight. Each is judged by what is left of every layer's own error, by t
 content term, and by EfficientNet-Lite0, which none was made with. The first pair goes
 on at twice the size.
 
-Writes ``notebooks/records/style_layers.json`` and ``book/images/style_layers.webp``, in
-the order of ``ARMS``; about three minutes on one core.
+Writes ``notebooks/records/style_layers.json`` and ``style_layers.webp`` beside it: the
+photograph and the pictures of ``ARMS``, below one another; about three minutes on one
+core.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from pathlib import Path
 
 import torch
+from transfer_trials import digits, stack
 
 from pltutorial import (
     LossNetwork,
@@ -33,12 +35,10 @@ from pltutorial import (
     style_loss,
 )
 from pltutorial.distances import content_distance, second_judge, style_distance
-from pltutorial.teaching.figures import panels_of
-from pltutorial.teaching.sheets import compose
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "notebooks" / "records" / "style_layers.json"
-PICTURE = ROOT / "book" / "images" / "style_layers.webp"
+PICTURE = RECORD.with_suffix(".webp")
 LAYERS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 PAIRS = (("pagoda", "great_wave"),)
 # layers with a weight, how they are balanced, and the weight
@@ -77,7 +77,7 @@ def by_layer(network, image, style, normalization="johnson") -> list[float]:
 
 def shares(values: list[float]) -> list[float]:
     """Percent of the sum, rounded to three digits that matter."""
-    return [float(f"{100 * value / sum(values):.3g}") for value in values]
+    return [digits(100 * value / sum(values)) for value in values]
 
 
 def measured(network, image, content, style) -> dict:
@@ -149,12 +149,7 @@ def main(asked: list[str]) -> None:
                 for arm, image in pictures.items()
             }
             entry["large"] = table(network, pictures, photo, painting)
-            images = [photo, *pictures.values()]
-            titles = ["photo", *pictures]
-            panels = panels_of(images, None)
-            rows = [panels[:2], panels[2:]], [titles[:2], titles[2:]]
-            sheet = compose(*rows, None, None, None, "gray", False, 2 * LARGE + 60)
-            sheet.save(PICTURE, quality=84, method=6)
+            stack([photo, *pictures.values()], PICTURE, quality=88)
         pairs["+".join(names)] = entry
         print(names, json.dumps(entry), flush=True)
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}

@@ -325,11 +325,13 @@ def weaves(network) -> tuple[dict, list[torch.Tensor]]:
 def sheet(
     images, titles, columns: int, zoom: int | None, width: int, name: str
 ) -> None:
-    """Pictures in rows, each under its title."""
+    """Pictures in rows, each under its title, each pixel a square of ``zoom``."""
+    if zoom:
+        images = [F.interpolate(image, scale_factor=zoom) for image in images]
     panels = panels_of(images, None)
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     above = [titles[i : i + columns] for i in range(0, len(panels), columns)]
-    made = compose(rows, above, None, zoom, None, "gray", False, width)
+    made = compose(rows, above, width)
     made.save(IMAGES / name, quality=88, method=6)
 
 
