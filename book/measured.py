@@ -29,7 +29,7 @@ GIVEN: dict[int, dict[str, str]] = {
     },
     4: {
         "640": "pixels of the picture at its head; made by `make wall`",
-        "384": "pixels of the picture on layers; the record of style_layers.py says so",
+        "384": "pixels of the recorded pictures; book/transfer_trials.py says so",
         "4,096": "64 squared, the entries of the Gram matrix at relu1_2",
         "262,144": "512 squared, at relu4_3",
     },

@@ -8,11 +8,13 @@
 - ``speckle``: from noise with more total variation, more steps, coarse to fine.
 - ``steering``: two styles, two regions, and the photo's colours kept in two ways.
 
-What is measured is measured on ``PAIRS`` at 160 pixels; the
-pictures are of the first pair, at 384 pixels. Each part that is done is written at once
-to ``notebooks/records/transfer_trials.json``, its pictures below one another in one
-file of ``notebooks/records/transfer_trials/``; a run that was stopped goes on with the
-parts that are named. All together take about twenty minutes on one core.
+What is measured is measured on ``PAIRS`` at 160 pixels; the pictures are of the first
+pair, at 384 pixels (of ``starts`` at 256, the details of ``speckle`` at 160). Each part
+of a pair is written at once to ``notebooks/records/transfer_trials.json``, its pictures
+below one another in one file of ``notebooks/records/transfer_trials/``. The command
+makes what the record lacks, of all parts or of those that are named; what is in it
+stays, so to make a part anew, delete it there. Everything takes about a quarter of an
+hour on one core.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import torch.nn.functional as F
 from pltutorial import (
     LossNetwork,
     PerceptualLoss,
+    TransferSettings,
     bundled,
     feature_loss,
     read_image,
@@ -52,9 +55,10 @@ PAIRS = (
 )
 SIZE, STEPS = 160, 40
 LARGE, MORE = 384, 15
+MIDDLE = 256  # the pictures of ``starts``, which take all their steps at one size
 WEIGHTS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 1e-2)
 STARTS = ("content", "style", "noise 0")
-SEEN = (10, STEPS)  # steps of each start that are shown
+SEEN = (5, 15, STEPS)  # steps of each start that are shown
 RATES = (0.01, 0.03, 0.1)
 CALM = (1e-6, 1e-4, 1e-3)  # total variation; the first is the default
 DETAIL = (..., slice(0, 104), slice(28, 148))
@@ -94,12 +98,19 @@ class Pair:
             self.kept[name] = run, [frames[step] for step in SEEN]
         return self.kept[name]
 
-    def style_terms(self, image, style=None) -> float:
+    def at(self, weight: float) -> torch.Tensor:
+        """The picture at one style weight."""
+        if weight == TransferSettings().style_weight:
+            return self.from_("content")[0].image
+        if weight not in self.kept:
+            self.kept[weight] = self.run(style_weight=weight).image
+        return self.kept[weight]
+
+    @torch.no_grad()
+    def style_terms(self, image) -> float:
         """Johnson's style term, one weight for all layers."""
         loss = PerceptualLoss(style=dict.fromkeys(LAYERS, 1.0), network=self.network)
-        with torch.no_grad():
-            style = self.style if style is None else style
-            return float(loss(image, style=style).total)
+        return float(loss(image, style=self.style).total)
 
     @torch.no_grad()
     def terms(self, image) -> dict:
@@ -124,157 +135,133 @@ class Pair:
         return digits(sum(errors) / len(errors))
 
 
-class Trials:
-    """The parts, over all pairs."""
+def weights(pair: Pair) -> dict:
+    """Both terms at each style weight."""
+    return {short(weight): pair.terms(pair.at(weight)) for weight in WEIGHTS}
 
-    def __init__(self) -> None:
-        self.network = LossNetwork(precision="float32", device="cpu")
-        self.pairs = [Pair(self.network, names) for names in PAIRS]
 
-    def large(self) -> Pair:
-        """The first pair at the size of the pictures."""
-        return Pair(self.network, PAIRS[0], LARGE)
+def starts(pair: Pair) -> dict:
+    """The total at each step, by start."""
+    return {name: totals(pair.from_(name)[0]) for name in STARTS}
 
-    def weights(self) -> dict:
-        """Both terms at each style weight."""
-        found, first = {}, {}
-        for pair in self.pairs:
-            made = {
-                weight: (
-                    pair.from_("content")[0]
-                    if weight == 1e-4
-                    else pair.run(style_weight=weight)
-                ).image
-                for weight in WEIGHTS
-            }
-            first = first or made
-            found[pair.name] = {f"{w:g}": pair.terms(made[w]) for w in WEIGHTS}
-        large = self.large()
-        pictures = [
-            large.run(init=image, style_weight=weight, steps=MORE).image
-            for weight, image in first.items()
-        ]
-        stack([large.photo, *pictures], PICTURES / "weights.webp", quality=84)
-        return found
 
-    def starts(self) -> dict:
-        """The total at each step, by start."""
-        found = {
-            pair.name: {name: totals(pair.from_(name)[0]) for name in STARTS}
-            for pair in self.pairs
+def optimizers(pair: Pair) -> dict:
+    """The total at each evaluation."""
+    runs = {
+        f"Adam {rate}": pair.run(optimizer="adam", learning_rate=rate) for rate in RATES
+    }
+    found = {"L-BFGS": pair.from_("content")[0], **runs}
+    return {name: totals(run) for name, run in found.items()}
+
+
+def speckle(pair: Pair) -> dict:
+    """The mean absolute difference of neighbours."""
+    images = {**grown(pair), "the photo itself": pair.photo}
+    return {
+        name: digits(total_variation(image, "absolute"))
+        for name, image in images.items()
+    }
+
+
+def steering(pair: Pair) -> dict:
+    """How far from each style, and how far the colours from the photo's."""
+    images = {
+        "the photo": pair.photo,
+        "its style": pair.from_("content")[0].image,
+        "the other style": pair.run(pair.other).image,
+        **{name: pair.run(**how).image for name, how in ways(pair).items()},
+    }
+    return {
+        name: {
+            "style": pair.far(image, pair.style),
+            "other": pair.far(image, pair.other),
+            "colour": digits(255 * colour_moved(image, pair.photo)),
         }
-        large = self.large()
-        frames = [frame for name in STARTS for frame in large.from_(name)[1]]
-        stack(frames, PICTURES / "starts.webp", quality=84)
-        return found
+        for name, image in images.items()
+    }
 
-    def optimizers(self) -> dict:
-        """The total at each evaluation."""
-        return {
-            pair.name: {
-                "L-BFGS": totals(pair.from_("content")[0]),
-                **{
-                    f"Adam {rate}": totals(
-                        pair.run(optimizer="adam", learning_rate=rate)
-                    )
-                    for rate in RATES
-                },
-            }
-            for pair in self.pairs
-        }
 
-    def speckle(self) -> dict:
-        """The mean absolute difference of neighbours."""
-        found = {}
+def draw(part: str, pair: Pair) -> None:
+    """The pictures of a part, if it has any."""
+    if part == "speckle":
+        details = [image[DETAIL] for image in grown(pair).values()]
+        stack(details, PICTURES / "speckle.webp", lossless=True)
+    if part not in ("weights", "starts", "steering"):
+        return
+    size = MIDDLE if part == "starts" else LARGE
+    large = Pair(pair.network, PAIRS[0], size)
+    if part == "weights":
+        goes_on = {"steps": MORE, "sizes": LARGE}
+        pictures = [large.photo]
+        for weight in WEIGHTS:
+            how = {"init": pair.at(weight), "style_weight": weight, **goes_on}
+            pictures.append(large.run(**how).image)
+    elif part == "starts":
+        pictures = [frame for name in STARTS for frame in large.from_(name)[1]]
+    else:
+        both = {"sizes": (SIZE, LARGE), "steps": MORE}
+        settings = [*ways(large).values(), regions(large)]
+        pictures = [large.run(**both, **how).image for how in settings]
+    stack(pictures, PICTURES / f"{part}.webp", quality=84)
+
+
+def grown(pair: Pair) -> dict:
+    """Pictures from noise in several ways, and from the photo; made once."""
+    if "grown" not in pair.kept:
         steps = round(STEPS * (1 + 1 / 4 + 1 / 16))
-        for pair in self.pairs:
-            runs = {
-                f"TV {weight:g}": (
-                    pair.run(init="noise", total_variation=weight)
-                    if weight != CALM[0]
-                    else pair.from_("noise 0")[0]
-                ).image
-                for weight in CALM
-            }
-            runs[f"{steps} steps at one size"] = pair.run(
-                init="noise", steps=steps
-            ).image
-            runs["coarse to fine"] = pair.run(
-                init="noise", sizes=(SIZE // 4, SIZE // 2, SIZE)
-            ).image
-            runs["from the photo"] = pair.from_("content")[0].image
-            if not found:
-                details = [image[DETAIL] for image in runs.values()]
-                stack(details, PICTURES / "speckle.webp", lossless=True)
-            runs["the photo itself"] = pair.photo
-            found[pair.name] = {
-                name: digits(total_variation(image, "absolute"))
-                for name, image in runs.items()
-            }
-        return found
+        sizes = (SIZE // 4, SIZE // 2, SIZE)
+        runs = {f"TV {short(CALM[0])}": pair.from_("noise 0")[0]}
+        for weight in CALM[1:]:
+            runs[f"TV {short(weight)}"] = pair.run(init="noise", total_variation=weight)
+        runs[f"{steps} steps at one size"] = pair.run(init="noise", steps=steps)
+        runs["coarse to fine"] = pair.run(init="noise", sizes=sizes)
+        runs["from the photo"] = pair.from_("content")[0]
+        pair.kept["grown"] = {name: run.image for name, run in runs.items()}
+    return pair.kept["grown"]
 
-    def steering(self) -> dict:
-        """How far from each style, and how far the colours from the photo's."""
-        found = {}
-        for pair in self.pairs:
-            runs = {
-                "the photo": pair.photo,
-                "its style": pair.from_("content")[0].image,
-                "the other style": pair.run(pair.other).image,
-                **{name: pair.run(**how).image for name, how in ways(pair).items()},
-            }
-            found[pair.name] = {
-                name: {
-                    "style": pair.far(image, pair.style),
-                    "other": pair.far(image, pair.other),
-                    "colour": digits(255 * colour_moved(image, pair.photo)),
-                }
-                for name, image in runs.items()
-            }
-        large = self.large()
-        how = {"sizes": (SIZE, LARGE), "steps": 20}
-        settings = {**ways(large), "two regions": regions(large)}
-        pictures = [large.run(**how, **one).image for one in settings.values()]
-        stack(pictures, PICTURES / "steering.webp", quality=84)
-        return found
 
-    def face(self) -> dict:
-        """The error on the face and on the picture, and how many of all windows of
-        its size have a lower one: absolute, and over the photo's own features there.
-        """
-        face, found = read_image(bundled("content/astronaut"), SIZE), {}
-        for name in PAINTINGS:
-            ruined = transfer_style(
-                face,
-                read_image(bundled(f"style/{name}"), SIZE),
-                network=self.network,
-                sizes=SIZE,
-                steps=FACE_STEPS,
-                style_weight=FACE_WEIGHT,
-                progress=False,
-            ).image
-            with torch.no_grad():
-                new, old = (
-                    self.network(picture, ["relu3_3"])["relu3_3"]
-                    for picture in (ruined, face)
-                )
-            error = (new - old).square().mean(1, keepdim=True)
-            own = old.square().mean(1, keepdim=True)
-            there, its_own = (F.avg_pool2d(given, SIDE, 1) for given in (error, own))
-            measures = {
-                "absolute": (there, error.mean()),
-                "relative": (there / its_own, error.mean() / own.mean()),
-            }
-            found[name] = {
-                how: {
-                    "face over picture": digits(values[..., ROW, COLUMN] / whole),
-                    "windows with less": digits(
-                        (values < values[..., ROW, COLUMN]).float().mean()
-                    ),
-                }
-                for how, (values, whole) in measures.items()
-            }
-        return found
+def face(network: LossNetwork, painting: str) -> dict:
+    """The error on the face over the picture's, and how many of all windows of its
+    size have a lower one: absolute, and over the photo's own features there.
+    """
+    portrait = read_image(bundled("content/astronaut"), SIZE)
+    ruined = transfer_style(
+        portrait,
+        read_image(bundled(f"style/{painting}"), SIZE),
+        network=network,
+        sizes=SIZE,
+        steps=FACE_STEPS,
+        style_weight=FACE_WEIGHT,
+        progress=False,
+    ).image
+    with torch.no_grad():
+        new, old = (
+            network(picture, ["relu3_3"])["relu3_3"] for picture in (ruined, portrait)
+        )
+    error = (new - old).square().mean(1, keepdim=True)
+    own = old.square().mean(1, keepdim=True)
+    return {
+        "absolute": stands_out(windows(error), error.mean()),
+        "relative": stands_out(
+            windows(error) / windows(own), error.mean() / own.mean()
+        ),
+    }
+
+
+def windows(values: torch.Tensor) -> torch.Tensor:
+    """The mean of every window as large as the face."""
+    return F.avg_pool2d(values, SIDE, 1)[0, 0]
+
+
+def stands_out(values: torch.Tensor, whole: torch.Tensor) -> dict:
+    """A window's value at the face over that of the picture, and the share of windows
+    below it.
+    """
+    here = values[ROW, COLUMN]
+    return {
+        "face over picture": digits(here / whole),
+        "windows with less": digits((values < here).float().mean()),
+    }
 
 
 def ways(pair: Pair) -> dict:
@@ -304,6 +291,11 @@ def digits(value, count: int = 3) -> float:
     return float(f"{float(value):.{count}g}")
 
 
+def short(weight: float) -> str:
+    """A weight as the chapter writes it."""
+    return f"{weight:.0e}".replace("e-0", "e-")
+
+
 def totals(run) -> list[float]:
     """The total at each step, four digits."""
     return [digits(total, 4) for total in run.totals]
@@ -322,26 +314,54 @@ def stack(images, path: Path, **how) -> None:
     rgb(whole.numpy(), (0, 1), "gray").save(path, method=6, **how)
 
 
+def write(part: str, name: str, found: dict) -> None:
+    """What was found of one pair or painting, into the record."""
+    record = read()
+    record |= {
+        "command": "python book/transfer_trials.py",
+        "machine": f"{platform.machine()}, one core, torch {torch.__version__}",
+        "size": SIZE,
+        "steps": STEPS,
+        "large": LARGE,
+        "middle": MIDDLE,
+        "more_steps": MORE,
+        part: {**record.get(part, {}), name: found},
+    }
+    text = (json.dumps(record, indent=1) + "\n").encode()
+    write_whole(RECORD, lambda file: file.write(text))
+
+
+def read() -> dict:
+    """The record as it is."""
+    return json.loads(RECORD.read_text()) if RECORD.exists() else {}
+
+
+PARTS = (weights, starts, optimizers, speckle, steering)
+
+
 def main(asked: list[str]) -> None:
-    """Compute, judge, write; the parts that are named, or all."""
-    trials = Trials()
-    parts = ("face", "weights", "starts", "optimizers", "speckle", "steering")
-    for part in asked or parts:
-        begin = time.perf_counter()
-        found = getattr(trials, part)()
-        record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-        record |= {
-            "command": "python book/transfer_trials.py",
-            "machine": f"{platform.machine()}, one core, torch {torch.__version__}",
-            "size": SIZE,
-            "steps": STEPS,
-            "large": LARGE,
-            "more_steps": MORE,
-            part: found,
-        }
-        text = (json.dumps(record, indent=1) + "\n").encode()
-        write_whole(RECORD, lambda file, text=text: file.write(text))
-        print(f"{part} after {time.perf_counter() - begin:.0f} s", flush=True)
+    """Compute, judge, write what the record lacks, of the parts that are named."""
+    network = LossNetwork(precision="float32", device="cpu")
+
+    def wanted(part: str, name: str) -> bool:
+        asks = not asked or part in asked
+        return asks and name not in read().get(part, {})
+
+    for name in PAINTINGS:
+        if wanted("face", name):
+            write("face", name, face(network, name))
+            print(f"face in the style of {name}", flush=True)
+    for names in PAIRS:
+        pair, begin = Pair(network, names), time.perf_counter()
+        for part in PARTS:
+            if not wanted(part.__name__, pair.name):
+                continue
+            found = part(pair)
+            if names == PAIRS[0]:
+                draw(part.__name__, pair)
+            write(part.__name__, pair.name, found)
+            spent = time.perf_counter() - begin
+            print(f"{part.__name__} of {pair.name} after {spent:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

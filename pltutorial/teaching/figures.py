@@ -176,7 +176,7 @@ def sweep(
         >>> sweep(brighter, "gain")
         sweep: gain = 0.5 1 2, 3 pictures 3x8x8, means 0.25 0.50 1.00
 
-    Taught in chapter 4.
+    Taught in chapter 5.
     """
     panels = panels_of(list(images.values()), scale)
     titles = _titles([f"{name} = {plain(value)}" for value in images], len(panels))
