@@ -301,3 +301,12 @@ class TestRefine:
             paintings_of({"mine": 1.0})
         with refused("whole number from 1"):
             refine(*[torch.rand(1, 3, 32, 32)] * 3, steps=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
+def test_statistics_of_codes_that_are_not_finite(value):
+    code, style = torch.rand(1, 4, 5, 5), torch.rand(1, 4, 6, 6).double()
+    style[0, 0, 0, 0] = value
+    for pair in ((code, style), (style, code)):
+        with refused("NaN or infinite"):
+            match_statistics(*pair)

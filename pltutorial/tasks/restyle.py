@@ -239,6 +239,8 @@ def _check_memory(shape: tuple[int, ...], device: torch.device) -> None:
 
 def _power(matrix: torch.Tensor, exponent: float) -> torch.Tensor:
     """Of a covariance, in the directions that are used."""
+    if not matrix.isfinite().all():
+        raise InputError("a code holds NaN or infinite values; give finite features")
     values, vectors = torch.linalg.eigh(matrix)
     used = values > _SMALL * values[-1].clamp_min(_SMALL)
     return (vectors[:, used] * values[used] ** exponent) @ vectors[:, used].T
