@@ -28,7 +28,10 @@ GIVEN: dict[int, dict[str, str]] = {
         "1.4": "an example of a value outside [0, 1]",
     },
     4: {
-        "640": "pixels of the picture at its head; made by `make wall`",
+        "250": "pixels of the first stage in book/wall.py",
+        "500": "pixels of the second",
+        "1,000": "pixels of the third",
+        "2,000": "pixels of the last",
         "384": "pixels of the recorded pictures; book/transfer_trials.py says so",
         "4,096": "64 squared, the entries of the Gram matrix at relu1_2",
         "262,144": "512 squared, at relu4_3",
