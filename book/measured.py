@@ -28,10 +28,8 @@ GIVEN: dict[int, dict[str, str]] = {
         "1.4": "an example of a value outside [0, 1]",
     },
     4: {
-        "250": "pixels of the first stage in book/wall.py",
-        "500": "pixels of the second",
-        "1,000": "pixels of the third",
-        "2,000": "pixels of the last",
+        "2,000": "pixels of the wall pieces, from book/wall.py",
+        "640": "an example, four times the 160 of this chapter",
         "384": "pixels of the recorded pictures; book/transfer_trials.py says so",
         "4,096": "64 squared, the entries of the Gram matrix at relu1_2",
         "262,144": "512 squared, at relu4_3",

@@ -31,6 +31,5 @@ def test_a_piece_is_large_and_its_page_shows_and_links_it(name):
     with Image.open(wall.FOLDER / f"wall_{name}.webp") as shown:
         assert max(shown.size) == wall.SHOWN
         assert abs(shown.width / shown.height - ratio) < 0.01
-    chapter = (ROOT / "notebooks" / "04_gatys_transfer.ipynb").read_text("utf-8")
-    folder = f"../book/images/wall_{name}"
-    assert f"]({folder}.webp)]({folder}_large.webp)" in chapter
+    gallery = (ROOT / "book" / "gallery.md").read_text("utf-8")
+    assert f"](images/wall_{name}.webp)](images/wall_{name}_large.webp)" in gallery
