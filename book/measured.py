@@ -28,7 +28,6 @@ GIVEN: dict[int, dict[str, str]] = {
         "1.4": "an example of a value outside [0, 1]",
     },
     4: {
-        "2,000": "pixels of the wall pieces, from book/wall.py",
         "640": "an example, four times the 160 of this chapter",
         "384": "pixels of the recorded pictures; book/transfer_trials.py says so",
         "4,096": "64 squared, the entries of the Gram matrix at relu1_2",
