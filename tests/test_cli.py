@@ -426,6 +426,15 @@ def test_a_reset_moves_no_pipe(command, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
 
 
+@pytest.mark.parametrize("words", [("progress",), ("progress", "--reset", "--yes")])
+def test_a_picture_is_no_record_of_progress(words, command, photo, monkeypatch):
+    monkeypatch.setenv("PLTUTORIAL_PROGRESS", str(photo))
+    monkeypatch.delenv("PLTUTORIAL_STATIC", raising=False)
+    before = photo.read_bytes()
+    assert_refused(command(*words), "is a file of another kind")
+    assert photo.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("files", "given", "names"),
     [

@@ -590,3 +590,10 @@ class TestCommand:
             [sys.executable, "-c", code], check=True, capture_output=True, text=True
         )
         assert done.stdout == "[]\n[]\n"
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "ftp://x", "http://", "nothing"])
+def test_what_is_no_address(url, tmp_path):
+    with refused(repr(url), "http:// or https://"):
+        download.coco("val2017", tmp_path / "coco", url=url)
+    assert not (tmp_path / "coco").exists()

@@ -176,6 +176,7 @@ def test_strips_and_tiny_pictures(task, width, height, command, whole, tmp_path)
         (("invert", "--loss", "deepsin"), ("'deepsin'", "'deepsim'")),
         (("invert", "--rounds", "0"), ("--rounds 0", "at least 1")),
         (("invert", "--rounds", "-2"), ("--rounds -2",)),
+        (("invert", "--rounds", "99999999"), ("rounds=99999999", "at most 1,000")),
         (("invert", "--size", "0"), ("0", "positive")),
         (
             ("invert", "--size", "4000", "--max-pixels", "5000"),

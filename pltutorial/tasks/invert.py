@@ -25,6 +25,7 @@ with deferred_imports():
     from ..vgg import Encoder, LossNetwork
     from ..zoo import load_inverter
 
+MOST_ROUNDS = 1_000
 LIMITS = (
     "draws what the code has lost as it was in the training pictures; letters, faces "
     "and straight lines suffer first"
@@ -201,6 +202,11 @@ def reencode(
     check_image(image, "the picture")
     if rounds < 1:
         raise InputError(f"rounds={rounds} was given; give at least 1")
+    if rounds > MOST_ROUNDS:
+        raise InputError(
+            f"rounds={rounds} was given; give at most {MOST_ROUNDS:,}, after a few "
+            "dozen a round moves nothing any more"
+        )
     if network is None:
         network = load_inverter(layer, loss)
     if not isinstance(network, InversionNet | ConvAutoencoder):

@@ -37,6 +37,9 @@ class Mastery:
     solved: str = ""
 
 
+_BEGINS = b"SQLite format 3\0"
+
+
 def location() -> Path | None:
     """The file of the record, or None where nothing is recorded."""
     wish = os.environ.get("PLTUTORIAL_PROGRESS", "")
@@ -50,11 +53,12 @@ def check_location() -> Path | None:
     """:func:`location`, where a record can be.
 
     Raises:
-        InputError: it is a pipe, a device, a folder, or of a user that is not there.
+        InputError: it is a pipe, a device, a folder, a file of another kind, or of a
+            user that is not there.
     """
     try:
         path = location()
-        fault = "" if path is None else no_file(path)
+        fault = "" if path is None else no_file(path) or _another(path)
     except RuntimeError as problem:  # ~nobody/progress.sqlite
         path, fault = os.environ.get("PLTUTORIAL_PROGRESS"), str(problem).lower()
     if fault not in ("", "does not exist"):
@@ -63,6 +67,20 @@ def check_location() -> Path | None:
             "PLTUTORIAL_PROGRESS, or say off"
         )
     return path
+
+
+def _another(path: Path) -> str:
+    """What is wrong with an ordinary file that nobody took for a record. One whose
+    ending is a database's may be a damaged record, which is set aside.
+    """
+    if path.suffix.lower() in (".sqlite", ".sqlite3", ".db"):
+        return ""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_BEGINS))
+    except OSError as problem:
+        return f"cannot be opened ({problem.strerror})"
+    return "" if start in (b"", _BEGINS) else "is a file of another kind"
 
 
 def data_folder() -> Path:

@@ -17,6 +17,7 @@ import shutil
 import tarfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 import zlib
@@ -96,7 +97,7 @@ def coco(
     """
     if split not in COCO:
         raise InputError(f"COCO has no part {split!r} here; {nearest(split, COCO)}")
-    if not re.match("https?://.", url):
+    if not _is_address(url):
         raise InputError(
             f"the address {url!r} was given; give one that begins "
             "with http:// or https://"
@@ -135,6 +136,15 @@ def coco(
         with _disk(folder):
             zipped.unlink(missing_ok=True)
     return str(result)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return bool(urllib.parse.urlsplit(url).hostname) and url.startswith(
+            ("http://", "https://")
+        )
+    except ValueError:  # a bracket of an IPv6 address that stays open
+        return False
 
 
 def fetch(
