@@ -38,6 +38,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import chapter_cards
 import chapters
@@ -414,5 +415,17 @@ def main() -> int:
     return 0
 
 
+def leave(code: int) -> NoReturn:
+    """End with this code; at once where a signal has ended the run: Python would wait
+    for the sockets of a kernel that was killed, now and then without end.
+    """
+    if code < 128:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -358,7 +358,7 @@ def pages(notebooks, target, answers, failed):  # Sphinx is another test's matte
     (target / "_build" / "html" / "index.html").touch()
 build.build_pages = pages
 sys.argv[1:] = ["book"]
-sys.exit(build.main())
+build.leave(build.main())
 """
 
 
