@@ -60,7 +60,7 @@ SURE = 0.9
 COMBINED = ("hair", "hair_color", "mouth")
 GUIDANCE = (1.0, 2.0, 3.0)
 ARM_COUNT, ARM_STEPS = 150, (1, 4, 25)
-START = "as it ships"
+START, SHIPPED = "as it ships", zoo.DIFFUSION / "diffusion.safetensors"
 ARMS = {
     "pixels": {},
     "features, low noise": {"feature_weight": 0.3, "feature_from": 0.4},
@@ -237,7 +237,7 @@ def shipped(kept: Path | None) -> dict:
 
 def arm(name: str, seed: int, folder: Path) -> Path:
     """A short run from the network that ships; its file."""
-    start = str(zoo.DIFFUSION / "diffusion.safetensors")
+    start = str(SHIPPED)
     own = {"own": start} if name == "self-perceptual" else {}
     settings = DiffusionSettings(
         **SHORT,
@@ -264,7 +264,7 @@ def arms(folder: Path) -> dict:
     table = {}
     for name in (START, *ARMS):
         if name == START:
-            files = [zoo.DIFFUSION / "diffusion.safetensors"] * len(SEEDS)
+            files = [SHIPPED] * len(SEEDS)
         else:
             files = [arm(name, seed, folder) for seed in SEEDS]
         table[name] = {}
@@ -282,7 +282,7 @@ def arms(folder: Path) -> dict:
 
 def students() -> dict:
     """The students of chapter 11, over the seeds, on noise that none was taught."""
-    file = str(zoo.DIFFUSION / "diffusion.safetensors")
+    file = str(SHIPPED)
     teacher = load_network(file, "cpu")
     wanted = draw(teacher, 64, steps=25, seed=4)
 
@@ -357,7 +357,7 @@ def main() -> int:
     else:
         found["real"] = held_out()
         found["networks"] = shipped(given.samples)
-        network = load_network(zoo.DIFFUSION / "diffusion.safetensors", "cpu")
+        network = load_network(SHIPPED, "cpu")
         found["guidance"] = guided(network)
     # read last: another part may have been written meanwhile
     record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}

@@ -40,8 +40,8 @@ from pltutorial import (
     transfer_style,
 )
 from pltutorial.files import write_whole
+from pltutorial.images import to_picture
 from pltutorial.optimize import luminance
-from pltutorial.teaching.sheets import rgb
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "notebooks" / "records" / "transfer_trials.json"
@@ -311,7 +311,7 @@ def stack(images, path: Path, **how) -> None:
     """Pictures of one size below one another, in one file."""
     whole = torch.cat([image.cpu() for image in images], dim=2)[0].clamp(0, 1)
     path.parent.mkdir(exist_ok=True)
-    rgb(whole.numpy(), (0, 1), "gray").save(path, method=6, **how)
+    to_picture(whole).save(path, method=6, **how)
 
 
 def write(part: str, name: str, found: dict) -> None:

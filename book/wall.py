@@ -29,8 +29,8 @@ from pltutorial import (
     resize,
     transfer_style,
     upscale,
-    write_image,
 )
+from pltutorial.images import to_picture
 
 FOLDER = Path(__file__).parent / "images"
 STAGES = (  # longer side, steps, longer side of the painting over that of the picture
@@ -39,7 +39,7 @@ STAGES = (  # longer side, steps, longer side of the painting over that of the p
     (1000, 25, 1.0),
     (2000, 10, 0.5),
 )
-LARGE, SHOWN = 2000, 960
+LARGE, SHOWN = STAGES[-1][0], 960
 PIECES = {  # content, style: weight of the style
     ("pagoda", "great_wave"): 1e-4,
     ("bridge", "starry_night"): 1e-4,
@@ -55,9 +55,7 @@ def photograph(name: str):
     picture = read_image(bundled(f"content/{name}"))
     if max(picture.shape[-2:]) < LARGE / 2:
         picture = upscale(picture, loss="pixel")
-    height, width = picture.shape[-2:]
-    scale = LARGE / max(height, width)
-    return resize(picture, (round(height * scale), round(width * scale)))
+    return resize(picture, LARGE)
 
 
 def make(content: str, style: str, weight: float, network: LossNetwork) -> None:
@@ -79,13 +77,11 @@ def make(content: str, style: str, weight: float, network: LossNetwork) -> None:
         )
         picture = result.image
         print(f"{size} px: loss {result.totals[0]:.3g} to {min(result.totals):.3g}")
-    path = write_image(FOLDER / f"wall_{content}_{style}.png", picture)
-    with Image.open(path) as made:
-        made.save(path.with_name(f"{path.stem}_large.webp"), quality=82, method=6)
-        made.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
-        made.save(path.with_suffix(".webp"), quality=84, method=6)
-    path.unlink()
-    print(f"{path.stem}: {time.perf_counter() - started:.0f} s", flush=True)
+    name, made = f"wall_{content}_{style}", to_picture(picture)
+    made.save(FOLDER / f"{name}_large.webp", quality=82, method=6)
+    made.thumbnail((SHOWN, SHOWN), Image.Resampling.LANCZOS)
+    made.save(FOLDER / f"{name}.webp", quality=84, method=6)
+    print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
 
 
 def main(names: list[str]) -> None:
