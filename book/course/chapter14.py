@@ -397,8 +397,8 @@ same time at best {max(seconds, talk):.3g} s and {together:.3g}
 hours. One machine computes {machines} · {seconds:g} s a step, {alone:.4g} hours, so \
 they are {alone / apart:.2g} and {alone / together:.2g} times as fast{slower}. The \
 limit is {bottle}.
-{first} Of the traffic: {helps}an all-reduce after every second batch halves it once \
-more. Twice as many machines send 2 · {2 * machines - 1}/{2 * machines} instead of
+{first} Of the traffic: {helps}an all-reduce after every second batch halves it \
+too. Twice as many machines send 2 · {2 * machines - 1}/{2 * machines} instead of
 2 · {machines - 1}/{machines} times the gradients, hardly more, so a step takes about \
 as long and the batch is twice as large. Whether half the steps then do
 is a question to the training, and not to the network.""",
