@@ -4,14 +4,11 @@ on several threads.
 
 from __future__ import annotations
 
-import errno
 import functools
 import gzip
 import io
 import os
 import re
-import socket
-import sys
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +19,9 @@ import typer
 
 from ..errors import InputError
 from ..files import exists, is_folder, no_file
-from . import Stopped
+from . import Stopped, api
+from .listen import Answers, address, listen
+from .options import with_options
 
 SITE = Path("build") / "site" / "_build" / "html"
 TYPES = {
@@ -45,25 +44,6 @@ TYPES = {
 """By ending, whatever the machine's own tables say: a browser runs no module and no
 WebAssembly of another type.
 """
-HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    # a page takes nothing from elsewhere; those of the book have scripts in them, and
-    # the live page compiles WebAssembly
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' blob:"
-        "; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src "
-        "'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
-        "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action "
-        "'self'; frame-ancestors 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "same-origin",
-    # asked again each time, so that a site that was built anew is shown
-    "Cache-Control": "no-cache",
-}
 _PACKED = (
     ".css",
     ".html",
@@ -97,24 +77,9 @@ def handler(folder: Path | str) -> type[SimpleHTTPRequestHandler]:
     return Handler
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class _Handler(Answers, SimpleHTTPRequestHandler):
     root: Path
-    # a page of many small files asks for them through one connection
-    protocol_version = "HTTP/1.1"
-    timeout = 60
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
-
-    def version_string(self) -> str:
-        """What serves; of which version is nobody's business."""
-        return "pltutorial"
-
-    def end_headers(self) -> None:
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, *given) -> None:
-        """Requests are not printed."""
 
     def list_directory(self, path):
         """A folder without an index is not there."""
@@ -262,19 +227,6 @@ def _gzip(path: Path, changed: int) -> bytes:
     return gzip.compress(path.read_bytes(), 6)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64  # a class opens the page at once
-
-    def handle_error(self, request, client_address) -> None:
-        """A browser that goes away in the middle is no error; of another, one line is
-        said and the server goes on.
-        """
-        problem = sys.exc_info()[1]
-        if not isinstance(problem, (ConnectionError, TimeoutError)):
-            print(f"an answer failed: {problem!r}", file=sys.stderr)
-
-
 def start(
     folder: Path | str | None = None, port: int = 8000, host: str = "127.0.0.1"
 ) -> ThreadingHTTPServer:
@@ -296,35 +248,7 @@ def start(
         raise InputError(
             f"the folder {str(folder)!r} {fault}; give a folder with an index.html"
         )
-    if not 0 <= port <= 65535:
-        raise InputError(
-            f"port {port} was given; give a number from 1024 to 65535, such as 8000"
-        )
-    try:
-        return _Server((host, port), handler(folder))
-    except socket.gaierror:
-        raise InputError(
-            f"the host {host!r} is unknown; give 127.0.0.1 for this machine alone, or "
-            "0.0.0.0 for its network"
-        ) from None
-    except OSError as problem:
-        if problem.errno == errno.EADDRINUSE:
-            raise InputError(
-                f"port {port} is in use; give another, such as --port {_next(port)}"
-            ) from None
-        if problem.errno == errno.EACCES:
-            raise InputError(
-                f"port {port} is for administrators; give one from "
-                "1024 on, such as 8000"
-            ) from None
-        raise InputError(
-            f"nothing can listen at {host}:{port} ({problem.strerror}); give --host "
-            "127.0.0.1 for this machine alone"
-        ) from None
-
-
-def _next(port: int) -> int:
-    return port + 1 if port < 65535 else 8000
+    return listen(handler(folder), port, host)
 
 
 def _site() -> Path:
@@ -340,6 +264,7 @@ def _site() -> Path:
     )
 
 
+@with_options
 def serve(
     folder: Annotated[
         Path | None,
@@ -358,13 +283,35 @@ def serve(
             )
         ),
     ] = "127.0.0.1",
+    service: Annotated[
+        bool,
+        typer.Option(
+            "--api",
+            help="Serve the networks that ship in place of the site: POST a picture "
+            "to /v1/NAME; GET /v1 lists them, /health says how it is.",
+        ),
+    ] = False,
+    *,
+    settings: api.ServiceSettings,
 ) -> None:
     """Serve the built site, with the headers that let its live page compute on several
-    threads; Ctrl-C ends it.
+    threads, or (--api) the networks that ship; Ctrl-C ends it.
     """
+    if service:
+        if folder is not None:
+            raise InputError(
+                f"the folder {str(folder)!r} and --api were both given; give one of "
+                "them, a site and a service have a port each"
+            )
+        api.run(settings, port, host)
+        return
+    if settings != api.ServiceSettings():
+        raise InputError(
+            "--batch, --queue, --max-megabytes, --max-pixels, --timeout, --device and "
+            "--precision are for the service; give --api with them"
+        )
     with start(folder, port, host) as server:
-        shown = "127.0.0.1" if host in ("", "0.0.0.0") else host
-        print(f"http://{shown}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        print(f"{address(server, host)}  (Ctrl-C ends it)", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

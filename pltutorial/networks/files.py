@@ -72,7 +72,7 @@ def blend_networks(one: nn.Module, other: nn.Module, share: float) -> nn.Module:
         for name, tensor in blended.state_dict().items():
             if tensor.is_floating_point():
                 tensor.lerp_(theirs[name].to(tensor), share)
-    blended.card = {}
+    blended.card, blended.name = {}, ""
     return blended.eval()
 
 
@@ -139,8 +139,8 @@ def _in_order(data: bytes) -> bytes:
 def load_network(
     path: str | Path, device: str | torch.device | None = None
 ) -> nn.Module:
-    """Read a network that :func:`save_network` wrote; its card is in ``.card``.
-    It is in eval mode.
+    """Read a network that :func:`save_network` wrote; its card is in ``.card``, and the
+    file's name without its ending in ``.name``. It is in eval mode.
 
     Raises:
         InputError: the file does not exist, is no such file, is damaged, or is
@@ -178,7 +178,7 @@ def load_network(
             network.load_state_dict(load_file(place), strict=False)
     except Exception as problem:  # safetensors and torch raise many kinds
         raise InputError(_not_a_network(path, "it is damaged")) from problem
-    network.card = card
+    network.card, network.name = card, path.stem
     return network.to(best_device(device)).eval().requires_grad_(False)
 
 

@@ -267,7 +267,8 @@ def _with_mask(picture, source, max_pixels: int, options: dict) -> dict:
     if (holes := transparency(picture)) is None:
         raise InputError(
             f"{str(source)!r} has no transparent pixels and no mask was given; give "
-            "MASK, a picture of the same size that is white where something is missing"
+            "MASK, a picture of the same size that is white where something is "
+            "missing, or a PHOTO that is transparent there"
         )
     return options | {"mask": holes}
 
