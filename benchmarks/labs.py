@@ -28,6 +28,8 @@ BOUNDS = {
     "thesis, an update at 160 pixels, processor s": 0.15,
     "gatys, network, MB": 3.6,
     "gatys, a step at 128 pixels, processor s": 0.6,
+    "gram, an update at 160 pixels, processor s": 0.4,
+    "eye, eight answers, processor s": 3.0,
 }
 COMPLETE = "() => document.documentElement.dataset.complete === 'yes'"
 UPDATES = 24
@@ -135,6 +137,60 @@ def gatys(browser, site: Counter) -> dict[str, float]:
     }
 
 
+def gram(browser, site: Counter) -> dict[str, float]:
+    """The tiles shuffled again and again, until matrix and features are there."""
+    page, before = opened(browser, site, "live/gram.html?in=book")
+    page.wait_for_function("() => document.querySelector('#words').innerText")
+    light, start = site.bytes, time.perf_counter()
+    updates = []
+    for count in range(UPDATES):
+        if count == UPDATES // 2:
+            computed = processor_seconds()
+        page.evaluate("() => { document.documentElement.dataset.settled = ''; }")
+        page.click("#shuffle")
+        page.wait_for_function("() => document.documentElement.dataset.settled")
+        if not count:
+            first, sent = time.perf_counter() - start, site.bytes
+        updates.append(float(page.evaluate("document.documentElement.dataset.update")))
+    computed = (processor_seconds() - computed) / (UPDATES - UPDATES // 2)
+    page.context.close()
+    late = updates[UPDATES // 2 :]
+    return {
+        "gram, page before it is touched, MB": (light - before) / 1e6,
+        "gram, first answer, MB": (sent - before) / 1e6,
+        "gram, first answer, s": first,
+        "gram, an update at 160 pixels, s": statistics.median(late) / 1000,
+        "gram, an update at 160 pixels, processor s": computed,
+        "gram, an update at 160 pixels, quickest, s": min(late) / 1000,
+    }
+
+
+def eye(browser, site: Counter) -> dict[str, float]:
+    """The copies made; then all of them judged by SSIM and by the network, which the
+    first click begins.
+    """
+    start, computed = time.perf_counter(), processor_seconds()
+    page, before = opened(browser, site, "live/eye.html?in=book")
+    copies = page.locator("#copies button")
+    copies.nth(7).wait_for()
+    made, light = time.perf_counter() - start, site.bytes
+    values = {
+        "eye, page before it is touched, MB": (light - before) / 1e6,
+        "eye, eight copies on the page, s": made,
+        "eye, eight copies on the page, processor s": processor_seconds() - computed,
+    }
+    start, computed = time.perf_counter(), processor_seconds()
+    copies.nth(0).click()
+    page.wait_for_function("() => document.documentElement.dataset.judged")
+    values |= {
+        "eye, first answers, MB": (site.bytes - before) / 1e6,
+        "eye, first answers, s": time.perf_counter() - start,
+        "eye, eight answers, processor s": processor_seconds() - computed,
+    }
+    page.context.close()
+    return values
+
+
 def main() -> int:
     facts = json.loads((HTML / "live" / "models" / "labs.json").read_text())
     site = Counter()
@@ -146,7 +202,8 @@ def main() -> int:
         browser = playwright.chromium.launch(
             executable_path=executable(), args=CHROME[1:]
         )
-        values |= thesis(browser, site) | gatys(browser, site)
+        for lab in (thesis, gatys, gram, eye):
+            values |= lab(browser, site)
         browser.close()
     machine = {
         "processor": platform.machine(),

@@ -40,8 +40,15 @@ STRIP = ROOT / "book" / "images" / "strip"
 LABS = {
     "thesis": "Two damaged pictures, and five judges of which is nearer to the photo",
     "gatys": "Style transfer step by step, with the weights in your hand",
+    "gram": "A shuffled copy of a painting, and the Gram matrices of both",
+    "eye": "Eight copies of equal squared error, ordered by you and by five judges",
 }
-LAB_OF = {"01_pixel_loss": "thesis", "04_gatys_transfer": "gatys"}
+LAB_OF = {
+    "01_pixel_loss": "thesis",
+    "03_style_reconstruction": "gram",
+    "04_gatys_transfer": "gatys",
+    "12_claims_under_test": "eye",
+}
 LAB_WORDS = {
     "thesis": (
         "drag A or B, blur it, cover it; five judges say which of the two is nearer to "
@@ -51,6 +58,15 @@ LAB_WORDS = {
     "gatys": (
         "each step is one of this chapter's: forward through VGG-16 to relu3_3, back "
         "to the pixels, and Adam. Your photo and your painting stay on your device."
+    ),
+    "gram": (
+        "shuffle the tiles, paint on the copy, and watch what the matrix and what the "
+        "features notice. Each cell of a matrix shows its two channels. Your picture "
+        "stays on your device."
+    ),
+    "eye": (
+        "eight copies of a photo, all with the same squared error. Put them in order "
+        "by eye; then see which judge agrees with you, and what chance would reach."
     ),
 }
 # Where a notebook is read without the site; on the site Colab has a button.
@@ -109,6 +125,8 @@ def lab_values() -> dict[str, str]:
         "thesis_update": seconds(known["thesis, an update at 160 pixels, processor s"]),
         "gatys_mb": f"{known['gatys, first step, MB']:.1f} MB",
         "gatys_step": seconds(known["gatys, a step at 128 pixels, processor s"]),
+        "gram_update": seconds(known["gram, an update at 160 pixels, processor s"]),
+        "eye_answers": seconds(known["eye, eight answers, processor s"]),
     }
 
 

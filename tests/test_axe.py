@@ -17,6 +17,7 @@ web = importlib.import_module("web")
 sys.path.pop(0)
 # Both widths and both colours; the two other pairs hold nothing that these do not.
 SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
+LIVE = ("index", "thesis", "gram", "gatys", "eye")
 # On the phone only what colours and sizes can change is looked at again: all
 # else is the same page.
 SEEN = [
@@ -77,7 +78,8 @@ def opened(browser):
 
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize(
-    "page", [*PAGES, "live/index", "live/thesis", "live/gatys", "404"]
+    "page",
+    [*PAGES, *(f"live/{name}" for name in LIVE), "404"],
 )
 def test_page_has_no_serious_fault(opened, address, page, screen):
     found = opened(f"{address}{page}.html", *SCREENS[screen])

@@ -112,7 +112,13 @@ def test_first_screen_offers_the_book_and_the_page(site):
 
 
 @pytest.mark.parametrize(
-    ("page", "lab"), [("01_pixel_loss", "thesis"), ("04_gatys_transfer", "gatys")]
+    ("page", "lab"),
+    [
+        ("01_pixel_loss", "thesis"),
+        ("03_style_reconstruction", "gram"),
+        ("04_gatys_transfer", "gatys"),
+        ("12_claims_under_test", "eye"),
+    ],
 )
 def test_chapters_have_their_lab(site, page, lab):
     """In place of the line that sent readers to Jupyter."""

@@ -38,7 +38,7 @@ export function damaged(photo, damage) {
 }
 
 /** @param {Planes} picture @returns {Planes} */
-function in8Bits({ width, height, data }) {
+export function in8Bits({ width, height, data }) {
   return { width, height, data: data.map((value) => Math.round(255 * Math.min(1, Math.max(0, value))) / 255) };
 }
 

@@ -59,8 +59,8 @@ export async function features(job, run) {
   return { losses, seconds: (performance.now() - start) / 1000, threads: 1 };
 }
 
-/** @param {Float32Array} output @param {Float32Array} target @returns {number} */
-function relative(output, target) {
+/** The squared difference over the target's own square. @param {Float32Array} output @param {Float32Array} target @returns {number} */
+export function relative(output, target) {
   let [off, all] = [0, 0];
   for (let at = 0; at < target.length; at++) {
     const difference = output[at] - target[at];
@@ -120,23 +120,44 @@ function feedsOf(picture, layers, grams, content) {
   return feeds;
 }
 
+/**
+ * What the graph that moves pixels says of a picture itself; what it compares with is nothing.
+ *
+ * @param {Planes} picture
+ * @param {import("./types").GatysGraph} graph
+ * @param {Runner} run
+ */
+function itself(picture, { layers, channels, depth }, run) {
+  /** @param {number[]} dims */
+  const nothing = (dims) => ({ data: new Float32Array(dims.reduce((product, length) => product * length, 1)), dims });
+  const grams = Object.fromEntries(layers.map((layer, at) => [layer, nothing([channels[at], channels[at]])]));
+  const sides = [picture.height, picture.width].map((side) => side >> depth);
+  const empty = /** @type {Tensor} */ (nothing([1, /** @type {number} */ (channels.at(-1)), ...sides]));
+  return run({
+    ...feedsOf(picture, layers, /** @type {Record<string, Tensor>} */ (grams), empty),
+    style_weights: [new Float32Array(layers.length), [layers.length]],
+    content_weight: [new Float32Array(1), [1]],
+  });
+}
+
+/**
+ * The features of a picture at one layer, which the deeper graph has of its last layer only.
+ *
+ * @param {Planes} picture
+ * @param {string} layer
+ * @param {import("./types").GatysGraph | undefined} deep
+ * @param {Runner} run
+ * @returns {Promise<Tensor>}
+ */
+export async function seen(picture, layer, deep, run) {
+  return deep ? (await itself(picture, deep, run)).new_content : (await run(asImage(picture)))[layer];
+}
+
 /** @param {import("./types").GatysJob} job @param {Runner} run @returns {Promise<NonNullable<typeof targets>>} */
 async function newTargets({ key, photo, painting, layers, channels, depth }, run) {
-  /** What the graph says of a picture itself; what it compares with is nothing yet. @param {Planes} picture */
-  const seen = (picture) => {
-    /** @param {number[]} dims */
-    const nothing = (dims) => ({ data: new Float32Array(dims.reduce((product, length) => product * length, 1)), dims });
-    const grams = Object.fromEntries(layers.map((layer, at) => [layer, nothing([channels[at], channels[at]])]));
-    const sides = [picture.height, picture.width].map((side) => side >> depth);
-    const empty = /** @type {Tensor} */ (nothing([1, /** @type {number} */ (channels.at(-1)), ...sides]));
-    return run({
-      ...feedsOf(picture, layers, /** @type {Record<string, Tensor>} */ (grams), empty),
-      style_weights: [new Float32Array(layers.length), [layers.length]],
-      content_weight: [new Float32Array(1), [1]],
-    });
-  };
-  const style = await seen(painting);
-  const content = (await seen(photo)).new_content;
+  const graph = { layers, channels, depth };
+  const style = await itself(painting, graph, run);
+  const content = (await itself(photo, graph, run)).new_content;
   const grams = Object.fromEntries(layers.map((layer) => [layer, style[`new_gram_${layer}`]]));
   /** @param {Float32Array} values */
   const squares = (values) => values.reduce((sum, value) => sum + value * value, 0);

@@ -102,14 +102,58 @@ export interface FeaturesJob {
   picture: Planes;
 }
 
-/** One step that moves pixels; `key` names photo and painting, `run` the picture that is moved. */
-export interface GatysJob {
-  type: "gatys";
-  model: ModelFile;
+/** The graph that moves pixels: its layers, their channels, and how often the last one's size was halved. */
+export interface GatysGraph {
   layers: string[];
   channels: number[];
-  /** How often the content layer's size was halved. */
   depth: number;
+}
+
+/** Gram matrices of a picture and of its copy; `key` names the picture and the layer, `version` the copy. */
+export interface GramJob {
+  type: "gram";
+  model: ModelFile;
+  layer: string;
+  /** Where the layer is the last of the graph that moves pixels. */
+  deep?: GatysGraph;
+  key: string;
+  version: string;
+  reference: Planes;
+  picture: Planes;
+  /** Row and column among the channels that are shown. */
+  cell: [number, number];
+}
+
+/** What is shown of two Gram matrices. */
+export interface Grams {
+  /** The loudest in the original first; `of` so many. */
+  channels: number[];
+  of: number;
+  /** Rows and columns of these channels. */
+  before: Float32Array;
+  after: Float32Array;
+  /** The two channels that were asked for; their maps in the original, then in the copy. */
+  pair: number[];
+  maps: { width: number; height: number; values: Float32Array[] };
+}
+
+/** Copies of a photo, with its margin, that have one squared error. */
+export interface EqualJob {
+  type: "equal";
+  photo: Planes;
+}
+
+/** A copy of a photo, and what was done to it. */
+export interface Copy {
+  kind: string;
+  words: string;
+  picture: Planes;
+}
+
+/** One step that moves pixels; `key` names photo and painting, `run` the picture that is moved. */
+export interface GatysJob extends GatysGraph {
+  type: "gatys";
+  model: ModelFile;
   key: string;
   run: string;
   photo: Planes;
@@ -123,13 +167,13 @@ export interface GatysJob {
   rate: number;
 }
 
-export type LabJob = PhotoJob | FeaturesJob | GatysJob;
+export type LabJob = PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob;
 export type Job = StyleJob | UpscaleJob | LabJob;
 
 /** models/labs.json: the loss network's files. */
 export interface LabFacts {
   features: ModelFile & { layers: string[] };
-  gatys: ModelFile & { layers: string[]; channels: number[]; depth: number };
+  gatys: ModelFile & GatysGraph;
 }
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */
@@ -149,6 +193,8 @@ export interface Outcome {
   /** Of a lab. */
   planes?: Planes;
   losses?: number[];
+  gram?: Grams;
+  copies?: Copy[];
   /** Seconds in the network alone; 0 when only the strength has changed. */
   seconds: number;
   threads: number;

@@ -2,6 +2,8 @@
 
 import { mix, toPixels } from "./blend.js";
 import { decode } from "./decode.js";
+import { equal } from "./equal.js";
+import { gram } from "./gram_jobs.js";
 import { features, gatys, photo as labPhoto } from "./lab_jobs.js";
 import { fetchBytes } from "./fetching.js";
 import { plan } from "./plan.js";
@@ -193,12 +195,14 @@ async function upscale(job, report) {
  */
 async function lab(job, report) {
   if (job.type === "photo") return labPhoto(job);
+  if (job.type === "equal") return equal(job);
   const [ort, session] = await ready(job.model, report);
   const { width, height } = job.type === "gatys" ? job.photo : job.reference;
   report({ stage: "compute", done: 0, total: width * height });
   /** @type {import("./lab_jobs.js").Runner} */
   const runner = (feeds) =>
     session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)])));
+  if (job.type === "gram") return gram(job, runner);
   return job.type === "gatys" ? gatys(job, runner) : features(job, runner);
 }
 
