@@ -58,30 +58,31 @@ def networks():
     }
 
 
-@pytest.mark.parametrize("layer", ["relu1_2", "relu2_2", "relu3_3"])
-def test_matrices_and_distances_are_the_packages(visit, server, networks, layer):
+def test_matrices_and_distances_are_the_packages(visit, server, networks):
     """Of the two pictures on the screen, shuffled by a link, within a thousandth: both
     distances, and an entry of either matrix. At relu3_3 the graph takes means.
     """
-    page = open_gram(
-        visit, server, f"?side=96#layer={layer}&tile=24&seed=5&cell=2-7&picture=poppies"
-    )
+    state = "?side=96#layer=relu1_2&tile=24&seed=5&cell=2-7&picture=poppies"
+    page = open_gram(visit, server, state)
     said = settled(page)
     shown = [pixels(page, f"#{name}") for name in ("original", "changed")]
     assert shown[0].shape == shown[1].shape == (1, 3, 96, 96)
     assert not torch.equal(*shown)
-    network = networks["average" if layer == "relu3_3" else "max"]
-    original, copy = (network(picture, [layer])[layer] for picture in shown)
-    style = style_loss(copy, original, normalization="relative")
-    feature = feature_loss(copy, original, normalization="relative")
-    assert float(said["style"]) == pytest.approx(float(style), CLOSE)
-    assert float(said["feature"]) == pytest.approx(float(feature), CLOSE)
-    first, second = map(int, said["pair"].split())
-    loudest = gram_matrix(original)[0].diagonal().argsort(descending=True)
-    assert [first, second] == [int(loudest[2]), int(loudest[7])]
-    for name, features in (("before", original), ("after", copy)):
-        entry = float(gram_matrix(features)[0, first, second])
-        assert float(said[name]) == pytest.approx(entry, CLOSE), name
+    for layer in ("relu1_2", "relu2_2", "relu3_3"):
+        if layer != "relu1_2":
+            said = after(page, lambda name=layer: page.select_option("#layer", name))
+        network = networks["average" if layer == "relu3_3" else "max"]
+        original, copy = (network(picture, [layer])[layer] for picture in shown)
+        style = style_loss(copy, original, normalization="relative")
+        feature = feature_loss(copy, original, normalization="relative")
+        assert float(said["style"]) == pytest.approx(float(style), CLOSE)
+        assert float(said["feature"]) == pytest.approx(float(feature), CLOSE)
+        first, second = map(int, said["pair"].split())
+        loudest = gram_matrix(original)[0].diagonal().argsort(descending=True)
+        assert [first, second] == [int(loudest[2]), int(loudest[7])]
+        for name, features in (("before", original), ("after", copy)):
+            entry = float(gram_matrix(features)[0, first, second])
+            assert float(said[name]) == pytest.approx(entry, CLOSE), (name, layer)
 
 
 def test_shuffled_tiles_cost_features_and_paint_costs_both(visit, server):
@@ -204,7 +205,7 @@ def spearman(one: list[str], other: list[str]) -> float:
 def test_copies_have_one_error_and_judges_order_them_as_the_package_does(
     visit, server, networks
 ):
-    """Each copy's squared error is the same to half a percent, of the pixels shown; the
+    """Each copy's squared error is the same to 0.2 percent, of the pixels shown; the
     judges' orders and their correlations are computed anew. The link gives the order
     to somebody else, whose own comes first.
     """
@@ -216,7 +217,7 @@ def test_copies_have_one_error_and_judges_order_them_as_the_package_does(
     whole = pixels(page, "#photo")
     shown = {kind: pixels(page, f'[data-kind="{kind}"] canvas') for kind in kinds}
     for kind, copy in shown.items():
-        assert float(pixel_loss(copy, whole)) == pytest.approx(0.005, rel=5e-3), kind
+        assert float(pixel_loss(copy, whole)) == pytest.approx(0.005, rel=2e-3), kind
     for one, other in itertools.combinations(shown.values(), 2):
         assert float(pixel_loss(one, other)) > 1e-4  # eight different pictures
     mine = sorted(kinds)
@@ -251,7 +252,12 @@ def test_copies_have_one_error_and_judges_order_them_as_the_package_does(
     assert f"SSIM {said[2][2]}" in line
     link = line.rsplit(" ", 1)[1]
     assert link == f"{server.origin}live/eye.html#photo=pagoda&order={'-'.join(mine)}"
-    page = open_eye(visit, server, "?side=96" + link[link.index("#") :])
+    page = open_eye(
+        visit,
+        server,
+        "?side=96" + link[link.index("#") :],
+        script="delete globalThis.WebAssembly",
+    )
     put_in_order(page, mine[::-1][:7])
     page.wait_for_function("() => document.querySelectorAll('#orders tr').length === 7")
     assert "−1.00" in page.inner_text("#orders tr:nth-child(2)")
@@ -281,35 +287,11 @@ def test_an_order_is_made_by_keyboard_and_taken_back(visit, server):
     assert page.locator('[aria-pressed="true"]').count() == 0
 
 
-CHANCE = """async () => {
-  const {byChance, rankCorrelation} = await import("./ranks.js");
-  const orders = (names) => names.length ? names.flatMap((name) =>
-    orders(names.filter((other) => other !== name)).map((rest) => [name, ...rest])
-  ) : [[]];
-  const all = orders(["a", "b", "c", "d", "e"]);
-  const values = all.map((order) => rankCorrelation(all[0], order));
-  return values.map((value) => {
-    const near = values.filter((other) => other >= value - 1e-9);
-    return [byChance(value, 5), near.length / all.length];
-  });
-}"""
-
-
-def test_chance_counts_every_order(visit, server):
-    """Of five things, by writing all 120 orders down; the best of eight is one of 8!"""
-    page = open_eye(visit, server, "?side=64")
-    for found, expected in page.evaluate(CHANCE):
-        assert found == pytest.approx(expected)
-    (best,) = page.evaluate(
-        "import('./ranks.js').then(({byChance}) => [byChance(1, 8)])"
-    )
-    assert best == pytest.approx(1 / 40320)
-
-
-@pytest.mark.parametrize("lab", ["gram", "eye"])
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_they_fit(visit, server, lab, width, scheme):
-    """With a result on the page, whole, as a phone and as a desk show it."""
+@pytest.mark.parametrize(
+    ("lab", "width", "scheme"), [("gram", 390, "dark"), ("eye", 390, "light")]
+)
+def test_they_fit_a_phone(visit, server, lab, width, scheme):
+    """With a result on the page."""
     opened = open_gram if lab == "gram" else open_eye
     page = opened(
         visit, server, "?side=64", width=width, color_scheme=scheme, has_touch=True

@@ -3,6 +3,7 @@
 import { MARGIN, NONE, damaged, in8Bits } from "./damages.js";
 import { squaredError } from "./judges.js";
 import { Problem } from "./problem.js";
+import { draws } from "./tiles.js";
 
 /** @typedef {import("./types").Planes} Planes */
 /** A damage of some strength; words for that strength, and for the share of it that is taken. */
@@ -83,9 +84,12 @@ export function matched(photo, whole, { kind, range: [least, most], whole: steps
     else high = middle;
   }
   const { data } = at(high);
+  const uniform = draws(1);
+  // rounded up or down by chance: of even areas all values would else jump at once
+  const dither = data.map(() => (0.999 * (uniform() - 0.5)) / 255);
   let [share, picture] = [1, whole];
   for (let round = 0; round < 8; round++) {
-    picture = in8Bits(changed(whole, (value, place) => value + share * (data[place] - value)));
+    picture = in8Bits(changed(whole, (value, place) => value + share * (data[place] - value) + dither[place]));
     const error = squaredError(picture, whole);
     if (Math.abs(error / target - 1) < CLOSE || !error) break;
     share *= Math.sqrt(target / error);
