@@ -28,7 +28,9 @@ BOUNDS = {
     "thesis, an update at 160 pixels, processor s": 0.15,
     "gatys, network, MB": 3.6,
     "gatys, a step at 128 pixels, processor s": 0.6,
+    "gram, first answer, MB": 4.6,
     "gram, an update at 160 pixels, processor s": 0.4,
+    "eye, first answers, MB": 4.6,
     "eye, eight answers, processor s": 4.0,
 }
 COMPLETE = "() => document.documentElement.dataset.complete === 'yes'"

@@ -101,7 +101,7 @@ async function judge() {
 
 /** @param {Grams} found @param {number} style @param {number} feature */
 function show(found, style, feature) {
-  const top = Math.max(...found.before);
+  const top = largest(found.before);
   [found.before, found.after].forEach((values, at) => {
     const count = found.channels.length;
     paint(matrices[at], count, count, values, (value) => 1 + Math.log10(value / top) / DECADES);
@@ -159,7 +159,7 @@ function showCell(found) {
     `${pair}: the entry is the mean of their product, divided by ${found.of}: ${entry(entries[0])} in the original, ${entry(entries[1])} in the copy. Click another cell, or use the arrow keys on a matrix.`;
   get("maps", HTMLElement).hidden = false;
   document.querySelectorAll("#maps figure").forEach((figure, at) => {
-    const top = Math.max(...shown[at % 3], ...shown[(at % 3) + 3]) || 1;
+    const top = Math.max(largest(shown[at % 3]), largest(shown[(at % 3) + 3])) || 1;
     const place = /** @type {HTMLCanvasElement} */ (figure.querySelector("canvas"));
     paint(place, width, height, shown[at], (value) => value / top);
     const whose = at < 3 ? "original" : "copy";
@@ -171,6 +171,9 @@ function showCell(found) {
   matrices.forEach((matrix, at) => matrix.setAttribute("aria-label", `Gram matrix of the ${at ? "copy" : "original"}, ${said}. Arrows choose another cell.`));
   Object.assign(document.documentElement.dataset, { before: String(entries[0]), after: String(entries[1]), pair: `${one} ${other}` });
 }
+
+/** Of more values than a call may have arguments. @param {Float32Array} values */
+const largest = (values) => values.reduce((most, value) => Math.max(most, value), 0);
 
 /** Values in the colours of heat. @param {HTMLCanvasElement} place @param {number} width @param {number} height @param {Float32Array} values @param {(value: number) => number} scale to [0, 1] */
 function paint(place, width, height, values, scale) {
