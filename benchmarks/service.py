@@ -1,12 +1,13 @@
 """A load test of `pltutorial serve --api`: requests a second, latencies, lost answers,
 batches of one against batches of four, and what a small queue refuses.
 
-    python -m benchmarks.service [--clients 8] [--requests 24] [--rounds 3] [--check]
+    python -m benchmarks.service [--clients 8] [--requests 24] [--rounds 5] [--check]
 
 writes benchmarks/service.json; with ``--check`` nothing is written, and it ends with 1
 where an answer is lost or is not the function's. Photographs of data/test, cut to 128
 pixels, go through `stylize` and `denoise`. Both services run all the time and take
-turns, so ratios of one run count and seconds do not.
+turns, so ratios of one run count and seconds do not; those of processor time leave out
+what other programs take.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from pltutorial import best_device, bundled, bundled_names, denoise, read_image, stylize
@@ -51,9 +54,22 @@ BATCHES = (1, 4)
 WARM = 8  # requests before those that count
 
 
+@dataclass
+class Running:
+    """A service in a process of its own."""
+
+    port: int
+    process: psutil.Process
+
+    def cpu(self) -> float:
+        """Seconds of a processor that it has taken."""
+        times = self.process.cpu_times()
+        return times.user + times.system
+
+
 @contextlib.contextmanager
-def service(*words: str) -> Iterator[int]:
-    """The port of a service in a process of its own, ended by SIGTERM."""
+def service(*words: str) -> Iterator[Running]:
+    """A service that is ended by SIGTERM."""
     command = [sys.executable, "-m", "pltutorial", "serve", "--api", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, *words], cwd=side.ROOT, **pipes) as process:
@@ -62,7 +78,7 @@ def service(*words: str) -> Iterator[int]:
             found = re.search(r":([0-9]+)/", said)
             if found is None:
                 raise RuntimeError(process.stderr.read())
-            yield int(found[1])
+            yield Running(int(found[1]), psutil.Process(process.pid))
             process.terminate()
             _, last = process.communicate(timeout=60)
             if process.returncode != 143 or not last.startswith("stopped; "):
@@ -96,7 +112,9 @@ def decoded(data: bytes) -> torch.Tensor:
     return to_image(open_picture(io.BytesIO(data), "the answer"), "the answer")
 
 
-def load(port: int, path: str, bodies: list[bytes], clients: int, count: int) -> dict:
+def load(
+    served: Running, path: str, bodies: list[bytes], clients: int, count: int
+) -> dict:
     """What so many clients see who each send the next picture when they have their
     answer, and come again with one that is refused after as long as they are told.
     """
@@ -105,7 +123,7 @@ def load(port: int, path: str, bodies: list[bytes], clients: int, count: int) ->
         left.put(number)
 
     def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=120)
         with contextlib.closing(connection), contextlib.suppress(queue.Empty):
             while True:
                 number = left.get_nowait()
@@ -124,12 +142,13 @@ def load(port: int, path: str, bodies: list[bytes], clients: int, count: int) ->
                 answers.append((number, status, seconds, batch, body, refused))
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), served.cpu()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"seconds": time.perf_counter() - begun, "answers": answers}
+    seconds = time.perf_counter() - begun
+    return {"seconds": seconds, "cpu": served.cpu() - cpu, "answers": answers}
 
 
 def row(runs: list[dict], count: int) -> dict:
@@ -147,6 +166,9 @@ def row(runs: list[dict], count: int) -> dict:
         "lost": count - len(served),
         "refused by 429": sum(answer[-1] for answer in answers),
         "requests a second": round(len(served) / sum(r["seconds"] for r in runs), 2),
+        "processor ms a picture": round(
+            1000 * sum(run["cpu"] for run in runs) / len(served), 1
+        ),
         "p50 ms": slower_than(0.5),
         "p95 ms": slower_than(0.95),
         "mean batch": round(statistics.mean(answer[3] for answer in served), 2),
@@ -171,25 +193,26 @@ def farthest(runs: list[dict], task: str, images: list[torch.Tensor]) -> float:
     return round(worst, 1)
 
 
-def compared(task: str, ports: dict, images: list, given: argparse.Namespace) -> dict:
+def compared(
+    task: str, services: dict, images: list, given: argparse.Namespace
+) -> dict:
     """Both services at one task, by turns."""
     bodies = [encoded(image) for image in images]
-    runs: dict[int, list[dict]] = {batch: [] for batch in ports}
-    for port in ports.values():
-        load(port, PATHS[task], bodies, given.clients, WARM)
+    runs: dict[int, list[dict]] = {batch: [] for batch in services}
+    for served in services.values():
+        load(served, PATHS[task], bodies, given.clients, WARM)
     for _ in range(given.rounds):
-        for batch, port in ports.items():
+        for batch, served in services.items():
             runs[batch].append(
-                load(port, PATHS[task], bodies, given.clients, given.requests)
+                load(served, PATHS[task], bodies, given.clients, given.requests)
             )
     count = given.rounds * given.requests
     found = {f"batch {batch}": row(made, count) for batch, made in runs.items()}
-    one, four = (
-        [given.requests / run["seconds"] for run in runs[batch]] for batch in BATCHES
-    )
-    ratios = [b / a for a, b in zip(one, four, strict=True)]
-    found["batch 4 / batch 1, requests a second"] = round(statistics.median(ratios), 2)
-    found["ratio by round"] = [round(ratio, 2) for ratio in ratios]
+    one, four = (runs[batch] for batch in BATCHES)
+    for name, what in (("processor time", "cpu"), ("seconds", "seconds")):
+        ratios = [a[what] / b[what] for a, b in zip(one, four, strict=True)]
+        found[f"batch 1 / batch 4, {name}"] = round(statistics.median(ratios), 2)
+        found[f"{name} by round"] = [round(ratio, 2) for ratio in ratios]
     every = [run for made in runs.values() for run in made]
     found["largest difference in 1/255"] = farthest(every, task, images)
     return found
@@ -205,15 +228,17 @@ def measured(given: argparse.Namespace) -> dict:
         "pictures": f"{len(images)} of {SIZE}x{SIZE} pixels from data/test, as PNG",
     }
     with contextlib.ExitStack() as stack:
-        ports = {
+        services = {
             batch: stack.enter_context(service("--batch", str(batch)))
             for batch in BATCHES
         }
-        record["tasks"] = {task: compared(task, ports, images, given) for task in PATHS}
-    with service("--queue", "2") as port:
+        record["tasks"] = {
+            task: compared(task, services, images, given) for task in PATHS
+        }
+    with service("--queue", "2") as served:
         bodies = [encoded(image) for image in images]
-        load(port, PATHS["stylize"], bodies, 1, 2)
-        run = load(port, PATHS["stylize"], bodies, given.clients, given.requests)
+        load(served, PATHS["stylize"], bodies, 1, 2)
+        run = load(served, PATHS["stylize"], bodies, given.clients, given.requests)
     record["queue of 2"] = row([run], given.requests)
     return record
 
@@ -243,7 +268,7 @@ def main() -> int:
     )
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--requests", type=int, default=24, help="of a round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--check", action="store_true", help="write nothing")
     given = parser.parse_args()
     record = measured(given)

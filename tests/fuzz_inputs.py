@@ -5,6 +5,7 @@ command, of the Python functions or of the server.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import inspect
 import io
 import json
@@ -18,6 +19,7 @@ import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlencode
 
 from fuzz_material import NUMBERS, PLAIN, WORDS, anything, changed
 
@@ -88,14 +90,17 @@ TINY = (
 TINY_STYLE = (*TINY, "--style-size", "24", "--width", "2", "--blocks", "1")
 
 
+def _seed(draw: random.Random) -> Path:
+    """One of the pictures that are there."""
+    seeds = [p for p in sorted(Path().glob("*.*")) if p.is_file() and p.stat().st_size]
+    others = (".zip", ".tar", ".safetensors", ".yaml")
+    return draw.choice([p for p in seeds if p.suffix not in others])
+
+
 @area(10)
 def pictures(draw: random.Random) -> None:
     """Damaged pictures, as files and through a pipe."""
-    seeds = [p for p in sorted(Path().glob("*.*")) if p.is_file() and p.stat().st_size]
-    seeds = [
-        p for p in seeds if p.suffix not in (".zip", ".tar", ".safetensors", ".yaml")
-    ]
-    seed = draw.choice(seeds)
+    seed = _seed(draw)
     data = changed(seed.read_bytes(), draw)
     name = draw.choice(takers())
     out = draw.choice(("out.png", "out.png", "out.webp", "out.jpg", "out.gif"))
@@ -396,12 +401,51 @@ def requests(draw: random.Random) -> None:
         raise AssertionError(f"the server said {said!r}")
 
 
+@area(5)
+def posted(draw: random.Random) -> None:
+    """Damaged pictures and odd queries that are sent to the service."""
+    from pltutorial.cli.offers import offers
+
+    data = _seed(draw).read_bytes()
+    data = changed(data, draw) if draw.random() < 0.7 else data
+    name = draw.choice(sorted(offers()))
+    known = ["loss", "format", "nothing", *(o.name for o in offers()[name].options)]
+    query = {"style": "great_wave"} if name == "stylize" else {}
+    for _ in range(draw.choice((0, 0, 1, 2))):
+        words = draw.choice((WORDS, NUMBERS, ("4", "pixel", "webp", "true", "0.5")))
+        query[draw.choice(known)] = str(draw.choice(words))
+    path = f"/v1/{name}?{urlencode(query, errors='replace')}"
+    connection = http.client.HTTPConnection("127.0.0.1", _service(), timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", path, data)
+        answer = connection.getresponse()
+        body = answer.read()
+    if answer.status != 200:
+        said = json.loads(body)["error"]
+        if answer.status == 500 or "\n" in said or not said.isprintable():
+            raise AssertionError(f"answered {answer.status}, {said!r}")
+
+
+def _service() -> int:
+    """The port of the service of this process."""
+    if "service" not in _serving:
+        from pltutorial.cli import api
+
+        settings = api.ServiceSettings(max_pixels=100_000, device="cpu")
+        service = api.Service(settings)
+        server = api.start(service, 0)
+        service.worker.start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        _serving["service"] = server.server_port
+    return _serving["service"]
+
+
 _serving: dict = {}
 
 
 def _server() -> int:
     """The port of a server of a small folder, of this process."""
-    if not _serving:
+    if "port" not in _serving:
         from pltutorial.cli import serve
 
         folder = Path(tempfile.mkdtemp(prefix="served-")).resolve()

@@ -19,6 +19,7 @@ import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -434,6 +435,7 @@ def test_a_full_queue_refuses_and_loses_nothing():
         stub.gate.set()
         assert [one.result()[0] for one in taken] == [200, 200]
         assert ask(port, "/v1/slow")[0] == 200
+        wait_for(lambda: service.worker.taken == 0)  # it counts what it has sent
         health = json.loads(ask(port, "/health", None, "GET")[2])
     assert (health["served"], health["refused"], health["queue"]) == (3, 2, 0)
 
@@ -485,6 +487,55 @@ def test_half_a_body_and_clients_that_go_or_dawdle():
         wait_for(lambda: service.worker.taken == 0)
         assert ask(port, "/v1/slow")[0] == 200
         assert service.worker.done == 2
+
+
+def test_the_load_test_lost_nothing():
+    """`python -m benchmarks.service` writes this record, and ends with its faults."""
+    root = Path(__file__).resolve().parent.parent
+    text = (root / "benchmarks/service.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert record["command"] == "python -m benchmarks.service"
+    assert set(record["tasks"]) == {"stylize", "denoise"}
+    rows = [record["queue of 2"]]
+    for found in record["tasks"].values():
+        assert found["largest difference in 1/255"] <= 1
+        one, four = found["batch 1"], found["batch 4"]
+        assert one["mean batch"] == 1 < four["mean batch"] <= 4
+        assert one["refused by 429"] == four["refused by 429"] == 0
+        for what in ("processor time", "seconds"):
+            rounds = sorted(found[f"{what} by round"])
+            assert found[f"batch 1 / batch 4, {what}"] == rounds[len(rounds) // 2]
+        rows += [one, four]
+    for row in rows:
+        assert (row["lost"], row["served"]) == (0, row["requests"])
+        assert row["p50 ms"] <= row["p95 ms"]
+    assert record["queue of 2"]["refused by 429"] > 0
+
+
+def test_connections_have_an_end_too():
+    with served(queue=1) as (service, port), contextlib.ExitStack() as stack:
+        several = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            for _ in range(1 + api._MORE_CONNECTIONS + 1)
+        ]
+        assert several[-1].recv(99).startswith(b"HTTP/1.1 503 ")
+        several[0].close()
+        wait_for(lambda: service.health()["ready"] and _asked(port))
+
+
+def _asked(port: int) -> bool:
+    with contextlib.suppress(ConnectionError):
+        return ask(port, "/health", None, "GET")[0] == 200
+    return False
+
+
+def test_a_fault_of_ours_is_an_answer(monkeypatch, capsys):
+    monkeypatch.setattr(api, "described", lambda service: 1 / 0)
+    with served() as (_, port):
+        status, _, body = ask(port, "/v1", None, "GET")
+    assert status == 500
+    assert_sentence(json.loads(body)["error"], "says why")
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 # --- the end ------------------------------------------------------------------------

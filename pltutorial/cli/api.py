@@ -11,6 +11,7 @@ import io
 import json
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -138,6 +139,10 @@ class Handler(Answers):
         except OSError:  # while it was answered
             self.service.count("gone")
             self.close_connection = True
+        except Exception as problem:  # a fault of ours, and an answer all the same
+            print(f"an answer failed: {problem!r}", file=sys.stderr)
+            sentence = "no answer could be made; the terminal of the service says why"
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
 
     def _get(self) -> None:
         path = self._path()
