@@ -63,7 +63,7 @@ def make() -> Path:
         return CACHE
     import torch
 
-    from pltutorial import bundled, read_image, resize, stylize
+    from pltutorial import bundled, load_style, read_image, resize, stylize
     from pltutorial.images import to_picture
 
     print("the gallery's pictures are made ...", flush=True)
@@ -78,12 +78,13 @@ def make() -> Path:
 
     for style in names("style"):
         store(read_image(bundled(f"style/{style}"), SIZES[-1]), style)
+    network = load_style("eight_styles")
     with torch.no_grad():
         for content in names("content"):
             image = read_image(bundled(f"content/{content}"), SIZES[-1])
             store(image, content)
             for style in names("style"):
-                store(stylize(image, style), f"{content}_{style}")
+                store(stylize(image, style, network=network), f"{content}_{style}")
     stamp.write_text(key())
     return CACHE
 

@@ -180,9 +180,13 @@ def test_gallery_shows_what_the_networks_paint(site):
     """
     import torch
 
-    from pltutorial import bundled, read_image, stylize
+    from pltutorial import bundled, load_style, read_image, stylize
 
-    painted = stylize(read_image(bundled("content/coffee"), 384), "poppies")
+    photo, network = (
+        read_image(bundled("content/coffee"), 384),
+        load_style("eight_styles"),
+    )
+    painted = stylize(photo, "poppies", network=network)
     file = site / "book/gallery/coffee_poppies_384.webp"
     stored = torch.frombuffer(
         bytearray(Image.open(file).convert("RGB").tobytes()), dtype=torch.uint8
