@@ -1,5 +1,6 @@
 """Diffusion with feature losses in numbers: `python -m benchmarks.diffusion
-[--arms FOLDER | --students | --earlier FILE] [--samples FOLDER] [--write]`.
+[--arms FOLDER | --students | --earlier FILE ...] [--samples FOLDER]
+[--write]`.
 
 Every network that ships draws 600 faces from each of three seeds, in 1 to 25 steps.
 They are compared with the 600 faces of data/faces/test.zip, which no network was
@@ -24,8 +25,9 @@ pixels and with VGG besides. `share` is their sharpness, of that of their teache
 25 steps; `away` is the root of the mean squared difference from the teacher's faces
 of the same noise, which no student was trained on. Two minutes of one core.
 
---earlier measures the network of a shorter training beside it, in the most steps: that
-of the recipe diffusion_1.yaml, from which the one that ships goes on.
+--earlier measures the networks of shorter trainings beside it, in the most steps: those
+of the recipes diffusion_1.yaml and diffusion_2.yaml, from which the one that ships goes
+on, in this order.
 
 The record notebooks/records/diffusion.json is what chapter 11 reads. With --write the
 record and the cards of what ships are written.
@@ -319,11 +321,15 @@ def students() -> dict:
     return table
 
 
-def earlier(file: Path) -> dict:
-    """A network's row in the most steps, and how long it was trained."""
-    network = load_network(file, "cpu")
-    row = of_network("earlier", network, STEPS[-1], None)
-    return {"steps": network.card["steps"], "row": row}
+def earlier(files: list[Path]) -> list[dict]:
+    """Each network's row in the most steps, and how long it was trained in all."""
+    table, steps = [], 0
+    for file in files:
+        network = load_network(file, "cpu")
+        steps += network.card["steps"]
+        row = of_network("earlier", network, STEPS[-1], None)
+        table.append({"steps": steps, "row": row})
+    return table
 
 
 def write_cards(record: dict) -> None:
@@ -342,7 +348,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--arms", type=Path)
     parser.add_argument("--students", action="store_true")
-    parser.add_argument("--earlier", type=Path)
+    parser.add_argument("--earlier", type=Path, nargs="+")
     parser.add_argument("--samples", type=Path, help="keep the faces in this folder")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
