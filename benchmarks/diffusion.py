@@ -322,13 +322,17 @@ def students() -> dict:
 
 
 def earlier(files: list[Path]) -> list[dict]:
-    """Each network's row in the most steps, and how long it was trained in all."""
+    """Each network's rows in the most steps and in one, and how long it was trained
+    in all.
+    """
     table, steps = [], 0
     for file in files:
         network = load_network(file, "cpu")
         steps += network.card["steps"]
-        row = of_network("earlier", network, STEPS[-1], None)
-        table.append({"steps": steps, "row": row})
+        row, one = (
+            of_network("earlier", network, count, None) for count in (STEPS[-1], 1)
+        )
+        table.append({"steps": steps, "row": row, "one": one})
     return table
 
 

@@ -57,6 +57,7 @@ GIVEN: dict[int, dict[str, str]] = {
     },
     11: {
         "2,400": "faces in data/faces/train.zip, see load_faces",
+        "0.05": "LEAST_LEFT in pltutorial/tasks/diffuse.py",
     },
     13: {
         "92": "the receptive field of relu4_3, from chapter 2",
