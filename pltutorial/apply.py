@@ -12,6 +12,7 @@ from torch import nn
 from . import memory
 from .device import best_precision, is_out_of_memory
 from .errors import InputError
+from .images import to_bytes, to_floats
 
 TILE = 512  # side of a tile where the network computes: some 0.5 GB for those that ship
 
@@ -33,17 +34,21 @@ def through(
     Args:
         network: one with ``reach`` and ``fold``; without ``factor`` it is 1.
         images: tensors (N, ., H, W) that are cut at the same places, pictures first.
+            A picture as bytes (:func:`pltutorial.images.to_bytes`) becomes floats tile
+            by tile, and so becomes the result: 6 bytes a pixel for both, not 24.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
         work: what is done with a part of each of the images; the network if left out.
 
     Returns:
-        (N, 3, factor H, factor W), float32, in [0, 1], on the device of the images.
+        (N, 3, factor H, factor W), float32, in [0, 1], on the device of the images; as
+        bytes where the first of them is.
 
     Raises:
         InputError: a result that does not fit into memory, or a tile below 1.
     """
     place, device = images[0].device, next(network.parameters()).device
+    as_bytes = images[0].dtype == torch.uint8
     dtype = best_precision(device, precision)
     work = network if work is None else work
     if tile is None:
@@ -51,7 +56,7 @@ def through(
     height, width = images[0].shape[-2:]
     factor = getattr(network, "factor", 1)
     large = f"{width * factor}x{height * factor}"
-    result, working = memory_needed(network, images[0].shape, tile, dtype)
+    result, working = memory_needed(network, images[0].shape, tile, dtype, as_bytes)
     if place == device:
         result += working
     what = f"the {result / 1e9:.1f} GB of a result of {large} pixels"
@@ -61,9 +66,14 @@ def through(
 
     @torch.inference_mode()
     def one(*parts: torch.Tensor) -> torch.Tensor:
+        floats = [part.to(device) for part in parts]
+        floats = [
+            to_floats(part) if part.dtype == torch.uint8 else part.to(torch.float32)
+            for part in floats
+        ]
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            made = work(*(part.to(device, torch.float32) for part in parts))
-        return made.float().clamp(0, 1).to(place)
+            made = work(*floats)
+        return (to_bytes(made) if as_bytes else made.float().clamp(0, 1)).to(place)
 
     was_training = network.training
     network.eval()  # batch normalisation would look at the tile, not at what it learned
@@ -88,7 +98,11 @@ def through(
 
 
 def memory_needed(
-    network: nn.Module, shape: tuple[int, ...], tile: int, dtype: torch.dtype
+    network: nn.Module,
+    shape: tuple[int, ...],
+    tile: int,
+    dtype: torch.dtype,
+    as_bytes: bool = False,
 ) -> tuple[int, int]:
     """Bytes of a result, and what a tile takes besides at its peak: measured from 512
     to 2048 pixels, about five maps of the network's width.
@@ -98,6 +112,7 @@ def memory_needed(
         shape: (N, ., H, W) of the picture.
         tile: side of the tiles in pixels.
         dtype: what is computed in.
+        as_bytes: the result will be bytes.
     """
     count, _, height, width = shape
     factor, fold = getattr(network, "factor", 1), network.fold
@@ -109,7 +124,7 @@ def memory_needed(
     each = 5 * channels * dtype.itemsize + 24 * factor**2
     # how likely each colour is, at a quarter of the places, and what is made of it
     each += 1.5 * getattr(network, "classes", 0) ** 2
-    result = 12 * count * height * width * factor**2
+    result = (3 if as_bytes else 12) * count * height * width * factor**2
     return result, int(count * seen[0] * seen[1] * each)
 
 
@@ -154,7 +169,14 @@ def in_tiles(
             made = work(*(image[..., above:below, before:after] for image in images))
             if output is None:
                 shape = (*made.shape[:2], factor * height, factor * width)
-                output = torch.empty(shape, dtype=made.dtype, device=images[0].device)
+                output = torch.empty(
+                    shape,
+                    dtype=made.dtype,
+                    device=images[0].device,
+                    memory_format=torch.channels_last
+                    if made.dtype == torch.uint8
+                    else torch.contiguous_format,
+                )
             made = made[..., factor * (top - above) : factor * (bottom - above), :]
             made = made[..., factor * (left - before) : factor * (right - before)]
             output[

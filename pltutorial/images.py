@@ -113,6 +113,7 @@ def read_image(
     size: int | tuple[int, int] | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """Read a picture file into an image.
 
@@ -128,9 +129,12 @@ def read_image(
             pair is (height, width).
         max_pixels: the limit against decompression bombs, in pixels; raise it to
             read larger pictures.
+        dtype: ``torch.uint8`` keeps a quarter of the memory, see :func:`to_bytes`:
+            for pictures of 100 million pixels, which ``denoise``, ``deblur``,
+            ``upscale`` and ``colorize`` take so and give back so.
 
     Returns:
-        float32 tensor (1, 3, H, W), RGB, in [0, 1].
+        float32 tensor (1, 3, H, W), RGB, in [0, 1]; or uint8, from 0 to 255.
 
     Raises:
         InputError: the file is missing, empty, truncated or no picture, has more than
@@ -146,11 +150,20 @@ def read_image(
 
     Taught in chapter 1.
     """
-    image = to_image(open_file(path, max_pixels), path)
-    return image if size is None else resize(image, size)
+    if dtype not in (torch.float32, torch.uint8):
+        raise InputError(
+            f"dtype={dtype} was given; give torch.float32, or torch.uint8 for a "
+            "picture as bytes"
+        )
+    as_bytes = dtype == torch.uint8 and size is None
+    image = to_image(open_file(path, max_pixels, as_bytes), path, as_bytes)
+    image = image if size is None else resize(image, size)
+    return image if image.dtype == dtype else to_bytes(image)
 
 
-def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Decoded:
+def open_file(
+    path: str | os.PathLike, max_pixels: int = MAX_PIXELS, as_bytes: bool = False
+) -> Decoded:
     """Decode the picture of a file, see :func:`open_picture`.
 
     Raises:
@@ -166,12 +179,14 @@ def open_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Decoded:
         raise InputError(
             f"the picture {str(path)!r} is an empty file; copy or download it again"
         )
-    return open_picture(path, path, max_pixels)
+    return open_picture(path, path, max_pixels, as_bytes=as_bytes)
 
 
-def to_image(picture: Decoded | Image.Image, name: str | os.PathLike) -> torch.Tensor:
+def to_image(
+    picture: Decoded | Image.Image, name: str | os.PathLike, as_bytes: bool = False
+) -> torch.Tensor:
     """A decoded picture of any mode as an image (1, 3, H, W), by the rules of
-    :func:`read_image`.
+    :func:`read_image`; as bytes where that is asked for.
 
     Raises:
         InputError: fewer than 2 pixels along a side, or values that are not finite.
@@ -183,20 +198,39 @@ def to_image(picture: Decoded | Image.Image, name: str | os.PathLike) -> torch.T
     """
     if isinstance(picture, Image.Image):
         picture = understood(picture, name)
-    array = picture.over_white()
+    array = picture.as_bytes() if as_bytes else picture.over_white()
     if min(array.shape[:2]) < 2:
         height, width = array.shape[:2]
         raise InputError(
             f"the picture {str(name)!r} has {width}x{height} pixels; give one with at "
             "least 2 along each side"
         )
+    if as_bytes:
+        return torch.from_numpy(array)[None].permute(0, 3, 1, 2)
     array = numpy.ascontiguousarray(array.transpose(2, 0, 1), dtype=numpy.float32)
     return torch.from_numpy(array)[None]
 
 
-def to_picture(image: torch.Tensor) -> Image.Image:
+def to_bytes(image: torch.Tensor) -> torch.Tensor:
+    """An image as bytes, as files have them: uint8 (N, 3, H, W) from 0 to 255, clamped
+    and rounded, a pixel's three values beside each other in memory.
+
+    Example:
+        >>> to_bytes(torch.tensor([0.0, 0.5, 2.0]).view(1, 3, 1, 1)).flatten().tolist()
+        [0, 128, 255]
+    """
+    values = image.detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def to_floats(image: torch.Tensor) -> torch.Tensor:
+    """Bytes as an image: float32 in [0, 1], the very values that a file is read to."""
+    return image.to(torch.float32).contiguous().div_(255)
+
+
+def to_picture(image: torch.Tensor, bytes_too: bool = False) -> Image.Image:
     """One image, (1, 3, H, W) or (3, H, W), as an 8-bit RGB picture; values are
-    clamped and rounded.
+    clamped and rounded. With ``bytes_too`` a picture as bytes stays as it is.
 
     Raises:
         InputError: it is not one finite RGB image.
@@ -211,13 +245,13 @@ def to_picture(image: torch.Tensor) -> Image.Image:
         if isinstance(image, torch.Tensor) and image.ndim == 3
         else image
     )
-    check_image(image, "the picture to write", slack=0.5)
+    check_image(image, "the picture to write", slack=0.5, bytes_too=bytes_too)
     if len(image) != 1:
         raise InputError(
             f"{len(image)} pictures were given for one file; write them one by one"
         )
-    values = image[0].detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
-    return Image.fromarray(values.permute(1, 2, 0).cpu().numpy())
+    values = image if image.dtype == torch.uint8 else to_bytes(image)
+    return Image.fromarray(values[0].permute(1, 2, 0).cpu().numpy())
 
 
 def open_picture(
@@ -225,6 +259,7 @@ def open_picture(
     name: str | os.PathLike,
     max_pixels: int = MAX_PIXELS,
     before: Callable[[Image.Image | Header], None] | None = None,
+    as_bytes: bool = False,
 ) -> Decoded:
     """Decode a picture: upright, in sRGB, by the rules of :func:`read_image`.
 
@@ -234,6 +269,7 @@ def open_picture(
         max_pixels: the limit against decompression bombs.
         before: called with the opened picture when its size is known and
             nothing is decoded yet.
+        as_bytes: it will be wanted as bytes, which takes less memory.
 
     Raises:
         InputError: it is no picture, truncated, too large, or more than one.
@@ -241,13 +277,13 @@ def open_picture(
     if isinstance(file, str | os.PathLike):
         try:
             with Path(file).open("rb") as opened:
-                return open_picture(opened, name, max_pixels, before)
+                return open_picture(opened, name, max_pixels, before, as_bytes)
         except PermissionError:
             raise InputError(
                 f"the picture {str(name)!r} may not be read; change its permissions"
             ) from None
     try:
-        return decode(file, name, max_pixels, before)
+        return decode(file, name, max_pixels, before, as_bytes)
     except InputError:
         raise
     except MemoryError:
@@ -260,7 +296,7 @@ def open_picture(
     file.seek(0)
     for copy in mended(file.read()):  # is it only something beside the pixels?
         try:
-            made = decode(copy, name, max_pixels, before)
+            made = decode(copy, name, max_pixels, before, as_bytes)
             warnings.warn(
                 f"{str(name)!r} has a fault beside its pixels ({_reason(problem)}), "
                 "which is left out",
@@ -290,12 +326,17 @@ def _reason(problem: Exception) -> str:
 
 def to_rgb(picture: Decoded) -> Image.Image:
     """A decoded picture as 8-bit RGB, by the rules of :func:`read_image`."""
-    if isinstance(picture.colors, Image.Image) and picture.alpha is None:
+    if picture.plain:
         return picture.colors
-    return Image.fromarray((picture.over_white() * 255).round().astype(numpy.uint8))
+    return Image.fromarray(picture.as_bytes())
 
 
-def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
+def write_image(
+    path: str | os.PathLike,
+    image: torch.Tensor,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
     """Write one image to a file, whole or not at all.
 
     The picture is written beside its target, flushed to the disk and renamed, so
@@ -306,6 +347,8 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
         path: the target; its ending chooses the format.
         image: (1, 3, H, W) or (3, H, W), in [0, 1]; values are clamped and
             rounded to 8 bits.
+        dtype: ``torch.uint8`` says that it is bytes, as :func:`read_image` has them
+            with the same word; else they are refused.
 
     Returns:
         The path written to.
@@ -324,17 +367,19 @@ def write_image(path: str | os.PathLike, image: torch.Tensor) -> Path:
     Taught in chapter 1.
     """
     path = check_output(path)
-    return write_whole(path, writer(image, path.suffix))
+    return write_whole(path, writer(image, path.suffix, dtype == torch.uint8))
 
 
-def writer(image: torch.Tensor, ending: str) -> Callable[[BinaryIO], None]:
+def writer(
+    image: torch.Tensor, ending: str, bytes_too: bool = False
+) -> Callable[[BinaryIO], None]:
     """What writes one image into an open file, in the format of an ending; the file
     says that its colours are sRGB.
 
     Raises:
         InputError: it is not one finite RGB image, or longer than the format holds.
     """
-    picture = to_picture(image)
+    picture = to_picture(image, bytes_too)
     check_side(*picture.size, ending)
     kind = Image.registered_extensions()[ending.lower()]
     return lambda file: picture.save(file, format=kind, quality=95, icc_profile=srgb())
@@ -420,6 +465,7 @@ def check_image(
     *,
     slack: float = 0.01,
     smallest: int = 1,
+    bytes_too: bool = False,
 ) -> None:
     """Refuse what is not an image, with a sentence that says what was expected.
 
@@ -432,6 +478,7 @@ def check_image(
         slack: how far outside [0, 1] values may be: more where the caller clamps, or a
             network is still untrained.
         smallest: the least height and width in pixels.
+        bytes_too: a picture as bytes (:func:`to_bytes`) is welcome.
 
     Raises:
         InputError: wrong type, shape, dtype, size, NaN or infinite values, or
@@ -444,12 +491,17 @@ def check_image(
             ...
         pltutorial.errors.InputError: the photo has values up to 255, but [0, 1] is...
     """
-    check_form(image, what, smallest=smallest)
-    check_values(image, what, slack=slack)
+    check_form(image, what, smallest=smallest, bytes_too=bytes_too)
+    if image.dtype != torch.uint8:
+        check_values(image, what, slack=slack)
 
 
 def check_form(
-    image: torch.Tensor, what: str = "the image", *, smallest: int = 1
+    image: torch.Tensor,
+    what: str = "the image",
+    *,
+    smallest: int = 1,
+    bytes_too: bool = False,
 ) -> None:
     """What :func:`check_image` says of type, shape and dtype: no value is looked at,
     so it may be done in every step.
@@ -476,7 +528,7 @@ def check_form(
         raise InputError(
             f"{what} has shape {tuple(image.shape)}, but (N, 3, H, W) is needed{hint}"
         )
-    if not image.is_floating_point():
+    if not image.is_floating_point() and not (bytes_too and image.dtype == torch.uint8):
         raise InputError(
             f"{what} has dtype {image.dtype}, but float32 in [0, 1] is needed; "
             "use image.float() / 255"

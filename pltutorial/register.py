@@ -105,6 +105,8 @@ class Command:
         size: ``size(network, image, **options)``, width and height of the result.
         advice: what to do where that is too large, after ``;``.
         facts: ``facts(network, **options)``, more for ``--json``.
+        bytes_too: ``run`` takes the picture as bytes, too, and gives it back so
+            (:func:`pltutorial.images.to_bytes`), which large pictures need.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Command:
     )
     advice: str = "shrink the picture"
     facts: Callable = lambda network, **options: {}
+    bytes_too: bool = False
 
 
 @dataclass(frozen=True)

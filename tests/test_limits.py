@@ -617,6 +617,10 @@ style.memory_needed = noted(style.memory_needed)
 
 def work(side):
     image = torch.rand(1, 3, side, side)
+    if sys.argv[1].endswith("bytes"):
+        image = pltutorial.images.to_bytes(image)
+    if sys.argv[1].startswith("denoise"):
+        return pltutorial.denoise(image, precision="float32")
     if sys.argv[1] == "stylize":
         return pltutorial.stylize(image, "great_wave", precision="float32")
     return pltutorial.colorize(image, precision="float32")
@@ -631,7 +635,9 @@ print(needed / (now("VmHWM") - before))
 
 
 @linux
-@pytest.mark.parametrize("how", ["stylize 1024", "colorize 512"])
+@pytest.mark.parametrize(
+    "how", ["stylize 1024", "colorize 512", "denoise 768", "denoise-bytes 768"]
+)
 def test_the_estimate_of_memory_is_near_the_truth(how):
     ran = subprocess.run(
         [sys.executable, "-c", MEASURE, *how.split()], capture_output=True, text=True

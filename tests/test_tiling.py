@@ -4,15 +4,28 @@ than it should be.
 
 from __future__ import annotations
 
+import numpy
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers import picture, refused
+from PIL import Image
 from random_networks import livened
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from pltutorial import apply, denoise, inpaint, upscale
+from pltutorial import (
+    apply,
+    colorize,
+    deblur,
+    denoise,
+    inpaint,
+    read_image,
+    upscale,
+    write_image,
+)
 from pltutorial.apply import in_tiles
 from pltutorial.degradations import random_holes
+from pltutorial.images import to_bytes, to_floats
 from pltutorial.networks.residual import (
     DenoisingNet,
     InpaintingNet,
@@ -192,3 +205,92 @@ def test_tiles_without_holes_cost_nothing():
     made = inpaint(image, mask, network=network, tile=32, precision="float32")
     assert len(calls) < 16
     assert torch.equal(made[..., 64:], image[..., 64:])
+
+
+# --- pictures as bytes ----------------------------------------------------------------
+
+TASKS = {
+    "denoise": (denoise, 1),
+    "deblur": (deblur, 1),
+    "colorize": (colorize, 1),
+    "upscale": (upscale, 4),
+    "upscale matched": (upscale, 4),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_picture_as_bytes_is_made_to_what_would_be_written(name, tmp_path):
+    """What a file holds, and what a file of the result would hold: nothing is lost."""
+    function, factor = TASKS[name]
+    how = {"match_histogram": True} if name == "upscale matched" else {}
+    path = write_image(tmp_path / "photo.png", picture(90, 75))
+    given = read_image(path, dtype=torch.uint8)
+    assert (given.shape, given.dtype) == ((1, 3, 90, 75), torch.uint8)
+    assert torch.equal(to_floats(given), read_image(path))
+    made = function(given, tile=32, **how)
+    assert (made.shape, made.dtype) == ((1, 3, 90 * factor, 75 * factor), torch.uint8)
+    whole = function(read_image(path), tile=1000, **how)
+    wrong = (made.float() - 255 * whole).abs()  # half a step, and what tiles round to
+    assert float(wrong.max()) < 0.51
+    assert float(whole.std()) > 0.05
+    one = write_image(tmp_path / "one.png", made, dtype=torch.uint8)
+    other = write_image(tmp_path / "other.png", function(read_image(path), **how))
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("network", [DenoisingNet(4, 1), SubPixelNet(4, 4, 1)])
+def test_no_float_of_the_whole_is_made_of_bytes(network, monkeypatch):
+    """The largest tensor of floats has less than a fifth of the result's values."""
+    monkeypatch.setattr(apply, "TILE", 32)
+    side, largest = 512 // network.factor, 0
+
+    class Watched(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, given=(), options=None):
+            nonlocal largest
+            made = operation(*given, **(options or {}))
+            if isinstance(made, torch.Tensor) and made.is_floating_point():
+                largest = max(largest, made.numel())
+            return made
+
+    image, network = to_bytes(picture(side, side)), livened(network)
+    work = denoise if network.factor == 1 else upscale
+    with Watched():
+        made = work(image, network=network)
+    assert made.dtype == torch.uint8
+    assert 0 < largest < made.numel() / 5
+
+
+def test_bytes_of_every_value_come_back():
+    every = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    floats = to_floats(every)
+    values = numpy.arange(256, dtype=numpy.float32) / 255  # as files are read
+    assert numpy.array_equal(floats[0, 0].flatten().numpy(), values)
+    assert torch.equal(to_bytes(floats), every)
+    assert every.dtype == torch.uint8
+
+
+def test_deep_and_transparent_pictures_as_bytes(tmp_path):
+    for mode in ("RGBA", "LA", "I;16", "L", "P", "CMYK"):
+        path = tmp_path / ("p.tif" if mode == "CMYK" else "p.png")
+        noise = numpy.random.default_rng(0).integers(0, 255, (9, 8, 4), numpy.uint8)
+        if mode == "I;16":
+            Image.fromarray(noise[..., 0].astype(numpy.uint16) * 251).save(path)
+        else:
+            Image.fromarray(noise, "RGBA").convert(mode).save(path)
+        made = read_image(path, dtype=torch.uint8)
+        assert torch.equal(made, to_bytes(read_image(path)))
+        made = read_image(path, 6, dtype=torch.uint8)
+        assert torch.equal(made, to_bytes(read_image(path, 6)))
+    with refused("torch.float64", "torch.uint8"):
+        read_image(path, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ["denoise", "deblur", "colorize", "upscale"])
+def test_commands_write_what_the_functions_make(name, command, tmp_path):
+    source, target = tmp_path / "photo.png", tmp_path / "out.png"
+    function, factor = TASKS[name]
+    write_image(source, picture(40, 30))
+    code, _, errors = command(name, source, "-o", target)
+    assert (code, errors) == (0, "")
+    expected = write_image(tmp_path / "expected.png", function(read_image(source)))
+    assert target.read_bytes() == expected.read_bytes()

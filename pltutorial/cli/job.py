@@ -67,16 +67,22 @@ class Job:
         files = [other for other in others if other != PIPE]
         checked(first, self.output, others=files, moves=False)
 
-    def read(self, source: Path | str) -> torch.Tensor:
-        """One of the pictures as an image; ``picture`` is the last one as it was."""
+    def read(self, source: Path | str, as_bytes: bool = False) -> torch.Tensor:
+        """One of the pictures as an image; ``picture`` is the last one as it was.
+
+        ``as_bytes`` asks for a picture as bytes where those are all that the file
+        holds, and keeps nothing else of it.
+        """
         from ..images import open_file, to_image
 
         check_stopped()
         if source == PIPE:
-            self.picture = standard_input(self.max_pixels)
-            return to_image(self.picture, STANDARD_INPUT)
-        self.picture = open_file(source, self.max_pixels)
-        return to_image(self.picture, source)
+            picture = standard_input(self.max_pixels, as_bytes)
+        else:
+            picture = open_file(source, self.max_pixels, as_bytes)
+        as_bytes = as_bytes and picture.plain
+        self.picture = None if as_bytes else picture
+        return to_image(picture, STANDARD_INPUT if source == PIPE else source, as_bytes)
 
     def check_size(self, width: int, height: int, instead: str) -> None:
         """Refuse a result that would be too large, or too long for its format."""
@@ -108,6 +114,8 @@ class NetworkJob(Job):
     device: Device = "auto"
     precision: Precision = "auto"
 
+    as_bytes = False  # no option: what the command's function takes
+
     def check(self, *sources: Path | str) -> torch.device:
         """Look at the paths, which is quick, and say where to compute."""
         super().check(*sources)
@@ -128,7 +136,9 @@ class NetworkJob(Job):
             facts: more of it for --json.
         """
         start = time.perf_counter()
-        image = work(self.read(self.sources[0]) if self.sources else None)
+        image = work(
+            self.read(self.sources[0], self.as_bytes) if self.sources else None
+        )
         save(image, self.output, self.ending)
         seconds = time.perf_counter() - start
         by = {"loss": loss} if self.model is None else {"model": str(self.model)}
@@ -173,7 +183,7 @@ def save(image: torch.Tensor, output: Path | str, ending: str | None) -> None:
     if output == PIPE:
         standard_output(image, ending)
     else:
-        write_image(check_output(output), image)
+        write_image(check_output(output), image, dtype=image.dtype)
 
 
 def ending_of(format: str | None, output: str, folder: bool = False) -> str | None:
@@ -255,7 +265,7 @@ def checked(
     return source, target
 
 
-def standard_input(max_pixels: int) -> Decoded:
+def standard_input(max_pixels: int, as_bytes: bool = False) -> Decoded:
     """The picture that is piped into the command, decoded."""
     from ..images import open_picture
 
@@ -275,7 +285,7 @@ def standard_input(max_pixels: int) -> Decoded:
         raise InputError(
             "standard input is empty; pipe a picture into the command, or give a path"
         )
-    return open_picture(io.BytesIO(data), STANDARD_INPUT, max_pixels)
+    return open_picture(io.BytesIO(data), STANDARD_INPUT, max_pixels, as_bytes=as_bytes)
 
 
 def standard_output(image: torch.Tensor, ending: str) -> None:
@@ -283,7 +293,7 @@ def standard_output(image: torch.Tensor, ending: str) -> None:
     from ..images import writer
 
     data = io.BytesIO()
-    writer(image, ending)(data)
+    writer(image, ending, bytes_too=True)(data)
     sys.stdout.buffer.write(data.getvalue())
     if (problem := streams.full()) is not None:
         raise InputError(

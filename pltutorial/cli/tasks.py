@@ -193,4 +193,5 @@ def _run(
         return command.run(network, image, precision=job.precision, **read)
 
     facts = command.facts(network, **options)
+    job.as_bytes = command.bytes_too
     job.run(work, loss or command.default_loss, **facts)

@@ -191,7 +191,8 @@ def colorize(
     """Colour grey pictures with a network that has learned to; their brightness stays.
 
     Args:
-        image: (N, 3, H, W) in [0, 1], of any size; only its brightness is looked at.
+        image: (N, 3, H, W) in [0, 1], of any size, or as bytes, see :func:`denoise`;
+            only its brightness is looked at.
         network: a :class:`ColorizationNet`, such as ``pltutorial train colorize``
             writes; the one that ships if left out.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -213,7 +214,7 @@ def colorize(
 
     Taught in chapter 10.
     """
-    check_image(image, "the grey picture", slack=0.5)
+    check_image(image, "the grey picture", slack=0.5, bytes_too=True)
     network = load_colorizer() if network is None else network
     check_network(network, "colorize")
     return through(network, (image,), precision=precision, tile=tile)
@@ -243,6 +244,7 @@ register(
             help="Colour a grey picture; its brightness stays as it is.",
             load=_load,
             run=_run,
+            bytes_too=True,
         ),
         function=colorize,
         folder="likeness",

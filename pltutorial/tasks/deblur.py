@@ -132,7 +132,7 @@ def deblur(
     """Sharpen pictures that a moving camera or a lens out of focus has blurred.
 
     Args:
-        image: (N, 3, H, W) in [0, 1], of any size.
+        image: (N, 3, H, W) in [0, 1], of any size; or as bytes, see :func:`denoise`.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -140,7 +140,8 @@ def deblur(
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
 
     Returns:
-        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
+        (N, 3, H, W), float32, in [0, 1], on the device of ``image``; as bytes where
+        that is.
 
     Raises:
         InputError: no image, a network for something else, or a picture that does
@@ -183,6 +184,7 @@ register(
             "Sharpen a picture that motion or a lens out of focus has blurred.",
             deblur,
             losses=("combined",),
+            bytes_too=True,
         ),
         function=deblur,
         losses=("combined",),

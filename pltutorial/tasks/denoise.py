@@ -106,7 +106,9 @@ def denoise(
     """Take Gaussian noise of unknown strength out of pictures.
 
     Args:
-        image: (N, 3, H, W), of any size; noise may reach out of [0, 1].
+        image: (N, 3, H, W), of any size; noise may reach out of [0, 1]. As bytes
+            (``read_image(path, dtype=torch.uint8)``) a picture of 100 million pixels
+            takes 1.1 GB besides the program, the result, bytes too, included.
         loss: what the network was trained with: ``"pixel"`` for accuracy,
             ``"combined"`` (pixel, feature and style) for likeness, or a number between
             0 (pixel) and 1 (combined) that mixes both networks' weights.
@@ -117,7 +119,8 @@ def denoise(
         tile: side of the tiles in pixels; None takes one that needs some 0.5 GB.
 
     Returns:
-        (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
+        (N, 3, H, W), float32, in [0, 1], on the device of ``image``; as bytes where
+        that is.
 
     Raises:
         InputError: no image, an unknown loss, a network for something else, or a
@@ -161,6 +164,7 @@ register(
             "denoise",
             "Take Gaussian noise of any strength out of a picture.",
             denoise,
+            bytes_too=True,
         ),
         function=denoise,
         losses=("pixel", "combined"),

@@ -374,7 +374,7 @@ def restored(
     slack: float = 0.5,
 ) -> torch.Tensor:
     """Pictures through the network of a task that makes pictures of the same size."""
-    check_image(image, what, slack=slack)
+    check_image(image, what, slack=slack, bytes_too=True)
     network = load_restorer(task, loss, device=device) if network is None else network
     check_network(network, task)
     return through(network, (image,), precision=precision, tile=tile)

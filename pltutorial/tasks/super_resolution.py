@@ -24,7 +24,7 @@ with deferred_imports():
 
     from ..apply import through
     from ..degradations import downscaled
-    from ..images import check_image
+    from ..images import check_form, check_image, to_bytes, to_floats
     from ..networks import SubPixelNet, SuperResolutionNet
     from ..zoo import check_network, load_restorer
 
@@ -122,7 +122,7 @@ def upscale(
     so the memory for the network's features is bounded and no seam shows.
 
     Args:
-        image: (N, 3, H, W) in [0, 1], of any size.
+        image: (N, 3, H, W) in [0, 1], of any size; or as bytes, see :func:`denoise`.
         factor: how much larger each side becomes, 4 or 8; 4 if left out, or that
             of the ``network``.
         loss: what the network was trained with: ``"pixel"`` for accuracy, ``"feature"``
@@ -139,7 +139,8 @@ def upscale(
             needs some 0.5 GB.
 
     Returns:
-        (N, 3, factor H, factor W), float32, in [0, 1], on the device of ``image``.
+        (N, 3, factor H, factor W), float32, in [0, 1], on the device of ``image``; as
+        bytes where that is.
 
     Raises:
         InputError: no image, another factor or loss, a network for something else, or a
@@ -152,7 +153,7 @@ def upscale(
 
     Taught in chapter 6.
     """
-    check_image(image, "the picture", slack=0.5)
+    check_image(image, "the picture", slack=0.5, bytes_too=True)
     if network is None:
         network = load_restorer(
             "upscale", loss, factor=4 if factor is None else factor, device=device
@@ -163,9 +164,16 @@ def upscale(
             f"the factor {factor} was given for a network that enlarges by "
             f"{network.factor}; leave the factor out, or give another network"
         )
-    check_image(image, "the picture", slack=0.5, smallest=network.smallest)
-    large = through(network, (image.clamp(0, 1),), precision=precision, tile=tile)
-    return with_histogram_of(large, image) if match_histogram else large
+    check_form(image, "the picture", smallest=network.smallest, bytes_too=True)
+    as_bytes = image.dtype == torch.uint8
+    if as_bytes and match_histogram:  # of the values before they are rounded
+        image = to_floats(image)
+    given = image if image.dtype == torch.uint8 else image.clamp(0, 1)
+    large = through(network, (given,), precision=precision, tile=tile)
+    if not match_histogram:
+        return large
+    matched = with_histogram_of(large, image)
+    return to_bytes(matched) if as_bytes else matched
 
 
 def with_histogram_of(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -271,6 +279,7 @@ register(
                 network.factor * side for side in (image.shape[-1], image.shape[-2])
             ),
             facts=lambda network, **options: {"factor": network.factor},
+            bytes_too=True,
         ),
         function=upscale,
         losses=LOSSES,
