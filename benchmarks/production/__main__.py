@@ -13,7 +13,6 @@ from book import stopping  # noqa: F401 - first: Ctrl-C is one sentence
 import argparse
 import importlib
 import json
-import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,16 +36,14 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     for name in (given.part,) if given.part else PARTS:
-        begin = time.perf_counter()
         found = importlib.import_module(f"benchmarks.production.{name}").measured()
         record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
         record = {"what": "networks in use, measured", **record}
         record[name] = {
             "command": f"{COMMAND} --part {name}",
-            "machine": machine("cpu"),
+            "machine": machine(torch.device("cpu")),
             "date": datetime.now(UTC).date().isoformat(),
             "torch": version("torch"),
-            "minutes": round((time.perf_counter() - begin) / 60, 1),
             **found,
         }
         store(RECORD, record)
