@@ -97,7 +97,8 @@ class Command:
         run: ``run(network, image, *, precision, **options)``, the picture (1, 3, H, W).
         options: those that this command alone has.
         loss_help: help of ``--loss``; without it there is no such option.
-        default_loss: what ``--loss`` means where it is left out.
+        default_loss: what ``--loss`` means where it is left out; a function of the
+            options if that depends on them.
         takes_picture: False for a command that makes pictures of none.
         excludes_model: options that cannot be given together with ``--model``.
         read: ``read(picture, source, max_pixels, options)``, the options with what
@@ -115,7 +116,7 @@ class Command:
     run: Callable
     options: tuple[Option, ...] = ()
     loss_help: str = ""
-    default_loss: str = ""
+    default_loss: str | Callable[..., str] = ""
     takes_picture: bool = True
     excludes_model: tuple[str, ...] = ()
     read: Callable | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ FOLDER = Path(__file__).parent / "assets" / "styles"
 RESTORERS = FOLDER.parent / "restoration"
 LIKENESS = FOLDER.parent / "likeness"
 INVERTED, INVERTER_LOSSES = ("relu3_3", "relu4_3"), ("image", "deepsim")
+FULL_INVERTERS = ("relu4_3", "relu5_3")  # larger, with more steps, by DeePSiM
 VAE_LOSSES = ("pixel", "deepsim", "gan")
 DIFFUSION = FOLDER.parent / "diffusion"
 DIFFUSION_LOSSES = ("diffusion",)
@@ -374,9 +375,31 @@ def load_restorer(
     return blend_networks(*networks, share)
 
 
+def inverter_losses(layer: str) -> tuple[str, ...]:
+    """The losses of the inverters of a layer that ship, the one last that is taken if
+    none is named.
+
+    Raises:
+        InputError: none ships for this layer (with the nearest that has one).
+    """
+    pair = INVERTER_LOSSES if layer in INVERTED else ()
+    losses = (*pair, *(("full",) if layer in FULL_INVERTERS else ()))
+    if not losses:
+        raise _no_inverter(f"layer {layer!r}", layer, {*INVERTED, *FULL_INVERTERS})
+    return losses
+
+
+def _no_inverter(what: str, value: str, known: Iterable[str]) -> InputError:
+    return InputError(
+        f"no inverter that ships has the {what}; "
+        f"{nearest(str(value), sorted(known))}, or train one with "
+        "`pltutorial train invert`"
+    )
+
+
 def load_inverter(
     layer: str = "relu4_3",
-    loss: str = "deepsim",
+    loss: str | None = None,
     device: str | torch.device | None = None,
     *,
     model: str | os.PathLike | None = None,
@@ -384,9 +407,11 @@ def load_inverter(
     """A trained :class:`InversionNet`: it draws the picture of a code of VGG-16.
 
     Args:
-        layer: ``"relu3_3"`` or ``"relu4_3"``.
-        loss: what it was trained with: ``"image"``, squared error of pixels, or
-            ``"deepsim"``, all three terms.
+        layer: ``"relu3_3"``, ``"relu4_3"`` or ``"relu5_3"``.
+        loss: what it was trained with: ``"image"``, squared error of pixels,
+            ``"deepsim"``, all three terms, or ``"full"``, all three in a larger network
+            that was trained for longer. relu3_3 has the first two, relu5_3 the
+            last; left out, the last that the layer has.
         device: where to put it; None takes the best there is.
         model: a file that ``pltutorial train invert`` or ``train autoencode`` wrote, in
             place of a network that ships.
@@ -405,16 +430,10 @@ def load_inverter(
     """
     if model is not None:
         return load_for("invert", model, device)
-    for name, value, known in (
-        ("layer", layer, INVERTED),
-        ("loss", loss, INVERTER_LOSSES),
-    ):
-        if value not in known:
-            raise InputError(
-                f"no inverter that ships has the {name} {value!r}; "
-                f"{nearest(str(value), known)}, or train one with "
-                "`pltutorial train invert`"
-            )
+    losses = inverter_losses(layer)
+    loss = losses[-1] if loss is None else loss
+    if loss not in losses:
+        raise _no_inverter(f"loss {loss!r} at {layer}", loss, losses)
     return _load_shipped(LIKENESS, f"invert_{layer}_{loss}", "invert", device)
 
 

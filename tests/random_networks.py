@@ -26,7 +26,7 @@ from pltutorial.networks import (
 )
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 from pltutorial.tasks.deblur import deblurring_net
-from pltutorial.zoo import INVERTED, INVERTER_LOSSES, VAE_LOSSES
+from pltutorial.zoo import FULL_INVERTERS, INVERTED, INVERTER_LOSSES, VAE_LOSSES
 
 
 def write_trunks(cache: Path) -> torch.Generator:
@@ -159,6 +159,8 @@ def zoo_of_drawers(folder: Path) -> Path:
         for layer in INVERTED
         for seed, loss in enumerate(INVERTER_LOSSES)
     }
+    for layer in FULL_INVERTERS:
+        makers[f"invert_{layer}_full"] = lambda layer=layer: inverter(layer, 5)
     for seed, loss in enumerate(VAE_LOSSES):
         makers[f"vae_{loss}"] = lambda seed=seed: vae(seed)
     makers["colorize_classes"] = lambda: livened(ColorizationNet(4, 1, classes=3), 9)

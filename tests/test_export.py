@@ -29,6 +29,7 @@ SHIPPED = {
     "deblur_combined": zoo.RESTORERS,
     "inpaint_combined": zoo.RESTORERS,
     "invert_relu4_3_deepsim": zoo.LIKENESS,
+    "invert_relu5_3_full": zoo.LIKENESS,
     "vae_gan": zoo.LIKENESS,
 }
 STYLES = ("one", "two", "three")

@@ -143,7 +143,7 @@ def test_a_learned_likeness_has_the_terms_of_its_name(name, settings_of):
         expected = ("feature" in words, "adv" in words, "image" in words)
     elif "decode" in words:
         expected = (True, False, True)
-    elif words & {"deepsim", "paper"}:
+    elif words & {"deepsim", "full", "paper"}:
         expected = (True, True, True)
     elif "gan" in words:
         expected = (True, True, there[2])
@@ -161,7 +161,8 @@ def test_the_variants_of_the_table_differ_in_their_weights_alone(settings_of):
     names = [
         name
         for name in LIKENESS
-        if name.startswith("invert_relu4_3") and not name.endswith(("_1", "_paper"))
+        if name.startswith("invert_relu4_3")
+        and not name.endswith(("_1", "_paper", "_full"))
     ]
     assert len(names) == 5
     weights = {"feature_weight", "adversarial_weight", "image_weight"}

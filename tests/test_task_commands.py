@@ -75,6 +75,8 @@ def written(output: Path | torch.Tensor, expected: torch.Tensor) -> None:
         ("inpaint", ("--loss", "pixel"), {"loss": "pixel"}),
         ("invert", (), {}),
         ("invert", ("--layer", "relu3_3"), {"layer": "relu3_3"}),
+        ("invert", ("--layer", "relu5_3"), {"layer": "relu5_3"}),
+        ("invert", ("--loss", "deepsim"), {"loss": "deepsim"}),
         ("invert", ("--loss", "image"), {"loss": "image"}),
         (
             "invert",
@@ -102,7 +104,8 @@ def test_the_picture_is_what_the_function_makes(
         ),
     }[task]()
     written(output, expected)
-    losses = {"upscale": "feature", "invert": "deepsim", "colorize": "for_colorize"}
+    deep = "deepsim" if how.get("layer") == "relu3_3" else "full"
+    losses = {"upscale": "feature", "invert": deep, "colorize": "for_colorize"}
     name = how.get("loss", losses.get(task, "combined"))
     height, width = expected.shape[-2:]
     assert (width, height) == (
@@ -296,7 +299,7 @@ def test_no_network_installed(command, photo, tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "LIKENESS", tmp_path / "none")
     for arguments, words in (
         (("denoise", photo), ("denoise_combined", "pltutorial train")),
-        (("invert", photo), ("invert_relu4_3_deepsim", "pltutorial train invert")),
+        (("invert", photo), ("invert_relu4_3_full", "pltutorial train invert")),
         (("sample",), ("vae_pixel", "pltutorial train vae")),
         (("colorize", photo), ("colorize_classes", "pltutorial train colorize")),
     ):
@@ -421,6 +424,7 @@ def test_models_lists_all_networks_and_prints_cards(command, random_zoo):
         ("inpaint_combined", ["inpaint"]),
         ("great_wave", ["great_wave"]),
         ("invert_relu4_3_image", ["invert", "relu4_3"]),
+        ("invert_relu5_3_full", ["invert", "relu5_3"]),
         ("vae_gan", ["sample"]),
         ("vae_gan_discriminator", ["discriminator"]),
     ):

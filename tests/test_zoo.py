@@ -331,10 +331,18 @@ def test_names_that_do_not_ship(random_zoo, monkeypatch):
     monkeypatch.setattr(zoo, "LIKENESS", networks)
     for layer in zoo.INVERTED:
         assert zoo.load_inverter(layer, "image").layer == layer
+    for layer in {*zoo.INVERTED, *zoo.FULL_INVERTERS}:
+        best = zoo.load_inverter(layer)
+        assert best.layer == layer
+        last = zoo.load_inverter(layer, zoo.inverter_losses(layer)[-1])
+        close(*(value.weight for value in (best.first, last.first)))
+    assert zoo.inverter_losses("relu4_3") == ("image", "deepsim", "full")
     for loss in zoo.VAE_LOSSES:
         assert zoo.load_vae(loss).kind == "vae"
     with refused("'relu4_4'", "'relu4_3'"):
         zoo.load_inverter("relu4_4")
+    with refused("the loss 'image' at relu5_3", "known are full"):
+        zoo.load_inverter("relu5_3", "image")
     with refused("'gann'", "'gan'"):
         zoo.load_vae("gann")
     with refused("for `sample`", "train invert"):
@@ -346,6 +354,7 @@ def test_names_that_do_not_ship(random_zoo, monkeypatch):
 NAMES = {
     f"invert_{layer}_{loss}" for layer in zoo.INVERTED for loss in zoo.INVERTER_LOSSES
 }
+NAMES |= {f"invert_{layer}_full" for layer in zoo.FULL_INVERTERS}
 NAMES |= {f"decode_{layer}" for layer in zoo.INVERTED}
 NAMES |= {f"vae_{loss}" for loss in zoo.VAE_LOSSES} | {"vae_gan_discriminator"}
 NAMES |= {"colorize_classes"}
@@ -370,7 +379,7 @@ def test_everything_shipped_has_a_full_card_and_is_small():
             else "invert"
         )
         assert "MIT" in card["licence"]
-    assert sum(card["bytes"] for card in cards.values()) <= 10_000_000
+    assert sum(card["bytes"] for card in cards.values()) <= 17_000_000
 
 
 def test_everything_shipped_draws():
@@ -381,11 +390,12 @@ def test_everything_shipped_draws():
             wanted, output = (
                 resize(x.cpu(), 24) for x in (image, invert(image, network))
             )
-            # colour and layout survive, whatever else is invented
+            # colour and layout survive, whatever else is invented; less from relu5_3
+            share = 0.8 if network.layer == "relu5_3" else 0.5
             grey = wanted.mean((2, 3), keepdim=True)
             assert (
                 float((output - wanted).square().mean())
-                < float((grey - wanted).square().mean()) / 2
+                < float((grey - wanted).square().mean()) * share
             ), name
         elif network.kind == "vae":
             drawn = network.sample(16).cpu()

@@ -194,4 +194,6 @@ def _run(
 
     facts = command.facts(network, **options)
     job.as_bytes = command.bytes_too
-    job.run(work, loss or command.default_loss, **facts)
+    default = command.default_loss
+    default = default(**options) if callable(default) else default
+    job.run(work, loss or default, **facts)

@@ -23,7 +23,7 @@ with deferred_imports():
     from ..networks import ConvAutoencoder, InversionNet, code_shape, encode
     from ..terms import LossTerms
     from ..vgg import Encoder, LossNetwork
-    from ..zoo import load_inverter
+    from ..zoo import inverter_losses, load_inverter
 
 MOST_ROUNDS = 1_000
 LIMITS = (
@@ -104,7 +104,7 @@ def invert(
     network: nn.Module | None = None,
     *,
     layer: str = "relu4_3",
-    loss: str = "deepsim",
+    loss: str | None = None,
     encoder: LossNetwork | Encoder | None = None,
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     precision: str = "auto",
@@ -119,8 +119,9 @@ def invert(
         network: an :class:`InversionNet` of a layer of VGG-16, or a
             :class:`ConvAutoencoder`, which has its own encoder; left out, a
             network that ships.
-        layer: for a network that ships: ``"relu3_3"`` or ``"relu4_3"``.
-        loss: for a network that ships: ``"image"`` or ``"deepsim"``.
+        layer: for a network that ships: ``"relu3_3"``, ``"relu4_3"`` or ``"relu5_3"``.
+        loss: for a network that ships: ``"image"``, ``"deepsim"`` or ``"full"``, see
+            :func:`load_inverter`.
         encoder: a loss network to reuse, or the :class:`Encoder` whose layer
             the network inverts.
         change: is given the code (N, C, h, w) and returns what is to be drawn in its
@@ -165,7 +166,7 @@ def reencode(
     network: nn.Module | None = None,
     *,
     layer: str = "relu4_3",
-    loss: str = "deepsim",
+    loss: str | None = None,
     encoder: LossNetwork | Encoder | None = None,
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
     precision: str = "auto",
@@ -242,7 +243,7 @@ def reencode(
 
 
 def _load(*, layer=None, loss=None, model=None, device=None, **options) -> nn.Module:
-    network = load_inverter(layer or "relu4_3", loss or "deepsim", device, model=model)
+    network = load_inverter(layer or "relu4_3", loss, device, model=model)
     if network.kind == "inversion" and "channels" in network.config:
         raise InputError(
             f"the network {str(model)!r} draws codes of {network.layer!r} of another "
@@ -292,7 +293,7 @@ register(
                     "layer",
                     str,
                     "The code of VGG-16 that is inverted: relu4_3 (the "
-                    "default) or relu3_3.",
+                    "default), relu3_3 or relu5_3.",
                 ),
                 Option(
                     "rounds",
@@ -306,17 +307,20 @@ register(
                 ),
             ),
             loss_help=(
-                "deepsim (all three terms; the default) or image "
-                "(squared error of pixels)."
+                "full (all three terms in a larger network; the default of relu4_3 "
+                "and relu5_3), deepsim (all three in a smaller one; the default of "
+                "relu3_3) or image (squared error of pixels)."
             ),
-            default_loss="deepsim",
+            default_loss=lambda layer=None, **options: inverter_losses(
+                layer or "relu4_3"
+            )[-1],
             excludes_model=("layer",),
             size=_size,
             advice="give a smaller --size",
             facts=_facts,
         ),
         function=invert,
-        losses=("image", "deepsim"),
+        losses=("image", "deepsim", "full"),
         folder="likeness",
     )
 )
