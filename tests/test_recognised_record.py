@@ -132,6 +132,7 @@ def test_among_the_first_five():
 def test_whole_run(tmp_path, monkeypatch, capsys):
     """On small pictures with random networks; only the folder given is written to."""
     shipped, photos = tmp_path / "shipped", tmp_path / "photos"
+    shipped.mkdir()
     photos.mkdir()
     for layer, loss in (("relu3_3", "image"), ("relu4_3", "full")):
         save_network(
