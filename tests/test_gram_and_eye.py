@@ -24,7 +24,7 @@ from pltutorial import (
 __all__ = ["browser", "folder", "server", "visit"]  # fixtures
 CLOSE = 1e-3  # relative: float32 in two runtimes
 ROOT_DATA = "document.documentElement.dataset"
-LAYERS = ("relu1_2", "relu2_1", "relu2_2")
+LAYERS, DEEP = ("relu1_2", "relu2_1", "relu2_2"), ("relu3_3",)
 
 
 # --- chapter 3: Gram matrices ---------------------------------------------------------
@@ -223,11 +223,15 @@ def test_copies_have_one_error_and_judges_order_them_as_the_package_does(
     mine = sorted(kinds)
     put_in_order(page, mine[:7])  # the last is the only one left
     complete(page)
-    features = networks["max"](whole, LAYERS)
+    page.click("#deeper")
+    page.wait_for_function("() => document.querySelectorAll('#orders tr').length === 7")
+    complete(page)
+    means = networks["average"]
+    features = networks["max"](whole, LAYERS) | means(whole, DEEP)
     expected = {"SSIM": {kind: -float(ssim(shown[kind], whole)) for kind in kinds}}
     for kind in kinds:
-        found = networks["max"](shown[kind], LAYERS)
-        for layer in LAYERS:
+        found = networks["max"](shown[kind], LAYERS) | means(shown[kind], DEEP)
+        for layer in (*LAYERS, *DEEP):
             loss = feature_loss(found[layer], features[layer], normalization="relative")
             expected.setdefault(layer, {})[kind] = float(loss)
     said = page.evaluate(
@@ -238,7 +242,7 @@ def test_copies_have_one_error_and_judges_order_them_as_the_package_does(
     )
     words = page.locator("#orders tr:first-child li").all_inner_texts()
     named = dict(zip(words, mine, strict=True))
-    assert [name for name, *_ in said] == ["you", "PSNR", "SSIM", *LAYERS]
+    assert [name for name, *_ in said] == ["you", "PSNR", "SSIM", *LAYERS, *DEEP]
     assert said[1][1:] == [[], "no order"]
     assert "23.0 dB" in page.inner_text("#orders tr:nth-child(2)")
     for name, order, agrees in said[2:]:

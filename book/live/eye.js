@@ -18,8 +18,9 @@ const NAMES = { shift: "moved", blur: "blur", noise: "noise", disc: "disc", jpeg
 const { engine, lacking } = begin();
 const run = inTurn(engine);
 
-/** @type {import("./types").LabFacts | undefined} */
-let facts;
+/** @typedef {{model: import("./types").ModelFile, layers: string[], deep?: import("./types").GatysGraph}} Graph */
+/** What the network's layers are computed with. @type {Graph[]} */
+const graphs = [];
 /** @type {Planes | undefined} */
 let whole;
 let photos = 0;
@@ -31,8 +32,7 @@ let mine = [];
 let sent = [];
 /** By judge and kind a distance, 0 for the photo itself. @type {Record<string, Record<string, number>>} */
 let distances = {};
-/** @type {string[]} */
-let judges = [];
+const judges = () => ["SSIM", ...graphs.flatMap(({ layers }) => layers)];
 
 const list = get("copies", HTMLOListElement);
 const samples = get("samples", HTMLSelectElement);
@@ -75,6 +75,7 @@ function pick(kind) {
   mine = mine.includes(kind) ? mine.filter((one) => one !== kind) : [...mine, kind];
   // the last one is the only one left
   if (mine.length === copies.length - 1) mine.push(...copies.map((one) => one.kind).filter((one) => !mine.includes(one)));
+  asked = true;
   judge();
   show();
   if (done()) {
@@ -108,33 +109,45 @@ function show() {
 
 // --- the judges ---------------------------------------------------------------------
 
-let judging = 0; // the pictures that are being judged
+let judging = false;
+let asked = false; // by the first click
+
+/** What some judge has not said yet. @returns {{one: Copy, graph?: Graph} | undefined} */
+function missing() {
+  if (!asked) return undefined;
+  for (const one of copies) {
+    if (distances.SSIM?.[one.kind] === undefined) return { one };
+    const graph = lacking ? undefined : graphs.find(({ layers }) => distances[layers[0]]?.[one.kind] === undefined);
+    if (graph) return { one, graph };
+  }
+  return undefined;
+}
 
 /** All judges, while the reader is still choosing. */
 async function judge() {
-  if (judging === photos || !whole || !facts) return;
-  judging = photos;
-  const [now, photo] = [photos, whole];
-  const { layers, ...model } = facts.features;
+  if (judging) return;
+  judging = true;
+  let seconds = 0;
   try {
-    const start = performance.now();
-    let seconds = 0;
-    for (const { kind, picture } of copies) {
-      (distances.SSIM ??= {})[kind] = 1 - ssim(picture, photo);
-      if (!lacking) {
-        const outcome = await run({ type: "features", model, layers, key: `${photos} ${SIDE}`, reference: photo, picture });
-        if (now !== photos) return;
+    for (let next = missing(); next && whole; next = missing()) {
+      const { one, graph } = next;
+      const [now, { kind, picture }] = [photos, one];
+      if (!graph) (distances.SSIM ??= {})[kind] = 1 - ssim(picture, whole);
+      else {
+        const { layers } = graph;
+        const outcome = await run({ ...graph, type: "features", key: `${photos} ${layers}`, reference: whole, picture });
+        if (now !== photos) continue; // another photo was taken
         layers.forEach((layer, at) => ((distances[layer] ??= {})[kind] = outcome.losses?.[at] ?? NaN));
         seconds += outcome.seconds;
       }
       if (done()) results();
     }
-    Object.assign(document.documentElement.dataset, { judged: "yes", seconds: seconds.toFixed(3), took: ((performance.now() - start) / 1000).toFixed(3) });
-    if (!lacking) say(`The network's eight answers took ${seconds.toFixed(1)} seconds, on this device.`);
-    if (done()) results();
+    document.documentElement.dataset.judged = "yes";
+    if (!lacking && seconds) say(`The network's answers took ${seconds.toFixed(1)} seconds, on this device.`);
   } catch (error) {
-    judging = 0;
     showProblem(error, { again: judge });
+  } finally {
+    judging = false;
   }
 }
 
@@ -151,17 +164,17 @@ function results() {
   const decibels = whole ? -10 * Math.log10(squaredError(copies[0].picture, whole)) : 0;
   rows.push(row("PSNR", undefined, "no order", `${decibels.toFixed(1)} dB for each: to squared error all are alike`));
   let best = { name: "", value: -2 };
-  for (const name of judges) {
+  for (const name of judges()) {
     const order = orderOf(name);
     rows.push(row(name, order, order ? agreement(order) : "…", lacking && name !== "SSIM" ? "needs the network" : "…"));
     const value = order ? rankCorrelation(mine, order) : -2;
     if (value > best.value) best = { name, value };
   }
   get("orders", HTMLTableSectionElement).replaceChildren(...rows);
-  const complete = judges.every((name) => orderOf(name) || (lacking && name !== "SSIM"));
+  const complete = judges().every((name) => orderOf(name) || (lacking && name !== "SSIM"));
   const chance = byChance(best.value, copies.length);
   get("verdict", HTMLElement).textContent = complete
-    ? `You agree most with ${best.name} (${signed(best.value)}). Of all orders, one in ${Math.max(1, Math.round(1 / chance))} agrees with it as well as yours, and it is the best of ${judges.length} judges: one picture decides nothing.`
+    ? `You agree most with ${best.name} (${signed(best.value)}). Of all orders, one in ${Math.max(1, Math.round(1 / chance))} agrees with it as well as yours, and it is the best of ${judges().length} judges: one picture decides nothing.`
     : "";
   get("share", HTMLButtonElement).disabled = !complete;
   document.documentElement.dataset.complete = complete ? "yes" : "no";
@@ -206,7 +219,7 @@ function address() {
 }
 
 function line() {
-  const orders = judges.flatMap((name) => {
+  const orders = judges().flatMap((name) => {
     const order = orderOf(name);
     return order ? `${name} ${agreement(order)}` : [];
   });
@@ -224,12 +237,22 @@ function given() {
 
 async function start() {
   const found = await lists();
-  facts = found.facts;
-  judges = ["SSIM", ...facts.features.layers];
+  const { features, gatys } = found.facts;
+  graphs.push({ model: { file: features.file, bytes: features.bytes }, layers: features.layers });
   const link = given();
   get("again", HTMLButtonElement).onclick = () => {
     mine = [];
     show();
+  };
+  const last = gatys.layers.slice(-1);
+  const deeper = get("deeper", HTMLButtonElement);
+  deeper.textContent = `Ask ${last} too (${(gatys.bytes / 1e6).toFixed(1)} MB)`;
+  deeper.disabled = Boolean(lacking);
+  deeper.onclick = () => {
+    deeper.disabled = true;
+    graphs.push({ model: { file: gatys.file, bytes: gatys.bytes }, layers: last, deep: { layers: gatys.layers, channels: gatys.channels, depth: gatys.depth } });
+    results();
+    judge();
   };
   const share = get("share", HTMLButtonElement);
   share.onclick = () => copy(line(), share);
@@ -249,7 +272,7 @@ async function start() {
     use: ({ planes, credit }) => {
       whole = planes;
       photos += 1;
-      [mine, distances] = [[], {}];
+      [mine, distances, asked] = [[], {}, false];
       lay(made);
       // an order of other kinds is an order of another picture
       const fits = samples.value === link.photo && link.order.length === copies.length && copies.every(({ kind }) => link.order.includes(kind));

@@ -52,10 +52,13 @@ const asImage = ({ width, height, data }) => ({ image: [data, [1, 3, height, wid
  * @returns {Promise<import("./types").Outcome>}
  */
 export async function features(job, run) {
-  if (reference?.key !== job.key) reference = { key: job.key, features: await run(asImage(job.reference)) };
+  const { deep, layers } = job;
+  /** @param {Planes} picture @returns {Promise<Record<string, Tensor>>} */
+  const look = async (picture) => (deep ? { [layers[0]]: await seen(picture, layers[0], deep, run) } : run(asImage(picture)));
+  if (reference?.key !== job.key) reference = { key: job.key, features: await look(job.reference) };
   const start = performance.now();
-  const found = await run(asImage(job.picture));
-  const losses = job.layers.map((layer) => relative(found[layer].data, /** @type {NonNullable<typeof reference>} */ (reference).features[layer].data));
+  const found = await look(job.picture);
+  const losses = layers.map((layer) => relative(found[layer].data, /** @type {NonNullable<typeof reference>} */ (reference).features[layer].data));
   return { losses, seconds: (performance.now() - start) / 1000, threads: 1 };
 }
 

@@ -97,6 +97,8 @@ export interface FeaturesJob {
   type: "features";
   model: ModelFile;
   layers: string[];
+  /** Of the graph that moves pixels, whose last layer is the only one asked for. */
+  deep?: GatysGraph;
   key: string;
   reference: Planes;
   picture: Planes;
