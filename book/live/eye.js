@@ -58,8 +58,9 @@ function lay(made) {
       canvas.setAttribute("aria-hidden", "true");
       draw(picture, canvas);
       const badge = Object.assign(document.createElement("b"), { hidden: true });
-      const words = document.createElement("span");
-      button.append(canvas, badge, words);
+      badge.setAttribute("aria-hidden", "true");
+      const heard = Object.assign(document.createElement("span"), { className: "unseen" });
+      button.append(canvas, badge, heard, document.createElement("span"));
       button.dataset.kind = kind;
       button.dataset.letter = letter(at);
       button.onclick = () => pick(kind);
@@ -92,11 +93,13 @@ function show() {
     const badge = /** @type {HTMLElement} */ (button.querySelector("b"));
     badge.hidden = !place;
     badge.textContent = String(place || "");
-    const words = /** @type {HTMLElement} */ (button.querySelector("span"));
+    const heard = /** @type {HTMLElement} */ (button.querySelector(".unseen"));
+    const words = /** @type {HTMLElement} */ (button.lastElementChild);
     const said = copies.find((one) => one.kind === kind)?.words ?? "";
+    heard.textContent = `Copy ${button.dataset.letter}${place ? `, your number ${place}` : ""}${ended ? ": " : ""}`;
     words.textContent = ended ? said : (button.dataset.letter ?? "");
+    words.setAttribute("aria-hidden", ended ? "false" : "true");
     button.setAttribute("aria-pressed", place ? "true" : "false");
-    button.setAttribute("aria-label", `Copy ${button.dataset.letter}${place ? `, your number ${place}` : ""}${ended ? `: ${said}` : ""}`);
     button.setAttribute("aria-disabled", ended ? "true" : "false");
   }
   const next = mine.length + 1;

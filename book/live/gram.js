@@ -10,7 +10,7 @@ import { dab, moved, places, sizes } from "./tiles.js";
 const SIDE = Math.min(192, Math.max(64, 16 * Math.round(Number(new URLSearchParams(location.search).get("side") ?? 160) / 16) || 160));
 const FIRST = { picture: "starry_night", tile: 32, cell: [1, 0] };
 const TILES = sizes(SIDE);
-const DECADES = 4; // of a matrix, below the largest entry of the original's
+const DARKEST = 0.02; // of the original's entries are shown as dark as can be
 const FULL = 2; // of the bars; 1 is marked
 const STEP = 4; // pixels that a key moves the brush
 /** From dark to bright in even steps of brightness. */
@@ -101,10 +101,11 @@ async function judge() {
 
 /** @param {Grams} found @param {number} style @param {number} feature */
 function show(found, style, feature) {
-  const top = largest(found.before);
+  const logs = found.before.map((value) => Math.log10(value || 1e-9)).sort(); // typed arrays sort by size
+  const [low, top] = [logs[Math.floor(DARKEST * logs.length)], logs[logs.length - 1]];
   [found.before, found.after].forEach((values, at) => {
     const count = found.channels.length;
-    paint(matrices[at], count, count, values, (value) => 1 + Math.log10(value / top) / DECADES);
+    paint(matrices[at], count, count, values, (value) => (value ? (Math.log10(value) - low) / (top - low || 1) : 0));
   });
   for (const place of document.querySelectorAll(".loudest")) {
     place.textContent = found.channels.length < found.of ? `(its ${found.channels.length} loudest of ${found.of} channels)` : `(all ${found.of} channels)`;
