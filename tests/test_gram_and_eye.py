@@ -28,6 +28,13 @@ ROOT_DATA = "document.documentElement.dataset"
 LAYERS, DEEP = ("relu1_2", "relu2_1", "relu2_2"), ("relu3_3",)
 
 
+def fits(page, scheme: str) -> None:
+    """A phone shows it whole, in its colours, and axe-core finds no serious fault."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate(f"{ROOT_DATA}.theme") == scheme
+    assert faults(page) == []
+
+
 # --- chapter 3: Gram matrices ---------------------------------------------------------
 
 
@@ -89,6 +96,7 @@ def test_matrices_and_distances_are_the_packages(visit, server, networks):
 def test_shuffled_tiles_cost_features_and_paint_costs_both(visit, server):
     """The shuffle moves whole tiles and loses none; features are off by far more than
     the matrix. Paint, which is no shuffle, moves the matrix too; reset brings all back.
+    Cells are chosen and paint is laid by keyboard too, and the link keeps the cell.
     """
     page = open_gram(visit, server, "?side=96#layer=relu1_2&tile=24&seed=0")
     said = settled(page)
@@ -125,12 +133,6 @@ def test_shuffled_tiles_cost_features_and_paint_costs_both(visit, server):
     said = after(page, lambda: page.click("#reset"))
     assert torch.equal(pixels(page, "#changed"), whole)
     assert [float(said["style"]), float(said["feature"])] == [0, 0]
-
-
-def test_cells_are_chosen_and_paint_is_laid_by_keyboard(visit, server):
-    """And by a click; the maps are those of the cell, and the link keeps it."""
-    page = open_gram(visit, server, "?side=64#layer=relu2_1&tile=16&seed=2")
-    said = settled(page)
     pair = said["pair"]
     page.focus("#before")
     said = after(page, lambda: page.keyboard.press("ArrowDown"))
@@ -149,7 +151,7 @@ def test_cells_are_chosen_and_paint_is_laid_by_keyboard(visit, server):
     first, second = said["pair"].split()
     assert names[0] == f"channel {first} (original)"
     assert names[4] == f"channel {second} (copy)"
-    assert page.evaluate("document.querySelector('#maps canvas').width") == 32
+    assert page.evaluate("document.querySelector('#maps canvas').width") == 96
     page.focus("#changed")
     before = pixels(page, "#changed")
     page.keyboard.press("ArrowRight")
@@ -157,14 +159,16 @@ def test_cells_are_chosen_and_paint_is_laid_by_keyboard(visit, server):
     differs = (pixels(page, "#changed") - before).abs().sum(1)[0] > 0
     assert differs.any()
     rows, columns = differs.nonzero().T
-    assert abs(float(columns.float().mean()) - 36) < 1.5
-    assert abs(float(rows.float().mean()) - 32) < 1.5
+    assert abs(float(columns.float().mean()) - 52) < 1.5
+    assert abs(float(rows.float().mean()) - 48) < 1.5
 
 
 def test_gram_waits_for_a_hand_and_takes_a_picture_of_hers(visit, folder):
+    """Within a page of the book, on a phone."""
+    phone = {"width": 390, "color_scheme": "dark", "has_touch": True}
     served = Server(folder)
     try:
-        page = open_gram(visit, served, "?in=book&side=64")
+        page = open_gram(visit, served, "?in=book&side=64", **phone)
         assert not [path for path in served.asked if "ort/" in path or "onnx" in path]
         choose(page, "mine.png", png(picture(150, 120)))
         page.wait_for_function("() => document.querySelector('#samples').value === ''")
@@ -173,6 +177,7 @@ def test_gram_waits_for_a_hand_and_takes_a_picture_of_hers(visit, folder):
         assert {path.partition("?")[0] for path in served.asked if "onnx" in path} == {
             "/live/models/vgg_features.onnx"
         }
+        fits(page, "dark")
     finally:
         served.stop()
 
@@ -269,7 +274,15 @@ def test_copies_have_one_error_and_judges_order_them_as_the_package_does(
 
 
 def test_an_order_is_made_by_keyboard_and_taken_back(visit, server):
-    page = open_eye(visit, server, "?side=64", script="delete globalThis.WebAssembly")
+    """On a narrow screen, without WebAssembly."""
+    page = open_eye(
+        visit,
+        server,
+        "?side=64",
+        width=390,
+        color_scheme="light",
+        script="delete globalThis.WebAssembly",
+    )
     assert "SSIM works without" in page.inner_text("#status")
     buttons = page.locator("#copies button")
     heard = page.locator("#copies .unseen")
@@ -288,31 +301,10 @@ def test_an_order_is_made_by_keyboard_and_taken_back(visit, server):
     complete(page)  # A is the only one left
     assert page.locator("#orders tr").count() == 6
     assert "needs the network" in page.inner_text("#orders")
+    fits(page, "light")
     page.click("#again")
     assert page.locator("#result").is_hidden()
     assert page.locator('[aria-pressed="true"]').count() == 0
-
-
-@pytest.mark.parametrize(
-    ("lab", "width", "scheme"), [("gram", 390, "dark"), ("eye", 390, "light")]
-)
-def test_they_fit_a_phone(visit, server, lab, width, scheme):
-    """With a result on the page, in which axe-core finds no serious fault either."""
-    opened = open_gram if lab == "gram" else open_eye
-    page = opened(
-        visit, server, "?side=64", width=width, color_scheme=scheme, has_touch=True
-    )
-    if lab == "gram":
-        after(page, lambda: page.click("#shuffle"))
-    else:
-        kinds = page.locator("#copies button").evaluate_all(
-            "all => all.map(button => button.dataset.kind)"
-        )
-        put_in_order(page, kinds[:7])
-        assert page.locator("#result").is_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(f"{ROOT_DATA}.theme") == scheme
-    assert faults(page) == []
 
 
 def test_their_costs_are_recorded():
