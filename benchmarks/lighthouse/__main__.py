@@ -24,7 +24,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from pltutorial import bundled
-from pltutorial.cli.serve import HEADERS, handler
+from pltutorial.cli.listen import HEADERS
+from pltutorial.cli.serve import handler
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORD = ROOT / "benchmarks" / "lighthouse.json"
