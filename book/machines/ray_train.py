@@ -1,8 +1,7 @@
 """The loop of ``train.py`` under Ray Train, which starts the processes, starts them
 again when a machine is lost, and lets the loop go on from its last checkpoint.
 
-RAY_TRAIN_V2_ENABLED=1 python ray_train.py --processes 8 --data /shared/shards
-    --folder /shared/run
+python ray_train.py --processes 8 --data /shared/shards --folder /shared/run
 
 Data and folder must be seen by every machine.
 """
@@ -23,7 +22,7 @@ def worker(config: dict) -> None:
     ray.train.report({"loss": losses[-1] if losses else float("nan")})
 
 
-def main(arguments: list[str]) -> float:
+def main(arguments: list[str]) -> None:
     parser = ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--gpu", action="store_true")
@@ -39,9 +38,9 @@ def main(arguments: list[str]) -> float:
             failure_config=FailureConfig(max_failures=own.failures),
         ),
     )
-    return trainer.fit().metrics["loss"]
+    trainer.fit()  # raises what ended the last of the attempts
 
 
 if __name__ == "__main__":
     ray.init(runtime_env={"working_dir": "."})  # carries these files to the machines
-    print(f"loss {main(sys.argv[1:]):.6f}")
+    main(sys.argv[1:])
