@@ -138,6 +138,12 @@ CHAPTERS = (
         "You change one line of a plain loop, and see which terms pull, where, in "
         "which precision and through which network.",
     ),
+    Chapter(
+        "14_to_production",
+        "How does it leave the notebook?",
+        "You take networks to large pictures, eight bits, other runtimes, film and a "
+        "service with a queue, and measure what each step costs.",
+    ),
 )
 
 

@@ -3,15 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from exercise_checks import refused
+from exercise_checks import faulty_code, refused
 
 from pltutorial.apply import in_tiles
 from pltutorial.distances import warp_error as warp_error_of_frames
-from pltutorial.teaching.exercises.chapter14 import (
-    check_quantized,
-    check_tiles,
-    check_warp_error,
-)
+from pltutorial.exercises import check_quantized, check_tiles, check_warp_error
 
 TRIES = 5  # every wrong answer is told from a right one on each of so many fresh draws
 
@@ -161,11 +157,11 @@ def warp_error_of_the_package(first, second, down, right):
     return torch.cat([warp_error_of_frames(pair, flow) for pair in pairs]).mean()
 
 
-def broken_warp_error(first, second, down, right):
-    """The faulty function of the exercise."""
-    moved = torch.roll(first, (-down, -right), (2, 3))
-    error = (second - moved).square().sum()
-    return float(error / first.numel())
+def the_book_s(*given):
+    """The faulty function of the exercise, as it is printed."""
+    return faulty_code("14_to_production.ipynb", "ex-production-warp")["warp_error"](
+        *given
+    )
 
 
 def rolled(first, second, down, right):
@@ -304,7 +300,7 @@ def test_wrong_tiles_get_the_hint(answer, hint, capsys):
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
-        (broken_warp_error, "wrong way"),
+        (the_book_s, "wrong way"),
         (lambda f, s, down, right: warp_error(f, s, -down, -right), "wrong way"),
         (lambda f, s, down, right: warp_error(f, s, right, down), "dimension 2"),
         (rolled, "brings in"),

@@ -40,6 +40,7 @@ from .chapter10 import check_annealed_mean, check_rank, check_rebalanced
 from .chapter11 import check_best_denoiser, check_gated_term, check_heun_step
 from .chapter12 import check_attack, check_coverage, check_decided
 from .chapter13 import check_adaptive_weight, check_pulls, check_scaled_step
+from .chapter14 import check_quantized, check_tiles, check_warp_error
 
 __all__ = [
     "check_psnr",
@@ -85,4 +86,7 @@ __all__ = [
     "check_pulls",
     "check_adaptive_weight",
     "check_scaled_step",
+    "check_quantized",
+    "check_tiles",
+    "check_warp_error",
 ]
