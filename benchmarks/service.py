@@ -3,7 +3,7 @@ batches of one against batches of four, and what a small queue refuses.
 
     python -m benchmarks.service [--clients 8] [--requests 24] [--rounds 5] [--check]
 
-writes benchmarks/service.json; with ``--check`` nothing is written, and it ends with 1
+writes notebooks/records/service.json; with ``--check`` nothing is written, and it ends with 1
 where an answer is lost or is not the function's. Photographs of data/test, cut to 128
 pixels, go through `stylize` and `denoise`. Both services run all the time and take
 turns, so ratios of one run count and seconds do not; those of processor time leave out
@@ -40,7 +40,7 @@ from pltutorial.images import open_picture, resize, to_image, to_picture
 
 from . import side
 
-RECORD = Path(__file__).with_suffix(".json")
+RECORD = side.ROOT / "notebooks" / "records" / "service.json"
 SIZE = 128
 PATHS = {
     "stylize": "/v1/stylize?style=great_wave",

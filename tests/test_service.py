@@ -492,7 +492,7 @@ def test_half_a_body_and_clients_that_go_or_dawdle():
 def test_the_load_test_lost_nothing():
     """`python -m benchmarks.service` writes this record, and ends with its faults."""
     root = Path(__file__).resolve().parent.parent
-    text = (root / "benchmarks/service.json").read_text(encoding="utf-8")
+    text = (root / "notebooks/records/service.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert record["command"] == "python -m benchmarks.service"
     assert set(record["tasks"]) == {"stylize", "denoise"}
