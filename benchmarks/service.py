@@ -3,11 +3,11 @@ batches of one against batches of four, and what a small queue refuses.
 
     python -m benchmarks.service [--clients 8] [--requests 24] [--rounds 5] [--check]
 
-writes notebooks/records/service.json; with ``--check`` nothing is written, and it ends with 1
-where an answer is lost or is not the function's. Photographs of data/test, cut to 128
-pixels, go through `stylize` and `denoise`. Both services run all the time and take
-turns, so ratios of one run count and seconds do not; those of processor time leave out
-what other programs take.
+writes notebooks/records/service.json; with ``--check`` nothing is written, and it ends
+with 1 where an answer is lost or is not the function's. Photographs of data/test, cut
+to 128 pixels, go through `stylize` and `denoise`. Both services run all the time and
+take turns, so ratios of one run count and seconds do not; those of processor time leave
+out what other programs take.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
