@@ -193,6 +193,23 @@ def test_file_is_sound_small_and_says_what_it_is(name, exported):
     assert path.read_bytes() == to_onnx(network)  # the same bytes each time
 
 
+@pytest.mark.parametrize(
+    "name", ["great_wave", "upscale_x4_feature", "denoise_combined"]
+)
+def test_for_a_native_runtime_convolutions_are_plain(name, exported):
+    network, path = exported[name]
+    data = to_onnx(network, runtime="native")
+    assert check_onnx(network, data) < LIMITS["float"]
+
+    def products(model: onnx.ModelProto) -> int:
+        return sum(node.op_type == "MatMul" for node in model.graph.node)
+
+    assert products(onnx.load_from_string(data)) < products(onnx.load(path))
+    assert len(data) <= path.stat().st_size
+    with pytest.raises(InputError, match="there is no runtime 'nativ'; .*native"):
+        to_onnx(network, runtime="nativ")
+
+
 def test_half_storage_rounds_what_no_file_has_rounded_yet():
     network = livened(networks.FastTransformNet(8, 1))
     rounded, exact = (

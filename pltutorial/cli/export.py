@@ -40,6 +40,12 @@ def export(
     storage: Annotated[
         str, typer.Option(help="half (float16 weights, half the bytes) or float.")
     ] = "half",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="Who shall run it: browser, or native (onnxruntime on a computer)."
+        ),
+    ] = "browser",
 ) -> None:
     """Write a trained network as ONNX, for pictures of any size, and
     compare it with PyTorch.
@@ -56,7 +62,7 @@ def export(
     from ..files import write_whole
     from ..onnx.export import LIMITS, SIZES, check_onnx, to_onnx
 
-    data = to_onnx(network, storage=storage)
+    data = to_onnx(network, storage=storage, runtime=runtime)
     difference = check_onnx(network, data)
     if not difference <= LIMITS[storage]:  # not a number is too much
         instead = (

@@ -33,8 +33,8 @@ _END = 2**31 - 1  # of a slice: to where the map ends
 class Graph:
     """Operations in the order in which they run; a value is known by its name."""
 
-    def __init__(self, storage: str) -> None:
-        self.storage = storage
+    def __init__(self, storage: str, in_tiles: bool = True) -> None:
+        self.storage, self.in_tiles = storage, in_tiles
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -171,10 +171,12 @@ class Graph:
         """How many numbers a map has, as float32."""
         return self.op("Cast", self.op("Size", x), to=TensorProto.FLOAT)
 
-    def tiles(self, x: str) -> tuple[str, str, str]:
+    def tiles(self, x: str) -> tuple[str, str, str] | None:
         """For maps as large as this one: rows and columns of tiles of 4x4, what they
-        lack, and height and width.
+        lack, and height and width. None where convolutions are written plainly.
         """
+        if not self.in_tiles:
+            return None
         sides, side = self.sides(x), self.constant([TILE] * 2)
         count = self.op(
             "Div", self.op("Add", sides, self.constant([TILE - 1] * 2)), side

@@ -348,8 +348,11 @@ _WRITERS: dict[type[nn.Module], Callable[[Graph, nn.Module], str]] = {
 }
 
 
-def written(network: nn.Module, storage: str, facts: dict[str, str]) -> onnx.ModelProto:
-    """A network as an ONNX model with one output, ``output``, that lies in [0, 1].
+def written(
+    network: nn.Module, storage: str, facts: dict[str, str], in_tiles: bool = True
+) -> onnx.ModelProto:
+    """A network as an ONNX model with one output, ``output``, that lies in [0, 1];
+    its 3x3 convolutions in tiles, or plain.
 
     Raises:
         InputError: a network that makes no pictures, or weights that the
@@ -365,7 +368,7 @@ def written(network: nn.Module, storage: str, facts: dict[str, str]) -> onnx.Mod
             "makes pictures, of those that `pltutorial models` lists or "
             "`pltutorial train` wrote"
         )
-    graph = Graph(storage)
+    graph = Graph(storage, in_tiles)
     with torch.no_grad():
         output = writer(graph, network)
     if network.kind == "vae":
