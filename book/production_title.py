@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pltutorial import bundled, load_style, read_image
+from pltutorial.apply import in_tiles
 from pltutorial.teaching.figures import panels_of
 from pltutorial.teaching.sheets import compose
 
@@ -21,20 +22,11 @@ def main() -> None:
     photograph = read_image(bundled("test/kodim23"), SIDE)
     network = load_style("eight_styles")
     shares = network.blend({STYLE: 1.0})
-    height, width = photograph.shape[-2:]
     with torch.inference_mode():
         whole = network(photograph, shares)
-        tiles = torch.empty_like(whole)
-        for top in range(0, height, TILE):
-            for left in range(0, width, TILE):
-                above, before = max(top - MARGIN, 0), max(left - MARGIN, 0)
-                part = network(
-                    photograph[
-                        ..., above : top + TILE + MARGIN, before : left + TILE + MARGIN
-                    ],
-                    shares,
-                )[..., top - above :, left - before :][..., :TILE, :TILE]
-                tiles[..., top : top + TILE, left : left + TILE] = part
+        tiles = in_tiles(
+            lambda part: network(part, shares), (photograph,), reach=MARGIN, tile=TILE
+        )
     sheet = compose(
         [panels_of([whole, tiles], None)], [["whole", "in tiles by themselves"]], 780
     )
