@@ -1,6 +1,6 @@
 /** The lab of chapter 3: a picture, a copy that is shuffled and painted on, their Gram matrices, and single channels. */
 
-import { EMBEDDED, asPictures, begin, copy, draw, inTurn, lists, pictureChoice, say, slider } from "./lab.js";
+import { EMBEDDED, asPictures, begin, copy, draw, inTurn, keeper, lists, pictureChoice, say, slider } from "./lab.js";
 import { get, showProblem } from "./page.js";
 import { dab, moved, places, sizes } from "./tiles.js";
 
@@ -196,12 +196,7 @@ function hash() {
   return `#picture=${ours}&layer=${layer.value}&tile=${tile}&seed=${seed}&cell=${cell.join("-")}`;
 }
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let keeping;
-function keep() {
-  clearTimeout(keeping); // browsers count how often an address changes
-  keeping = setTimeout(() => history.replaceState(null, "", hash()), 300);
-}
+const keep = keeper(hash);
 
 /** What the address says, within its bounds; returns the picture. */
 function given() {

@@ -149,6 +149,16 @@ export function slider({ id, label, range: [min, max, step], text, change }) {
   };
 }
 
+/** A function that writes the state into the address, a moment after its last call: browsers count how often that changes. @param {() => string} hash */
+export function keeper(hash) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let keeping;
+  return () => {
+    clearTimeout(keeping);
+    keeping = setTimeout(() => history.replaceState(null, "", hash()), 300);
+  };
+}
+
 /** @param {string} text @param {HTMLButtonElement} button */
 export async function copy(text, button) {
   const said = button.textContent;

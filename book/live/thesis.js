@@ -2,7 +2,7 @@
 
 import { KINDS, MARGIN, NONE, RANGES, bounded, damaged, inWords } from "./damages.js";
 import { squaredError, ssim } from "./judges.js";
-import { EMBEDDED, asPictures, begin, copy, draw, inTurn, lists, pictureChoice, say, slider } from "./lab.js";
+import { EMBEDDED, asPictures, begin, copy, draw, inTurn, keeper, lists, pictureChoice, say, slider } from "./lab.js";
 import { get, showProblem } from "./page.js";
 
 /** @typedef {import("./damages.js").Damage} Damage */
@@ -171,12 +171,7 @@ function hash() {
   return `#photo=${ours || FIRST.photo}&a=${packed(damages.a)}&b=${packed(damages.b)}`;
 }
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
-let keeping;
-function keep() {
-  clearTimeout(keeping); // browsers count how often an address changes
-  keeping = setTimeout(() => history.replaceState(null, "", hash()), 300);
-}
+const keep = keeper(hash);
 
 /** What the address says. @returns {{photo: string, a: Damage, b: Damage}} */
 function given() {
