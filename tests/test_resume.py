@@ -266,7 +266,8 @@ class TestOneRunAFolder:
         self, task, server, pictures, tmp_path
     ):
         first = server.start(tmp_path, pictures, steps=10_000)
-        wait_for_rows(first, tmp_path, 1)
+        # of step 6; the checkpoint of step 4 is on the disk by then
+        wait_for_rows(first, tmp_path, 2)
         for changes in ({"steps": 10_000}, {"styles": ("poppies",)}):
             with refused(f"in use by process {first.pid} on {platform.node()}"):
                 train(task(**changes), pictures=pictures, folder=tmp_path)
