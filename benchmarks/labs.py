@@ -67,6 +67,33 @@ def opened(browser, site: Counter, page: str):
     return tab, before
 
 
+def answered(page, move, mark: str) -> None:
+    """Move something, and wait until the page marks its answer."""
+    place = f"document.documentElement.dataset.{mark}"
+    page.evaluate(f"() => {{ {place} = ''; }}")
+    move()
+    page.wait_for_function(f"() => {place}")
+
+
+def updates(page, move, mark: str) -> dict[str, float]:
+    """Seconds of an answer, over the later half of so many: by then the browser has
+    compiled what is hot.
+    """
+    seconds = []
+    for count in range(UPDATES):
+        if count == UPDATES // 2:
+            computed = processor_seconds()
+        answered(page, move, mark)
+        took = page.evaluate("document.documentElement.dataset.update")
+        seconds.append(float(took) / 1000)
+    late = seconds[UPDATES // 2 :]
+    return {
+        "s": statistics.median(late),
+        "processor s": (processor_seconds() - computed) / len(late),
+        "quickest, s": min(late),
+    }
+
+
 def thesis(browser, site: Counter) -> dict[str, float]:
     """A slider moved, until the network's answer is there."""
     page, before = opened(browser, site, "live/thesis.html?in=book&side=160")
@@ -78,25 +105,13 @@ def thesis(browser, site: Counter) -> dict[str, float]:
     page.keyboard.press("ArrowRight")
     page.wait_for_function(COMPLETE)
     first, sent = time.perf_counter() - start, site.bytes
-    updates = []
-    for count in range(UPDATES):
-        if count == UPDATES // 2:
-            # by then the browser has compiled what is hot
-            computed = processor_seconds()
-        page.evaluate("() => { document.documentElement.dataset.update = ''; }")
-        page.keyboard.press("ArrowRight")
-        page.wait_for_function("() => document.documentElement.dataset.update")
-        updates.append(float(page.evaluate("document.documentElement.dataset.update")))
-    computed = (processor_seconds() - computed) / (UPDATES - UPDATES // 2)
+    late = updates(page, lambda: page.keyboard.press("ArrowRight"), "update")
     page.context.close()
-    late = updates[UPDATES // 2 :]
     return {
         "thesis, page before it is touched, MB": (light - before) / 1e6,
         "thesis, first answer, MB": (sent - before) / 1e6,
         "thesis, first answer, s": first,
-        "thesis, an update at 160 pixels, s": statistics.median(late) / 1000,
-        "thesis, an update at 160 pixels, processor s": computed,
-        "thesis, an update at 160 pixels, quickest, s": min(late) / 1000,
+        **{f"thesis, an update at 160 pixels, {name}": late[name] for name in late},
     }
 
 
@@ -144,26 +159,15 @@ def gram(browser, site: Counter) -> dict[str, float]:
     page, before = opened(browser, site, "live/gram.html?in=book")
     page.wait_for_function("() => document.querySelector('#words').innerText")
     light, start = site.bytes, time.perf_counter()
-    updates = []
-    for count in range(UPDATES):
-        if count == UPDATES // 2:
-            computed = processor_seconds()
-        page.evaluate("() => { document.documentElement.dataset.settled = ''; }")
-        page.click("#shuffle")
-        page.wait_for_function("() => document.documentElement.dataset.settled")
-        if not count:
-            first, sent = time.perf_counter() - start, site.bytes
-        updates.append(float(page.evaluate("document.documentElement.dataset.update")))
-    computed = (processor_seconds() - computed) / (UPDATES - UPDATES // 2)
+    answered(page, lambda: page.click("#shuffle"), "settled")
+    first, sent = time.perf_counter() - start, site.bytes
+    late = updates(page, lambda: page.click("#shuffle"), "settled")
     page.context.close()
-    late = updates[UPDATES // 2 :]
     return {
         "gram, page before it is touched, MB": (light - before) / 1e6,
         "gram, first answer, MB": (sent - before) / 1e6,
         "gram, first answer, s": first,
-        "gram, an update at 160 pixels, s": statistics.median(late) / 1000,
-        "gram, an update at 160 pixels, processor s": computed,
-        "gram, an update at 160 pixels, quickest, s": min(late) / 1000,
+        **{f"gram, an update at 160 pixels, {name}": late[name] for name in late},
     }
 
 

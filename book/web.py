@@ -20,6 +20,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import lab_pages
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, DATA = ROOT / "book", ROOT / "data"
 SOURCE = BOOK / "live"
@@ -37,7 +39,7 @@ SAMPLE_SIZE, PHOTO_THUMBNAIL, STYLE_THUMBNAIL = (640, 640), (200, 150), (160, 16
 LARGEST = {"style": 1024, "upscale": 256}
 LAB_LAYERS = ["relu1_2", "relu2_1", "relu2_2"]
 STYLE_LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
-NOT_SERVED = ("*.test.js", "fixtures", "*.d.ts", "__pycache__", ".*")
+NOT_SERVED = ("*.test.js", "fixtures", "labs", "*.d.ts", "__pycache__", ".*")
 OLDEST_NODE = 20
 
 
@@ -376,6 +378,7 @@ def stage_live(html: Path) -> Path | None:
             *DATA.glob("content/*"),
             *DATA.glob("style/*"),
             Path(__file__),
+            Path(lab_pages.__file__),
         ],
         exported,
     )
@@ -384,6 +387,10 @@ def stage_live(html: Path) -> Path | None:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(SOURCE, target, ignore=shutil.ignore_patterns(*NOT_SERVED))
+    try:
+        lab_pages.write(SOURCE / "labs", target)
+    except ValueError as error:
+        raise BuildError(str(error)) from None
     shutil.copytree(models, target / "models")
     (target / "ort").mkdir()
     for name in RUNTIME:

@@ -137,6 +137,26 @@ def test_page_has_all_it_names(live):
             assert picture.size == (160, 160)
 
 
+def test_labs_stand_in_one_frame(live):
+    """Each with its own title and script; a line too few or too many is refused."""
+    frame = (BOOK / "live" / "labs" / "frame.html").read_text(encoding="utf-8")
+    names = {path.stem for path in (BOOK / "live" / "labs").glob("*.html")} - {"frame"}
+    assert {"thesis", "gatys", "gram", "eye"} <= names
+    titles = set()
+    for name in names:
+        text = (live / f"{name}.html").read_text(encoding="utf-8")
+        assert "{{" not in text
+        assert "Content-Security-Policy" in text
+        assert f'<script type="module" src="{name}.js">' in text
+        assert (live / f"{name}.js").exists()
+        titles.add(text.partition("<title>")[2].partition("</title>")[0])
+    assert len(titles) == len(names)
+    good = (BOOK / "live" / "labs" / "gram.html").read_text(encoding="utf-8")
+    for bad in (good.replace("lead: ", "led: "), f"more: x\n{good}"):
+        with pytest.raises(ValueError, match="gram.html"):
+            web.lab_pages.page(frame, "gram", bad)
+
+
 def test_runtime_is_the_locked_one(live):
     modules = web.install_packages()
     for name in web.RUNTIME:
