@@ -126,3 +126,22 @@ def test_chapters_have_their_lab(site, page, lab):
     (frame,) = Elements(file).named("iframe")
     assert frame["src"] == f"../live/{lab}.html?in=book"
     assert "run this cell in Jupyter" not in file.read_text(encoding="utf-8")
+
+
+def test_description_is_what_the_page_says_and_not_what_its_picture_shows():
+    nodes = importlib.import_module("docutils.nodes")
+    sys.path.insert(0, str(ROOT / "book" / "extensions"))
+    told = importlib.import_module("pltutorial_cards").description
+    sys.path.pop(0)
+    section = nodes.section()
+    for child in (
+        nodes.image(
+            alt="Two rows of parrots: above with heavy noise, below with holes."
+        ),
+        nodes.emphasis("", "Above noise, below holes, on photographs that are new."),
+        nodes.Text("In chapter 6 fine pixels were lost, and here parts are missing."),
+    ):
+        paragraph = nodes.paragraph()
+        paragraph += child
+        section += paragraph
+    assert told(section).startswith("In chapter 6")

@@ -37,8 +37,16 @@ def set_address(app, config) -> None:
 
 
 def description(doctree: nodes.document | None) -> str:
-    """The first paragraph of a page that says something, cut at a word."""
+    """The first paragraph of a page that says something, cut at a word; a picture's
+    alternative text and its caption are about the picture.
+    """
     for paragraph in doctree.findall(nodes.paragraph) if doctree is not None else ():
+        if all(
+            isinstance(child, nodes.emphasis) or any(child.findall(nodes.image))
+            for child in paragraph.children
+            if child.astext().strip()
+        ):
+            continue
         text = re.sub(r"\s+", " ", paragraph.astext()).strip()
         if len(text) >= 40 and isinstance(
             paragraph.parent, nodes.section | nodes.document

@@ -17,6 +17,11 @@ const reach = () => document.querySelectorAll(".bd-article table, .panels.table"
 reach();
 addEventListener("resize", reach);
 
+// The reader's own JupyterLab is offered where the page itself is served from the reader's machine, and a dead link elsewhere.
+if (!["", "localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) {
+  document.querySelectorAll('a[href^="http://localhost"]').forEach((link) => (link.closest("li") ?? link).remove());
+}
+
 /** A picture that is stored larger than it is shown opens at its full size, by a click, Enter or Space. */
 const enlarge = (image) => {
   const dialog = document.createElement("dialog");
