@@ -486,6 +486,26 @@ def test_a_changed_file_is_graded_again_and_points_by_hand_are_counted(
         grading.grade_all(submitted, course, results, seconds=SECONDS)
 
 
+def test_notebooks_without_a_folder_do_not_overwrite_each_other(course, tmp_path):
+    """Not even where the same number is drawn for two of them."""
+
+    class Drawn:
+        numbers = [7, 7, 9]
+
+        def randrange(self, end):
+            return self.numbers.pop(0)
+
+    draw, known = Drawn(), exercises()["course_example"]
+    path = next((course / "release").rglob("*.ipynb"))
+    for name in ("one", "two"):
+        notebook = nbformat.read(path, as_version=4)
+        synthetic._no_folder(notebook, known, tmp_path, name, draw)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "Untitled7.ipynb",
+        "Untitled9.ipynb",
+    }
+
+
 def test_an_error_of_the_grader_itself_stops_nobody_else(course, tmp_path, monkeypatch):
     known = exercises()
     expected = synthetic.make_class(course / "release", known, tmp_path / "in", 2)

@@ -211,7 +211,10 @@ def _renamed(notebook, exercises, folder, assignment, draw):
 def _no_folder(notebook, exercises, folder, assignment, draw):
     """In the student's folder itself, under a name that tells nothing."""
     _fill(notebook, exercises)
-    _hand_in(notebook, folder, assignment, f"Untitled{draw.randrange(1000)}", inside="")
+    name = f"Untitled{draw.randrange(1000)}"
+    while (folder / f"{name}.ipynb").exists():  # another chapter's
+        name = f"Untitled{draw.randrange(1000)}"
+    _hand_in(notebook, folder, assignment, name, inside="")
     return _names(exercises)
 
 
