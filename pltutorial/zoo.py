@@ -67,7 +67,7 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
         InputError: a file is damaged or none of ours.
 
     Example:
-        >>> "great_wave" in available()
+        >>> "eight_styles" in available()
         True
         >>> sorted(available(RESTORERS))[:2]
         ['deblur_combined', 'denoise_combined']
@@ -113,14 +113,16 @@ def styles(folder: str | os.PathLike | None = None) -> dict[str, list[str]]:
     Example:
         >>> "great_wave" in styles()
         True
-        >>> styles()["great_wave"][0]
-        'great_wave'
-        >>> styles()["cafe_terrace"]
+        >>> styles()["great_wave"]
         ['eight_styles', 'eight_styles_full']
     """
     found: dict[str, list[str]] = {}
     cards = available(folder)
-    for name in sorted(cards, key=lambda name: len(cards[name]["styles"])):
+
+    def cost(name: str) -> tuple[int, int]:
+        return len(cards[name]["styles"]), cards[name]["bytes"]
+
+    for name in sorted(cards, key=cost):
         for style in cards[name]["styles"]:
             found.setdefault(style, []).append(name)
     return dict(sorted(found.items()))
@@ -226,8 +228,10 @@ def load_style(
 ) -> TransformNet:
     """A trained network by the name of a style, by its own name, or from a file.
 
-    Of several networks that paint a style the one for that style alone is taken: it is
-    the quickest. A blend of styles needs one network that knows all of them.
+    Of several networks that paint a style the quickest is taken, and one for that style
+    alone before all. A network of several styles paints the one that it was asked for
+    by, unless another is given; ``network.only(style)`` is the same as a network of one
+    style. A blend of styles needs one network that knows all of them.
 
     Args:
         name: a style such as ``"great_wave"``, a network such as ``"eight_styles"``,
@@ -267,7 +271,12 @@ def load_style(
                 "`pltutorial train style` wrote"
             )
         return network
-    return load_network(FOLDER / f"{_network_for(names)}.safetensors", device)
+    found = _network_for(names)
+    network = load_network(FOLDER / f"{found}.safetensors", device)
+    if network.style_names and names != [found]:
+        network.chosen = dict(name) if isinstance(name, Mapping) else names[0]
+        network.blend(network.chosen)  # refuses weights that are none
+    return network
 
 
 def _load_file(path: str, device: str | torch.device | None, instead: str) -> nn.Module:

@@ -104,7 +104,10 @@ def make_folder() -> None:
     Path("device.png").symlink_to("/dev/zero")
     from pltutorial import zoo
 
-    shutil.copy(zoo.installed()["great_wave"], "net.safetensors")
+    from pltutorial.networks import save_network
+
+    style = zoo.load_style("great_wave", "cpu")
+    save_network("net.safetensors", style.only("great_wave"))
     for name, kind in (
         ("ok.zip", zipfile.ZIP_STORED),
         ("packed.zip", zipfile.ZIP_DEFLATED),

@@ -21,7 +21,7 @@ from pltutorial import InputError, networks, restoration, stylize, zoo
 from pltutorial.onnx.export import LIMITS, check_onnx, export_onnx, to_onnx
 
 SHIPPED = {
-    "great_wave": zoo.FOLDER,
+    "great_wave": zoo.FOLDER,  # cut out of eight_styles
     "eight_styles": zoo.FOLDER,
     "upscale_x4_feature": zoo.RESTORERS,
     "upscale_x8_pixel": zoo.RESTORERS,
@@ -70,6 +70,8 @@ RANDOM = [
 
 
 def load(name: str):
+    if name == "great_wave":
+        return load("eight_styles").only(name)
     return networks.load_network(SHIPPED[name] / f"{name}.safetensors", "cpu")
 
 
@@ -124,6 +126,20 @@ def test_style_is_that_of_the_package(size, exported):
     image = picture(*size)
     wanted = stylize(image, network=network, precision="float32")
     assert difference(run(path, image=image), wanted) < LIMITS["float"]
+
+
+def test_a_style_that_was_cut_out_is_that_of_the_whole(exported):
+    """To the bit in PyTorch, as a file to rounding, and with the name of the style."""
+    whole, alone = exported["eight_styles"][0], exported["great_wave"][0]
+    assert alone.style_names == ()
+    assert alone.card["styles"] == ["great_wave"]
+    image = picture(41, 58)
+    wanted = stylize(image, "great_wave", network=whole, precision="float32")
+    assert torch.equal(stylize(image, network=alone, precision="float32"), wanted)
+    assert difference(run(exported["great_wave"][1], image=image), wanted) < 2e-6
+    given = whole.blend("great_wave")[0]
+    found = run(exported["eight_styles"][1], image=image, weights=given)
+    assert difference(run(exported["great_wave"][1], image=image), found) < 1e-6
 
 
 @pytest.mark.parametrize("style", ["poppies", {"great_wave": 0.7, "starry_night": 0.3}])

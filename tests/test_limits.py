@@ -91,7 +91,7 @@ def test_an_architecture_that_is_not_that_of_the_weights(name, tmp_path):
     ids=lambda facts: "-".join(f"{k}-{v[:12]}" for k, v in facts.items()),
 )
 def test_facts_that_are_none(facts, tmp_path):
-    source, path = zoo.installed()["great_wave"], tmp_path / "lie.safetensors"
+    source, path = zoo.installed()["eight_styles"], tmp_path / "lie.safetensors"
     forged(source, path, **facts)
     with refused("lie.safetensors") as caught:
         load_network(path, "cpu")
@@ -104,7 +104,7 @@ def test_facts_that_are_none(facts, tmp_path):
 def test_weights_that_the_architecture_has_not(tmp_path):
     from safetensors.torch import load_file, save_file
 
-    source, path = zoo.installed()["great_wave"], tmp_path / "lie.safetensors"
+    source, path = zoo.installed()["eight_styles"], tmp_path / "lie.safetensors"
     tensors = load_file(source)
     facts = {
         "format": "pltutorial-network",

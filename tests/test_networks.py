@@ -419,6 +419,37 @@ class TestStyles:
                 network(image, shares), single.eval()(image), atol=1e-5
             )
 
+    @pytest.mark.parametrize("noise", [False, True])
+    @pytest.mark.parametrize("kind", [TransformNet, FastTransformNet])
+    def test_a_style_cut_out_paints_as_the_whole(self, kind, noise):
+        whole, image = kind(4, 1, styles=STYLES, noise=noise).eval(), picture(21, 26)
+        with torch.no_grad():
+            for parameter in whole.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+            for disturb in whole.noise:
+                disturb.seed = 3
+            for style in STYLES:
+                alone = whole.only(style)
+                assert torch.equal(alone(image), whole(image, whole.blend(style)))
+            mixed = {"poppies": 1, "great_wave": 3}
+            blend = whole(image, whole.blend(mixed))
+            assert torch.allclose(whole.only(mixed)(image), blend, atol=1e-6)
+        assert (alone.style_names, alone.training) == ((), False)
+        assert alone.card["styles"] == ["starry_night"]
+        with refused("'popies'", "nearest is 'poppies'"):
+            whole.only("popies")
+
+    def test_a_chosen_style_is_painted_unless_another_is_given(self):
+        network, image = make(styles=STYLES).eval(), picture(16, 20)
+        with torch.no_grad():
+            poppies, wave = (
+                network(image, network.blend(name))
+                for name in ("poppies", "great_wave")
+            )
+            network.chosen = "poppies"
+            assert torch.equal(network(image), poppies)
+            assert torch.equal(network(image, network.blend("great_wave")), wave)
+
     def test_blending_equal_styles_changes_nothing(self):
         network, image = make(styles=STYLES).eval(), picture(20, 20)
         with torch.no_grad():

@@ -215,7 +215,7 @@ def test_a_runtime_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
 
 def test_a_runtime_now(tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "SIDES", (64,))
-    network = zoo.load_style(runtimes.NETWORK, "cpu")
+    network = zoo.load_style(runtimes.NETWORK, "cpu").only(runtimes.NETWORK)
     export_onnx(network, tmp_path / "model.onnx")
     image = picture(64, 64)
     numpy.save(tmp_path / "image_64.npy", image.numpy())

@@ -19,7 +19,7 @@ from pltutorial import (
     write_image,
 )
 from pltutorial.color import match_color
-from pltutorial.settings import StyleTrainingSettings
+from pltutorial.settings import StyleTrainingSettings, TransferSettings
 from pltutorial.tasks import restyle as module
 from pltutorial.tasks.refine import paintings_of, refine
 from pltutorial.tasks.style import StyleTask
@@ -236,7 +236,14 @@ class TestRefine:
             photo, printed, painting, steps=4, card=network.card, progress=False
         )
         assert made.shape == printed.shape
-        settings = StyleTrainingSettings(styles=("poppies",), device="cpu")
+        trained = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in network.card["settings"].items()
+            if hasattr(TransferSettings(), name) or name == "style_size"
+        }
+        settings = StyleTrainingSettings(
+            **{**trained, "styles": ("poppies",), "device": "cpu"}
+        )
         task = StyleTask(settings)
         before, after = (
             float(task.terms(one.cpu(), photo, torch.tensor([0])).total)

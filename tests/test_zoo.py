@@ -147,6 +147,8 @@ def test_an_empty_zoo_says_how_to_get_a_network(tmp_path, monkeypatch):
 def test_one_style_takes_the_network_of_that_style_alone(folder):
     assert zoo.load_style("great_wave").style_names == ()
     assert len(zoo.load_style("poppies").style_names) == 3
+    assert zoo.load_style("poppies").chosen == "poppies"
+    assert zoo.load_style("three_styles").chosen is None
     assert len(zoo.load_style("three_styles").style_names) == 3
     assert len(zoo.load_style({"great_wave": 0.5, "poppies": 0.5}).style_names) == 3
     assert zoo.load_style("poppies").card["machine"] == "a test"
@@ -302,6 +304,20 @@ def test_running_out_of_memory_is_one_sentence(folder, monkeypatch):
 
 
 # --- what ships -----------------------------------------------------------------------
+
+
+def test_every_style_that_ships_is_painted_by_the_newest_network():
+    assert set(map(tuple, zoo.styles().values())) == {
+        ("eight_styles", "eight_styles_full")
+    }
+    assert len(zoo.styles()) == 8
+    whole, image = zoo.load_style("eight_styles"), picture(32, 40)
+    for style in ("starry_night", "village_street"):
+        named = zoo.load_style(style)
+        assert named.name == "eight_styles"
+        wanted = stylize(image, style, network=whole)
+        for made in (stylize(image, style), stylize(image, network=named)):
+            assert torch.equal(made, wanted)
 
 
 def test_everything_shipped_is_whole_and_has_a_full_card():

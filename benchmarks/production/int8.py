@@ -66,7 +66,11 @@ def measured() -> dict:
 
 def network_row(name: str) -> dict:
     """All arms of one network: bytes, seconds side by side, judges."""
-    network = load_network(zoo.installed()[name], "cpu").eval()
+    files = zoo.installed()
+    if name in files:
+        network = load_network(files[name], "cpu").eval()
+    else:  # a style, cut out of its network
+        network = zoo.load_style(name, "cpu").only(name)
     files = arms(network, name)
     sessions = {arm: session(data) for arm, data in files.items()}
     truth, given = pairs(name, "test")

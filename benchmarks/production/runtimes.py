@@ -49,7 +49,7 @@ def _measured(folder: Path) -> dict:
     from pltutorial.images import middle_square
     from pltutorial.onnx.export import export_onnx
 
-    network = zoo.load_style(NETWORK, "cpu")
+    network = zoo.load_style(NETWORK, "cpu").only(NETWORK)
     model = export_onnx(network, folder / "model.onnx")
     photo = read_image(bundled(PHOTO))
     for side in SIDES:
@@ -150,7 +150,7 @@ def pytorch(path: Path):
     from pltutorial.networks.inference import apply
 
     torch.set_num_threads(1)
-    network = zoo.load_style(NETWORK, "cpu")
+    network = zoo.load_style(NETWORK, "cpu").only(NETWORK)
     return lambda image: (
         lambda: apply(network, torch.from_numpy(image), precision="float32").numpy()
     )

@@ -32,7 +32,12 @@ def export(
     ] = None,
     style: Annotated[
         str | None,
-        typer.Option(help="A trained style, a network of styles, or the file of one."),
+        typer.Option(
+            help=(
+                "A trained style, which is cut out of its network; a network of "
+                "styles, or the file of one."
+            )
+        ),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="A network that `pltutorial train` wrote.")
@@ -91,12 +96,12 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
     if model is not None:
         return load_network(model, "cpu")
     if style is not None:
-        return zoo.load_style(style, "cpu")
+        return _alone(zoo.load_style(style, "cpu"))
     paths = zoo.installed()
     if name in paths:
         return load_network(paths[name], "cpu")
     if name in zoo.styles():
-        return zoo.load_style(name, "cpu")
+        return _alone(zoo.load_style(name, "cpu"))
     if Path(name).suffix == ".safetensors":
         return load_network(name, "cpu")
     known = sorted({*paths, *zoo.styles()})
@@ -104,3 +109,10 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
         f"there is no network {name!r}; {nearest(name, known)}, and --model takes "
         "one that you trained"
     )
+
+
+def _alone(network: nn.Module) -> nn.Module:
+    """The style that a network was loaded by, cut out of it; a network that was named
+    as itself whole.
+    """
+    return network if network.chosen is None else network.only(network.chosen)

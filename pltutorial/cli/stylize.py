@@ -234,6 +234,8 @@ def _network(
                 "own; leave --style out"
             )
         return network, None
+    if blend is None:
+        blend = network.chosen  # the network was named by a style
     if blend is None or (
         isinstance(blend, str) and blend not in network.style_names and model is None
     ):

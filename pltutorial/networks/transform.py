@@ -251,6 +251,7 @@ class TransformNet(nn.Module):
         if noise:
             self.config["noise"] = True
         self.style_names = tuple(styles)
+        self.chosen: str | Mapping[str, float] | None = None  # if no style is given
         self.card: dict = {}
         self.margin = 8  # at most SMALLEST less 4
         layout = {"norm": norm, "styles": len(styles)}
@@ -367,6 +368,41 @@ class TransformNet(nn.Module):
         shares = [weights.get(name, 0) / total for name in self.style_names]
         return torch.tensor([shares], device=self.last.conv.weight.device)
 
+    def only(self, styles: str | Mapping[str, float]) -> TransformNet:
+        """The plain network of one style, or of one blend: what is a table here has
+        the one row in it that :meth:`blend` would mix.
+
+        It makes the same prints (those of one style to the bit), and takes no style:
+        for runtimes and files that have no place for one.
+
+        Raises:
+            InputError: as :meth:`blend`.
+
+        Example:
+            >>> network = FastTransformNet(styles=("waves", "dots")).eval()
+            >>> alone, image = network.only("dots"), torch.rand(1, 3, 32, 32)
+            >>> torch.equal(alone(image), network(image, network.blend("dots")))
+            True
+        """
+        shares = self.blend(styles)
+        known = dict(self.config, styles=[])
+        known.pop("kind")
+        with shares.device:
+            alone = type(self)(**known)
+        own = self.state_dict()
+        for name, tensor in own.items():
+            if tensor.ndim == 2:  # a row for each style
+                own[name] = (shares @ tensor.float())[0]
+        alone.load_state_dict(own)
+        named = (
+            [styles] if isinstance(styles, str) else [n for n, w in styles.items() if w]
+        )
+        alone.margin, alone.card = self.margin, {**self.card, "styles": named}
+        for one, other in zip(alone.noise, self.noise, strict=True):
+            one.seed = other.seed
+        alone.to(self.last.conv.weight.dtype).train(self.training)
+        return alone.requires_grad_(self.last.conv.weight.requires_grad)
+
     def _shares(self, style: torch.Tensor | None, count: int) -> torch.Tensor | None:
         """The style as shares (N, S), or None for a network without styles. Shapes
         only: no look at the values.
@@ -378,6 +414,8 @@ class TransformNet(nn.Module):
                     "a style was given to a network without styles; leave it out"
                 )
             return None
+        if style is None and self.chosen is not None:
+            style = self.blend(self.chosen)
         if style is None:
             raise InputError(
                 f"the network has {names} styles and none was chosen; give "

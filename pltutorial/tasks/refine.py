@@ -21,6 +21,8 @@ _KEPT = (
     "content_weight",
     "style_weight",
     "total_variation",
+    "normalization",
+    "balance",
 )
 
 
