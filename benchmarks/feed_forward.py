@@ -185,13 +185,12 @@ def _objectives(device: torch.device) -> list[tuple]:
     network for any style.
     """
     from pltutorial.networks import apply
-    from pltutorial.settings import StyleTrainingSettings
-    from pltutorial.training import StyleTask
 
     from .held_out import PHOTOS, photograph
+    from .refine import task_of
 
     network, style = _shipped("great_wave", device)
-    task = StyleTask(StyleTrainingSettings(styles=("great_wave",)))
+    task = task_of(network, "great_wave")
     zero = torch.zeros(1, dtype=torch.int64, device=device)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:

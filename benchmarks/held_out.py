@@ -12,8 +12,9 @@ cards of the networks.
                                   [--stop SHARE] [--write]
                                   [--folder pltutorial/assets/styles]
 
-The networks with balanced layers were measured on one photograph, and each curve ends
-once it is below 0.95 of what the network has: `--photographs test/kodim23 --stop 0.95`.
+The networks that ship were measured on one photograph, and each curve ends once it is
+below 0.95 of what the network has: `--photographs test/kodim23 --stop 0.95`. The curves
+of one weight for all layers are of networks that shipped before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many L-BFGS steps from noise a print and N more steps are worth: makes the record
 of `pltutorial stylize --refine N`, up to half an hour on one core:
 
-    OMP_NUM_THREADS=1 python -m benchmarks.refine
+    OMP_NUM_THREADS=1 python -m benchmarks.refine [PHOTOGRAPH+STYLE ...]
 
 Two photographs that no training saw, four styles, 256 pixels, the objective of the
 network's training (each layer over its own target), in the default precision. Three
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -63,8 +65,10 @@ def crossed(totals: list[float], level: float) -> int | None:
     return None
 
 
-def measured(network, photo: str, style: str, seeds, found: dict) -> dict:
-    """The three curves of one photograph in one style, with what is there already."""
+def measured(network, photo: str, style: str, found: dict) -> Iterator[None]:
+    """The curves of one photograph in one style, one by one, beside those that are
+    there already.
+    """
     content, task = photograph(photo), task_of(network, style)
 
     def objective(picture):
@@ -75,16 +79,18 @@ def measured(network, photo: str, style: str, seeds, found: dict) -> dict:
 
     if "print" not in found:
         found["print"] = curve(apply(network, content, network.blend(style)), STEPS[-1])
+        yield
     level = found["print"][ASKED]
+    noise = found.setdefault("noise", {})
+    for seed in map(str, SEEDS):
+        if seed not in noise:
+            generator = torch.Generator().manual_seed(int(seed))
+            first = torch.rand(content.shape, generator=generator)
+            noise[seed] = curve(first, MOST_NOISE, level)
+            yield
     if "photo" not in found:
         found["photo"] = curve(content, MOST_PHOTO, level)
-    for seed in seeds:
-        name = str(seed)
-        if name not in found.setdefault("noise", {}):
-            generator = torch.Generator().manual_seed(seed)
-            noise = torch.rand(content.shape, generator=generator)
-            found["noise"][name] = curve(noise, MOST_NOISE, level)
-    return found
+        yield
 
 
 def worth(row: dict, steps: int) -> list[int | None]:
@@ -112,29 +118,32 @@ def summary(rows: dict) -> dict:
     return found
 
 
-def main() -> None:
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+def main(names: list[str]) -> None:
     network = load_style(NETWORK, "cpu")
-    rows = record.get("rows", {})
-    for seeds in (SEEDS[:1], SEEDS):
-        for photo in PHOTOS:
-            for style in STYLES:
-                key = f"{photo}+{style}"
-                rows[key] = measured(network, photo, style, seeds, rows.get(key, {}))
-                record = {
-                    "command": COMMAND,
-                    "machine": machine("cpu"),
-                    "network": NETWORK,
-                    "size": SIZE,
-                    "most": {"noise": MOST_NOISE, "photo": MOST_PHOTO},
-                    "summary": summary(rows),
-                    "rows": rows,
-                }
-                text = json.dumps(record) + "\n"
-                write_whole(RECORD, lambda file, text=text: file.write(text.encode()))
-                worths = {n: worth(rows[key], n) for n in (0, ASKED)}
-                print(key, worths, flush=True)
+    pairs = [f"{photo}+{style}" for photo in PHOTOS for style in STYLES]
+    for key in names or pairs:
+        rows = json.loads(RECORD.read_text())["rows"] if RECORD.exists() else {}
+        row = rows.setdefault(key, {})
+        for _ in measured(network, *key.split("+"), row):
+            keep({name: rows[name] for name in pairs if name in rows})
+            print(key, {steps: worth(row, steps) for steps in (0, ASKED)}, flush=True)
+
+
+def keep(rows: dict) -> None:
+    """Write the record, as far as it is."""
+    whole = {name: row for name, row in rows.items() if "photo" in row}
+    record = {
+        "command": COMMAND,
+        "machine": machine(torch.device("cpu")),
+        "network": NETWORK,
+        "size": SIZE,
+        "most": {"noise": MOST_NOISE, "photo": MOST_PHOTO},
+        "summary": summary(whole) if whole else {},
+        "rows": rows,
+    }
+    text = json.dumps(record) + "\n"
+    write_whole(RECORD, lambda file: file.write(text.encode()))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

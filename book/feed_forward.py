@@ -31,14 +31,15 @@ from pltutorial.teaching.sheets import compose
 FOLDER = Path(__file__).parent / "images"
 BUILD = Path(__file__).parents[1] / "build" / "feed_forward"
 STYLE = "great_wave"
-WEIGHTS = (1e-5, 1e-4, 1e-3)
+WEIGHTS = (0.25, 2.5, 25.0)
 LESSON = StyleTrainingSettings(
     styles=(STYLE,),
     size=96,
     zoom=(2.0, 3.3),
     steps=120,
     learning_rate=2e-3,
-    total_variation=1e-4,
+    normalization="relative",  # the objective of `eight_styles`
+    total_variation=2e-9,
     start=STYLE,
     sample_every=0,
     checkpoint_every=20,

@@ -103,7 +103,6 @@ def make_folder() -> None:
     Path("loop.png").symlink_to("loop.png")
     Path("device.png").symlink_to("/dev/zero")
     from pltutorial import zoo
-
     from pltutorial.networks import save_network
 
     style = zoo.load_style("great_wave", "cpu")

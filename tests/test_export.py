@@ -265,6 +265,12 @@ def test_command_exports_by_name_of_network_and_style(command, tmp_path, exporte
     assert (tmp_path / "up.onnx").read_bytes() == exported["upscale_x4_feature"][
         1
     ].read_bytes()
+    code, out, _ = command("export", "great_wave", "-o", tmp_path / "wave.onnx")
+    assert code == 0
+    assert "weights: " not in out
+    assert (tmp_path / "wave.onnx").read_bytes() == exported["great_wave"][
+        1
+    ].read_bytes()
     code, out, _ = command(
         "export", "--style", "village_street", "-o", tmp_path / "style.onnx"
     )

@@ -24,8 +24,8 @@ def export(
         str | None,
         typer.Argument(
             help=(
-                "A network or a style that ships; `pltutorial models` and "
-                "`pltutorial styles` list them."
+                "A network that ships, or a style, which is cut out of its network; "
+                "`pltutorial models` and `pltutorial styles` list them."
             ),
             metavar="[NAME]",
         ),
@@ -34,8 +34,8 @@ def export(
         str | None,
         typer.Option(
             help=(
-                "A trained style, which is cut out of its network; a network of "
-                "styles, or the file of one."
+                "A trained style, for its network with a weight for each style that it "
+                "knows; a network of styles, or the file of one."
             )
         ),
     ] = None,
@@ -96,12 +96,13 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
     if model is not None:
         return load_network(model, "cpu")
     if style is not None:
-        return _alone(zoo.load_style(style, "cpu"))
+        return zoo.load_style(style, "cpu")
     paths = zoo.installed()
     if name in paths:
         return load_network(paths[name], "cpu")
     if name in zoo.styles():
-        return _alone(zoo.load_style(name, "cpu"))
+        network = zoo.load_style(name, "cpu")
+        return network.only(name) if network.style_names else network
     if Path(name).suffix == ".safetensors":
         return load_network(name, "cpu")
     known = sorted({*paths, *zoo.styles()})
@@ -109,10 +110,3 @@ def _network(name: str | None, style: str | None, model: Path | None) -> nn.Modu
         f"there is no network {name!r}; {nearest(name, known)}, and --model takes "
         "one that you trained"
     )
-
-
-def _alone(network: nn.Module) -> nn.Module:
-    """The style that a network was loaded by, cut out of it; a network that was named
-    as itself whole.
-    """
-    return network if network.chosen is None else network.only(network.chosen)
