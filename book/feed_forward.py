@@ -6,7 +6,8 @@ conditional network, the full one; seconds.
 ``weights``: the same photograph by networks of one style, each tuned with another style
 weight; some minutes on two CPU cores. The stored picture's began from a network of this
 style alone, trained with 1e-4, which shipped before; now `great_wave` names a newer
-one, so that a new run has other pictures. An interrupted run goes on where it was. Stored as JPEG so that the repository stays small.
+one, so that a new run has other pictures. An interrupted run goes on where it was.
+Stored as JPEG so that the repository stays small.
 """
 
 from __future__ import annotations
