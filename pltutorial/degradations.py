@@ -408,8 +408,8 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
             f"pictures of shape {tuple(images.shape)} were given; give (N, 3, H, W)"
         )
     count, channels, height, width = images.shape
-    side = kernels.shape[-1]
-    if kernels.ndim != 3 or kernels.shape[1] != side or side % 2 == 0:
+    side = kernels.shape[-1] if kernels.ndim == 3 else 0
+    if kernels.shape[1:] != (side, side) or side % 2 == 0:
         raise InputError(
             f"kernels of shape {tuple(kernels.shape)} were given; give "
             f"({count}, K, K), K odd"

@@ -44,6 +44,7 @@ def command(*words: str, given: bytes = b"") -> None:
     """Run the command in this process, without the net of its last line of defence."""
     from pltutorial import InputError
     from pltutorial.cli.app import app
+    from pltutorial.cli.usage import obey
 
     words = [str(word) for word in words]
     outputs = {after for word, after in pairwise(words) if word in ("-o", "--output")}
@@ -54,8 +55,8 @@ def command(*words: str, given: bytes = b"") -> None:
     streams = sys.stdin, sys.stdout, sys.stderr
     sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO(given)), out, err
     try:
-        app(words, standalone_mode=True)
-    except (SystemExit, InputError) as problem:
+        obey(app, words)
+    except InputError as problem:
         if "\n" in str(problem) or not str(problem).isprintable():
             raise AssertionError(f"more than a line: {problem!r}") from None
     finally:

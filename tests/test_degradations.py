@@ -368,5 +368,7 @@ class TestBlur:
             motion_kernel(15, size=3)
         with refused("(3, 3)", "K odd"):
             blur_with(picture(16, 16), torch.ones(3, 3))
+        with refused("kernels of shape ()", "K odd"):
+            blur_with(picture(16, 16), torch.tensor(0.5))
         with refused("3 kernels", "2 pictures"):
             blur_with(picture(16, 16, count=2), torch.ones(3, 5, 5))

@@ -77,13 +77,14 @@ def _outcome(words: list[str], debug: bool) -> tuple[int, str]:
             if fault := _lacking():
                 return 1, f"error: {fault}"
             from .app import app
+            from .usage import obey
 
-            app(words)
+            code = obey(app, words)
+            if code == 128 + signal.SIGINT:
+                raise Stopped  # Typer made this of Ctrl-C
+            return code, ""
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else bool(end.code)
-            if code != 128 + signal.SIGINT:
-                return code, ""
-            raise Stopped from None  # Typer made this of Ctrl-C
+            return end.code if isinstance(end.code, int) else bool(end.code), ""
         except BaseException:
             if debug:
                 import traceback
@@ -103,7 +104,6 @@ def _outcome(words: list[str], debug: bool) -> tuple[int, str]:
 
         code = 2 if isinstance(problem, InputError) else 1
         return code, f"error: {_sentence(problem)}"
-    return 0, ""
 
 
 def _lacking() -> str:
