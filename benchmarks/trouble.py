@@ -2,7 +2,7 @@
 asked to end, its disk is full, its streams are closed, memory and files are rationed,
 two runs want one folder. Prints a table; exits 1 if a row does not hold::
 
-    python -m benchmarks.trouble [--write] [kill signals streams disk limits together]
+    python -m benchmarks.trouble [--write] [kill signals ... together service]
     python -m benchmarks.trouble [--write] --rows "serve|data coco"
 
 A quarter of an hour on two cores, so it is no part of the tests. Nothing is filled but
@@ -32,6 +32,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from PIL import Image
+
+from . import trouble_service
+from .trouble_service import heeding, limited
 
 RECORD = Path(__file__).with_suffix(".json")
 PROGRAM = [sys.executable, "-m", "pltutorial"]
@@ -68,6 +71,10 @@ COMMANDS = {
     "compare": ("compare in.png in.png --csv", ""),
     "measure": ("measure album album --size 32 --json", ""),
     "export": ("export denoise_combined -o out.onnx", "out.onnx"),
+    "export for computers": (
+        "export great_wave --runtime native -o out.onnx",
+        "out.onnx",
+    ),
     "train": (f"{TRAIN} -o run", ""),
     "train diffuse": (f"{DIFFUSE} --data album -o run", ""),
     "styles": ("styles", ""),
@@ -105,11 +112,11 @@ class Trouble:
         for name in "abcd":
             noise.save(folder / "album" / f"{name}.png")
 
-    def start(self, words: str, **how) -> subprocess.Popen:
+    def start(self, words: str, before=(), **how) -> subprocess.Popen:
         """The command, with both streams kept."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [*PROGRAM, *words.split()],
+            [*before, *PROGRAM, *words.split()],
             **{**pipes, "cwd": self.folder, "env": self.environment, **how},
         )
 
@@ -131,13 +138,6 @@ class Trouble:
             found.append(f"{len(said)} lines: {' / '.join(said)[-200:]}")
         left = [*self.folder.rglob(".pltutorial-*"), *self.folder.rglob(".lock")]
         return found + [f"{path.name} is left" for path in left]
-
-
-def _heeding() -> None:
-    """A child that heeds Ctrl-C, whatever started this program."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _rows: list[str] = []  # a pattern of the names that are tried; of all if empty
@@ -174,7 +174,7 @@ def signals(each: Callable) -> None:
                     if output:
                         (trouble.folder / output).write_bytes(OLD)
                     process = trouble.start(
-                        words, preexec_fn=_heeding, start_new_session=True
+                        words, preexec_fn=heeding, start_new_session=True
                     )
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(share * seconds)
@@ -200,7 +200,7 @@ def _stopped(trouble: Trouble, wrong: Callable, words: str) -> None:
     for moment in ("at work", "loading", "at work for a second"):
         for number in (signal.SIGINT, signal.SIGTERM):
             begin = time.monotonic()
-            process = trouble.start(words, preexec_fn=_heeding, start_new_session=True)
+            process = trouble.start(words, preexec_fn=heeding, start_new_session=True)
             if moment == "loading":
                 time.sleep(seconds / 2)
             else:
@@ -363,7 +363,7 @@ def disk(each: Callable) -> None:
                 words, output = COMMANDS[name]
                 if output:
                     (trouble.folder / output).write_bytes(OLD)
-                limit = _limited(resource.RLIMIT_FSIZE, most)
+                limit = limited(resource.RLIMIT_FSIZE, most)
                 code, errors = trouble.finish(words, preexec_fn=limit)
                 wrong(trouble.faults(code, errors, (2,)))
                 if output and (trouble.folder / output).read_bytes() != OLD:
@@ -377,18 +377,14 @@ def limits(each: Callable) -> None:
     for name in ("transfer", "stylize", "denoise", "export", "train", "models"):
         for megabytes in (200, 400, 800, 1200, 1600):
             with each("limits", f"{name}, {megabytes} MB") as (trouble, wrong):
-                limit = _limited(resource.RLIMIT_AS, megabytes * 10**6)
+                limit = limited(resource.RLIMIT_AS, megabytes * 10**6)
                 code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
                 wrong(trouble.faults(code, errors, (0, 1, 2)))
         for files in (6, 12):
             with each("limits", f"{name}, {files} open files") as (trouble, wrong):
-                limit = _limited(resource.RLIMIT_NOFILE, files)
+                limit = limited(resource.RLIMIT_NOFILE, files)
                 code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
                 wrong(trouble.faults(code, errors, (0, 1, 2)))
-
-
-def _limited(what: int, amount: int) -> Callable[[], None]:
-    return lambda: resource.setrlimit(what, (amount, amount))
 
 
 def together(each: Callable) -> None:
@@ -409,6 +405,13 @@ def together(each: Callable) -> None:
                 wrong([f"{len(lines)} lines of the log"])
 
 
+def service(each: Callable) -> None:
+    """What befalls a service with pictures at work and waiting."""
+    for name, befalls in chosen(trouble_service.rows()).items():
+        with each("service", name) as (trouble, wrong):
+            befalls(trouble, wrong)
+
+
 PARTS = {
     "kill": kill,
     "signals": signals,
@@ -416,6 +419,7 @@ PARTS = {
     "disk": disk,
     "limits": limits,
     "together": together,
+    "service": service,
 }
 
 
@@ -423,11 +427,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--write", action="store_true", help=f"into {RECORD.name}")
-    parser.add_argument("--rows", metavar="PATTERN", help="of the signals, some rows")
+    parser.add_argument("--rows", metavar="PATTERN", help="some rows")
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
     if given.rows:
-        parts, _rows[:] = ["signals"], [given.rows]
+        parts, _rows[:] = given.parts or ["signals"], [given.rows]
     tally: dict[str, dict[str, str]] = {}
 
     @contextlib.contextmanager
@@ -463,7 +467,7 @@ def write(part: str, rows: dict[str, str]) -> None:
     git = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, cwd=RECORD.parent, capture_output=True, text=True)
     if _rows:
-        later = record[part].setdefault("rows tried later", {})
+        later = record.setdefault(part, {}).setdefault("rows tried later", {})
         later |= {
             name: {"commit": commit.stdout.strip(), "outcome": outcome}
             for name, outcome in rows.items()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import typer
-from helpers import assert_refused, command  # noqa: F401
+from helpers import assert_refused
 
 from pltutorial.cli import usage
 from pltutorial.cli.app import app
@@ -105,10 +105,12 @@ def test_a_command_that_there_is_not(command, path, click):
 def test_help_and_version_are_no_faults(command):
     for name, (path, _) in EVERY.items():
         code, printed, errors = command(*path, "--help")
-        assert (code, errors) == (0, "") and "Usage: " in printed, name
+        assert (code, errors) == (0, ""), name
+        assert "Usage: " in printed, name
     assert command("--version")[0] == 0
     code, printed, errors = command()  # what there is
-    assert code == 2 and "Commands:" in printed + errors
+    assert code == 2
+    assert "Commands:" in printed + errors
 
 
 def test_a_question_without_an_answer(monkeypatch):

@@ -47,6 +47,7 @@ LIMITS = (
 STEPS = 25  # of a network that is no student
 MOST_STEPS = 1_000  # beyond some fifty nothing changes any more
 AT_ONCE = 64  # pictures that are drawn at a time
+_WORKING = 600  # bytes a pixel of these
 FACES = "cartoon faces, DiceBear toon-head by Johan Melin, CC BY 4.0"
 LEAST_LEFT = 0.05  # 1 - t counts as no less where the loss divides by it
 _TINY = 1e-6
@@ -474,7 +475,7 @@ def draw(
         raise InputError(f"count={count} was given; give at least 1")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed={seed} was given; give a number from 0 to 2**63 - 1")
-    check_room(count, network.size)
+    check_room(count, network.size, copies=2)
     if steps is not None and not 1 <= steps <= MOST_STEPS:
         raise InputError(
             f"steps={shown(steps)} was given; give a number from 1 to {MOST_STEPS:,}"
@@ -500,17 +501,25 @@ def draw(
     place = next(network.parameters()).device
     dtype = best_precision(place, precision)
     mixed = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
-    drawn = []
+    drawn = torch.empty_like(noise)
     with mixed:
-        for some in noise.split(AT_ONCE):
+        parts = zip(noise.split(AT_ONCE), drawn.split(AT_ONCE), strict=True)
+        for some, places in parts:
             labels = None if label is None else torch.full((len(some),), label)
-            drawn.append(_drawn(network, some, steps, solver, labels, guidance))
-    return torch.cat(drawn)
+            places.copy_(_drawn(network, some, steps, solver, labels, guidance))
+    return drawn
 
 
-def check_room(count: int, size: int) -> None:
-    """Refuse more pictures than fit into memory before the first is drawn."""
-    needed = 3 * 12 * count * size**2  # noise, pictures, and both once more
+def check_room(count: int, size: int, copies: int) -> None:
+    """Refuse more pictures than fit into memory before the first is drawn.
+
+    Args:
+        count: how many.
+        size: side of one.
+        copies: how often they are there at once: what is drawn, and its noise or the
+            sheet that they come to lie on.
+    """
+    needed = (12 * copies * count + _WORKING * min(count, AT_ONCE)) * size**2
     memory.check(needed, f"{shown(count)} pictures", "give a smaller count")
 
 

@@ -19,7 +19,6 @@ from .likeness import LikenessTask, LikenessTrainingSettings, likeness_card
 with deferred_imports():
     import torch
     from torch import nn
-    from torch.nn import functional as F
 
     from ..deepsim import kl_divergence
     from ..device import best_precision
@@ -209,15 +208,17 @@ def sample(
             f"{', '.join(how)} was given, and an autoencoder draws in one pass; leave "
             f"it out, or give a loss of diffusion, such as {DIFFUSION_LOSSES[0]!r}"
         )
-    check_room(count, network.size)
+    check_room(count, network.size, copies=1)
     place = next(network.parameters()).device
     dtype = best_precision(place, precision)
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(count, network.latent, generator=generator).to(place)
     mixed = torch.autocast(place.type, dtype, enabled=dtype != torch.float32)
     with torch.no_grad(), mixed:
-        drawn = [network.decode(part).float().cpu() for part in z.split(AT_ONCE)]
-    return torch.cat(drawn)
+        drawn = torch.empty(count, 3, network.size, network.size)
+        for some, part in zip(drawn.split(AT_ONCE), z.split(AT_ONCE), strict=True):
+            some.copy_(network.decode(part))
+    return drawn
 
 
 def _of(loss: str, device: str | torch.device | None) -> nn.Module:
@@ -240,13 +241,15 @@ def sheet(images: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """Pictures (N, 3, H, W) side by side on white; torchvision's own takes
     seconds to import.
     """
-    images = F.pad(images, (0, GAP, 0, GAP), value=1)
-    blank = images.new_ones(rows * columns - len(images), *images.shape[1:])
-    parts = (
-        torch.cat((images, blank)).unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4)
-    )
-    sheet = parts.flatten(3, 4).flatten(1, 2)[None]
-    return F.pad(sheet, (GAP, 0, GAP, 0), value=1)
+    _, channels, height, width = images.shape
+    sides = rows * (height + GAP) + GAP, columns * (width + GAP) + GAP
+    sheet = images.new_ones(1, channels, *sides)
+    places = sheet[0, :, GAP:, GAP:].unflatten(2, (columns, -1))
+    places = places.unflatten(1, (rows, -1))[..., :height, :, :width]
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        places[:, row, :, column] = image
+    return sheet
 
 
 def _load(*, loss=None, model=None, device=None, **options) -> nn.Module:
@@ -256,6 +259,8 @@ def _load(*, loss=None, model=None, device=None, **options) -> nn.Module:
 
 
 def _run(network, image, *, precision, count=64, seed=0, **how) -> torch.Tensor:
+    if count >= 1:
+        check_room(count, network.size, copies=2)  # they, and the sheet
     drawn = sample(count, network=network, seed=seed, precision=precision, **how)
     return sheet(drawn, *_grid(count))
 
