@@ -9,7 +9,8 @@ import difflib
 import importlib
 import importlib.util
 import reprlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +30,18 @@ class InputError(ValueError):
 
     Taught in chapter 2.
     """
+
+
+@contextlib.contextmanager
+def as_sentence() -> Iterator[None]:
+    """Within the block of a script an InputError ends it with its sentence and exit
+    code 2, as it does the command line, and without a traceback.
+    """
+    try:
+        yield
+    except InputError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(2)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers import picture, refused
+from helpers import assert_sentence, picture, refused
 from PIL import Image
+from torch import nn
 from torch.distributed.run import get_args_parser
 
 from pltutorial import LossNetwork, PerceptualLoss, bundled, read_image, write_image
@@ -275,6 +276,69 @@ def test_what_shards_cannot_give_is_a_sentence(packed, photos, tmp_path):
         shards.batches(config, 0, 3, torch.device("cpu"))
     with refused("7 shards of 6 pictures", "no more than"):
         pack_shards.pack(photos, tmp_path, 7)
+    (tmp_path / "taken").touch()
+    with refused("'", "taken' cannot be made", "another place"):
+        pack_shards.pack(photos, tmp_path / "taken", 1)
+    with refused("sizes.json' does not exist", "pack_shards.py"):
+        next(shards.own_batches(tmp_path, 16, 1))
+    for text, fault in (
+        ("{", "is no JSON"),
+        ("[3]", "does not say how many"),
+        ('{"000000.tar": "3"}', "does not say how many"),
+        ('{"000000.tar": -3}', "does not say how many"),
+    ):
+        (tmp_path / "sizes.json").write_text(text)
+        with refused(fault, "pack_shards.py"):
+            next(shards.own_batches(tmp_path, 16, 1))
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["steps=0", "batch=-4", "size=0", "every=0", "workers=-1", "rate=nan", "rate=-1"],
+)
+def test_numbers_with_which_nothing_is_trained(word, photos):
+    config = train.options([*TINY, f"--data={photos}", f"--{word}"])
+    name, _, value = word.partition("=")
+    with refused(f"--{name} {value}", "give"):
+        shards.batches(config, 0, 1, torch.device("cpu"))
+
+
+def test_a_checkpoint_of_another_network_is_a_sentence(tmp_path):
+    def made(width: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = nn.Linear(width, 2)
+        return model, torch.optim.Adam(model.parameters())
+
+    folder = tmp_path / "run"
+    checkpoints.save(str(folder), 2, *made(3))
+    (folder / "my notes").mkdir()
+    (folder / "my notes" / ".metadata").touch()
+    assert checkpoints.load(str(folder), *made(3)) == 2
+    with refused("00000002' is damaged or of another network", "another --folder"):
+        checkpoints.load(str(folder), *made(4))
+    for part in (folder / "00000002").glob("*.distcp"):
+        part.write_bytes(b"cut")
+    with refused("00000002' is damaged"):
+        checkpoints.load(str(folder), *made(3))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train.py", "--steps", "1"], "torchrun --nproc-per-node 1"),
+        (["pack_shards.py", "nothing", "out"], "nothing"),
+    ],
+)
+def test_a_script_ends_in_one_sentence(tmp_path, words, said):
+    known = {k: v for k, v in os.environ.items() if k not in ("RANK", "MASTER_ADDR")}
+    ran = subprocess.run(
+        [sys.executable, MACHINES / words[0], *words[1:]],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=known | {"PYTHONPATH": str(MACHINES.parents[1])},
+    )
+    assert ran.returncode == 2
+    assert_sentence(ran.stderr.removeprefix("error: ").rstrip("\n"), said)
 
 
 def test_larger_pictures_are_made_smaller(tmp_path):

@@ -18,6 +18,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
+from pltutorial import InputError
+
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     weights, moments = get_state_dict(model, optimizer)
@@ -33,11 +35,17 @@ def save(
 
 def load(folder: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Take the last whole checkpoint of a folder; gives its step, 0 without one."""
-    whole = sorted(Path(folder).glob("*/.metadata"))
+    whole = sorted(Path(folder).glob("[0-9]" * 8 + "/.metadata"))
     if not whole:
         return 0
     state = _state(model, optimizer)
-    dcp.load(state, checkpoint_id=whole[-1].parent)
+    try:
+        dcp.load(state, checkpoint_id=whole[-1].parent)
+    except (dcp.CheckpointException, Exception) as problem:
+        raise InputError(
+            f"the checkpoint {str(whole[-1].parent)!r} is damaged or of another "
+            "network; remove it to go on from the one before, or give another --folder"
+        ) from problem
     set_state_dict(
         model,
         optimizer,

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import numpy
 
 from pltutorial import InputError
+from pltutorial.errors import as_sentence
 from pltutorial.files import write_whole
 from pltutorial.images import open_picture, to_rgb
 from pltutorial.training.archives import PictureFiles, find_pictures
@@ -52,7 +53,13 @@ def pack(
             f"{shards} shards of {len(files)} pictures were asked for; give at least 1 "
             "and no more than there are pictures"
         )
-    Path(target).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(target).mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(
+            f"the folder {str(target)!r} cannot be made ({problem.strerror}); give "
+            "another place for the shards"
+        ) from None
     sizes: dict[str, int] = {}
     for shard in range(shards):
         name = f"{shard:06d}.tar"
@@ -83,5 +90,6 @@ if __name__ == "__main__":
     parser.add_argument("--shards", type=int, default=64)
     parser.add_argument("--shorter", type=int, default=384, help="pixels; 0: as it is")
     given = parser.parse_args()
-    found = pack(given.source, given.target, given.shards, given.shorter)
-    print(f"{sum(found.values())} pictures in {len(found)} shards")
+    with as_sentence():
+        found = pack(given.source, given.target, given.shards, given.shorter)
+        print(f"{sum(found.values())} pictures in {len(found)} shards")

@@ -9,15 +9,20 @@ as many processes and workers as before). ``pack_shards.py`` makes the shards.
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 
 import numpy
 import torch
+import torch.distributed as dist
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pltutorial import InputError
+from pltutorial.files import no_file
 from pltutorial.training.pictures import Pictures, loader
 
 
@@ -31,6 +36,27 @@ def deal(sizes: dict[str, int], readers: int, epoch: int = 0) -> list[list[str]]
         )
     order = numpy.random.default_rng(epoch).permutation(len(names))
     return [[names[i] for i in order[reader::readers]] for reader in range(readers)]
+
+
+def sizes_of(folder: str | Path) -> dict[str, int]:
+    """How many pictures each shard of a folder has."""
+    path, sizes = Path(folder, "sizes.json"), None
+    fault = no_file(path)
+    if not fault:
+        try:
+            sizes = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            fault = "is no JSON"
+        else:
+            counts = sizes.values() if isinstance(sizes, dict) else [None]
+            if not all(type(count) is int and count >= 0 for count in counts):
+                fault = "does not say how many pictures each shard has"
+    if fault:
+        raise InputError(
+            f"{str(path)!r} {fault}; pack the pictures with pack_shards.py, and give "
+            "the folder that it wrote"
+        )
+    return sizes
 
 
 def common(sizes: dict[str, int], hands: list[list[str]], batch: int) -> int:
@@ -94,7 +120,7 @@ def own_batches(
     start: int = 0,
 ) -> Iterator[torch.Tensor]:
     """The batches of one of ``world`` processes, for ever, from step ``start`` on."""
-    sizes = json.loads(Path(folder, "sizes.json").read_text(encoding="utf-8"))
+    sizes = sizes_of(folder)
     each = max(1, workers)
     for epoch in count():
         hands = deal(sizes, world * each, epoch)
@@ -111,6 +137,31 @@ def own_batches(
         start = max(0, start - most * each)
 
 
+def check(config: dict) -> None:
+    """Refuse numbers with which nothing could be trained."""
+    leasts = {"steps": 1, "batch": 1, "size": 1, "every": 1, "workers": 0}
+    for name, least in leasts.items():
+        if config[name] < least:
+            raise InputError(f"--{name} {config[name]} was given; give {least} or more")
+    if not 0 < config["rate"] < math.inf:
+        raise InputError(
+            f"--rate {config['rate']} was given; give a number above 0, such as 1e-3"
+        )
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Within the block this process belongs to the group that was started with it."""
+    if "RANK" not in os.environ or "MASTER_ADDR" not in os.environ:
+        raise InputError(
+            "train.py was started by itself; start it with torchrun --nproc-per-node 1 "
+            "train.py, or with more processes"
+        )
+    dist.init_process_group()
+    yield
+    dist.destroy_process_group()
+
+
 def batches(
     config: dict, rank: int, world: int, device: torch.device, start: int = 0
 ) -> Iterator[torch.Tensor]:
@@ -120,6 +171,7 @@ def batches(
     any process may read from any shard: then the batch of all processes is the one that
     a single process would take, and their number may change between two starts.
     """
+    check(config)
     share, rest = divmod(config["batch"], world)
     if rest or not share:
         raise InputError(

@@ -8,11 +8,11 @@ from argparse import ArgumentParser
 import checkpoints
 import torch
 import torch.distributed as dist
-from shards import batches
+from shards import batches, joined
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from pltutorial import PerceptualLoss, best_device, bundled, read_image
+from pltutorial import PerceptualLoss, best_device, bundled, errors, read_image
 from pltutorial.networks import TransformNet
 
 DEFAULTS = {"data": "", "folder": "run", "style": str(bundled("style/great_wave"))}
@@ -65,6 +65,5 @@ def train_loop(config: dict) -> list[float]:
 
 
 if __name__ == "__main__":
-    dist.init_process_group()  # nccl between GPUs, gloo between processors
-    train_loop(options())
-    dist.destroy_process_group()
+    with errors.as_sentence(), joined():  # nccl between GPUs, gloo between processors
+        train_loop(options())
