@@ -15,6 +15,7 @@ from pathlib import Path
 import course_example
 import nbformat
 import pytest
+from helpers import assert_sentence
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebook_guard import tree_of
 
@@ -536,6 +537,9 @@ def test_a_spreadsheet_takes_no_text_for_a_formula():
         (["grade", "missing", "--course", "COURSE"], "is no folder"),
         (["grade", "EMPTY", "--course", "COURSE"], "nothing was handed in"),
         (["grade", "EMPTY", "--course", "EMPTY"], "make assignments SEED="),
+        (["grade", "EMPTY", "--course", "COURSE", "--jobs", "-1"], "--jobs -1"),
+        (["grade", "EMPTY", "--course", "COURSE", "--to", "EMPTY"], "with --to"),
+        (["assignments", "--seed", "a", "--to", "/dev/null"], "/dev/null"),
     ],
 )
 def test_commands_refuse_with_a_sentence(arguments, words, course, tmp_path, capsys):
@@ -545,6 +549,47 @@ def test_commands_refuse_with_a_sentence(arguments, words, course, tmp_path, cap
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert words in error
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "required: what"),
+        ("grades", "invalid choice"),
+        ("grade x --jobs many", "invalid int value: 'many'"),
+        ("grade x --sandbox", "--sandbox"),
+        ("lab --chapter one", "'one'"),
+        ("notebooks more", "unrecognized arguments: more"),
+    ],
+)
+def test_words_that_are_no_command_are_one_sentence(words, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        command_line.main(words.split())
+    assert end.value.code == 2
+    errors = capsys.readouterr().err
+    assert_sentence(errors.removeprefix("error: ").rstrip("\n"), said, "--help")
+
+
+@pytest.mark.parametrize(
+    ("words", "theirs"),
+    [
+        ("assignments --seed x --chapters 1 --to", "source/thesis.tex"),
+        ("assignments --seed x --chapters 1 --to", "release/v1.zip"),
+        ("notebooks --to", "student/letters.txt"),
+        ("notebooks --to", "instructor"),
+        ("offline-kit --to", "thesis.tex"),
+    ],
+)
+def test_what_is_anybody_elses_is_not_made_anew(words, theirs, tmp_path, capsys):
+    """A folder is removed only where the course itself has made it."""
+    path = tmp_path / "home" / theirs
+    path.parent.mkdir(parents=True)
+    path.write_text("years of work")
+    code = command_line.main([*words.split(), str(tmp_path / "home")])
+    assert code == 2
+    errors = capsys.readouterr().err
+    assert_sentence(errors.removeprefix("error: ").rstrip("\n"), "--to")
+    assert path.read_text() == "years of work"
 
 
 def test_grading_says_that_student_code_is_code(graded_class, course, capsys, tmp_path):

@@ -20,6 +20,7 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from ..chapters import CHAPTERS
 from .assignments import CourseError
@@ -33,9 +34,21 @@ WARNING = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that says in one sentence what it cannot use."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command."""
+        print(
+            f"error: {' '.join(message.split())}; see `python -m {self.prog} --help`",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
 def main(arguments: list[str] | None = None) -> int:
     stopping.loaded()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="book.course",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -93,6 +106,16 @@ def main(arguments: list[str] | None = None) -> int:
     except CourseError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
+    except OSError as problem:
+        if not problem.strerror:
+            raise
+        what = "a file" if problem.filename is None else repr(str(problem.filename))
+        print(
+            f"error: {what} cannot be used ({problem.strerror}); mend that, or give "
+            "another place",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
@@ -130,12 +153,21 @@ def _run(given: argparse.Namespace) -> int:
         from . import sandbox
         from .grading import grade_all
 
+        if given.jobs < 0:
+            raise CourseError(
+                f"--jobs {given.jobs} was given; give 1 or more, or 0 for one each core"
+            )
         kind = sandbox.choose(given.sandbox)
         print(f"SANDBOX={kind}: {sandbox.SAID[kind]}")
         if kind == "none":
             print(WARNING)
         submitted = given.submitted.resolve()
         results = given.to or submitted.with_name(f"{submitted.name}-graded")
+        if results.resolve().is_relative_to(submitted):
+            raise CourseError(
+                f"the results would lie in {str(submitted)!r} among what was handed "
+                "in; give another place with --to"
+            )
         grade_all(submitted, given.course, results, jobs=given.jobs)
         print(f"open {results / 'grades.csv'}; feedback is in {results / 'feedback'}")
     elif given.what == "lab":

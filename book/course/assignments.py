@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from ..chapters import CHAPTERS
+from .folders import CourseError, clear
 from .graded import Graded
 from .notebooks import write
 
@@ -28,9 +28,10 @@ KERNEL = {
     "language": "python",
     "name": "python3",
 }
-CONFIG = """c = get_config()
-c.CourseDirectory.course_id = "perceptual-losses"
-c.ClearSolutions.code_stub = {"python": ""}  # the starter above the solution stays
+COURSE_ID = "perceptual-losses"
+CONFIG = f"""c = get_config()
+c.CourseDirectory.course_id = "{COURSE_ID}"
+c.ClearSolutions.code_stub = {{"python": ""}}  # the starter above the solution stays
 c.ClearSolutions.text_stub = "*Your answer:*"
 """
 RULES = """# Assignment: {title}
@@ -43,10 +44,6 @@ of your own.
 Hand in this file. An exercise that runs for more than {seconds} s counts as not solved.
 """
 CELL_SECONDS = 20  # for one cell, in grading
-
-
-class CourseError(Exception):
-    """What a lecturer can mend, in one sentence."""
 
 
 def drawn(
@@ -185,8 +182,11 @@ def make(
         CourseError: see :func:`drawn`; nbgrader failed.
     """
     assignments = drawn(seed, chapters, module)
+    known = target / "nbgrader_config.py"
+    is_ours = known.is_file() and COURSE_ID in known.read_text(errors="replace")
     for folder in ("source", "release"):
-        shutil.rmtree(target / folder, ignore_errors=True)
+        # a folder called source may be anybody's
+        clear(target / folder, *([] if is_ours else ["no folder of the course's"]))
     target.mkdir(parents=True, exist_ok=True)
     (target / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
     for name, exercises in assignments.items():

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from ..chapters import CHAPTERS, NOTEBOOKS
+from .folders import clear
 
 ROOT = Path(__file__).resolve().parents[2]
 _START, _END = "{solution-start}", "{solution-end}"
@@ -51,7 +52,7 @@ def write_all(target: Path) -> list[Path]:
     """Write student/ and instructor/ under the target folder, anew."""
     written = []
     for kind in ("student", "instructor"):
-        shutil.rmtree(target / kind, ignore_errors=True)
+        clear(target / kind, CHAPTERS[0].file, "records")
         written += write_kind(kind, target / kind)
     return written
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .assignments import CourseError
+from .folders import CourseError, check_clear, clear
 from .notebooks import write_kind
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,9 +97,11 @@ def make_kit(
     version = version or "{}.{}".format(*sys.version_info)
     if not re.fullmatch(r"3\.\d+", version):
         raise CourseError(f"Python {version!r} is no version; write 3.12")
-    site = built_site()
     beside = target.with_name(target.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
+    clear(beside, "wheels")
+    made = ("wheels", "install.sh", "book")
+    check_clear(target, *made)
+    site = built_site()
     (beside / "wheels").mkdir(parents=True)
     own = _own_wheel(beside / "wheels")
     source = ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
@@ -129,7 +131,7 @@ def make_kit(
         )
         end = "\r\n" if name.endswith((".bat", ".txt")) else "\n"
         (beside / name).write_text(text, encoding="utf-8", newline=end)
-    shutil.rmtree(target, ignore_errors=True)
+    clear(target, *made)
     beside.replace(target)
     return target
 
