@@ -374,17 +374,18 @@ def disk(each: Callable) -> None:
 
 def limits(each: Callable) -> None:
     """Little memory, and few open files."""
+    rows = {}
     for name in ("transfer", "stylize", "denoise", "export", "train", "models"):
         for megabytes in (200, 400, 800, 1200, 1600):
-            with each("limits", f"{name}, {megabytes} MB") as (trouble, wrong):
-                limit = limited(resource.RLIMIT_AS, megabytes * 10**6)
-                code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
-                wrong(trouble.faults(code, errors, (0, 1, 2)))
+            limit = limited(resource.RLIMIT_AS, megabytes * 10**6)
+            rows[f"{name}, {megabytes} MB"] = name, limit
         for files in (6, 12):
-            with each("limits", f"{name}, {files} open files") as (trouble, wrong):
-                limit = limited(resource.RLIMIT_NOFILE, files)
-                code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
-                wrong(trouble.faults(code, errors, (0, 1, 2)))
+            limit = limited(resource.RLIMIT_NOFILE, files)
+            rows[f"{name}, {files} open files"] = name, limit
+    for row, (name, limit) in chosen(rows).items():
+        with each("limits", row) as (trouble, wrong):
+            code, errors = trouble.finish(COMMANDS[name][0], preexec_fn=limit)
+            wrong(trouble.faults(code, errors, (0, 1, 2)))
 
 
 def together(each: Callable) -> None:
@@ -427,7 +428,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--write", action="store_true", help=f"into {RECORD.name}")
-    parser.add_argument("--rows", metavar="PATTERN", help="some rows")
+    parser.add_argument(
+        "--rows",
+        metavar="PATTERN",
+        help="some rows of signals, limits or service (of signals if none is named)",
+    )
     given = parser.parse_args()
     parts = given.parts or list(PARTS)
     if given.rows:
