@@ -4,6 +4,7 @@ every command and every option.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +35,15 @@ def kind(parameter) -> type | None:
     found = getattr(descriptor, "annotation", None)  # of newer versions of Typer
     found = found or {"integer": int, "float": float}.get(parameter.type.name)
     return found if found in (int, float) else None
+
+
+_built = functools.cache(typer.main.get_command)
+
+
+@pytest.fixture(autouse=True)
+def built_once(monkeypatch):
+    """The tree of commands takes a twentieth of a second, and is the same each time."""
+    monkeypatch.setattr(typer.main, "get_command", _built)
 
 
 def test_there_are_commands_options_and_numbers_to_try():
