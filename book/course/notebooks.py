@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from ..chapters import CHAPTERS, NOTEBOOKS
-from .folders import clear
+from .folders import check_clear, clear
 
 ROOT = Path(__file__).resolve().parents[2]
 _START, _END = "{solution-start}", "{solution-end}"
@@ -50,8 +50,10 @@ def instructor(notebook: NotebookNode) -> NotebookNode:
 
 def write_all(target: Path) -> list[Path]:
     """Write student/ and instructor/ under the target folder, anew."""
-    written = []
-    for kind in ("student", "instructor"):
+    written, kinds = [], ("student", "instructor")
+    for kind in kinds:  # both, before the first is written
+        check_clear(target / kind, CHAPTERS[0].file, "records")
+    for kind in kinds:
         clear(target / kind, CHAPTERS[0].file, "records")
         written += write_kind(kind, target / kind)
     return written
