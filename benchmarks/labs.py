@@ -30,6 +30,8 @@ BOUNDS = {
     "gatys, a step at 128 pixels, processor s": 0.6,
     "gram, first answer, MB": 4.6,
     "gram, an update at 160 pixels, processor s": 0.4,
+    "repair, first answer, MB": 5.6,
+    "repair, holes at 256 pixels, processor s": 1.2,
     "eye, first answers, MB": 4.6,
     "eye, eight answers, processor s": 4.0,
 }
@@ -171,6 +173,29 @@ def gram(browser, site: Counter) -> dict[str, float]:
     }
 
 
+def repair(browser, site: Counter) -> dict[str, float]:
+    """Scratches added one by one, each filled by both networks and judged in pixels and
+    in features; then noise of one strength after the other.
+    """
+    page, before = opened(browser, site, "live/repair.html?in=book")
+    page.wait_for_function("() => document.querySelector('#words').innerText")
+    light, start = site.bytes, time.perf_counter()
+    answered(page, lambda: page.click("#more"), "settled")
+    first, sent = time.perf_counter() - start, site.bytes
+    late = updates(page, lambda: page.click("#more"), "settled")
+    answered(page, lambda: page.check("#task-noise"), "settled")
+    page.focus("#sigma")
+    clean = updates(page, lambda: page.keyboard.press("ArrowRight"), "settled")
+    page.context.close()
+    return {
+        "repair, page before it is touched, MB": (light - before) / 1e6,
+        "repair, first answer, MB": (sent - before) / 1e6,
+        "repair, first answer, s": first,
+        **{f"repair, holes at 256 pixels, {name}": late[name] for name in late},
+        **{f"repair, noise at 256 pixels, {name}": clean[name] for name in clean},
+    }
+
+
 def eye(browser, site: Counter) -> dict[str, float]:
     """The copies made; then all of them judged by SSIM and by the network, which the
     first click begins.
@@ -209,7 +234,7 @@ def main() -> int:
         browser = playwright.chromium.launch(
             executable_path=executable(), args=CHROME[1:]
         )
-        for lab in (thesis, gatys, gram, eye):
+        for lab in (thesis, gatys, gram, repair, eye):
             values |= lab(browser, site)
         browser.close()
     machine = {

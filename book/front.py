@@ -41,12 +41,14 @@ LABS = {
     "thesis": "Two damaged pictures, and five judges of which is nearer to the photo",
     "gatys": "Style transfer step by step, with the weights in your hand",
     "gram": "A shuffled copy of a painting, and the Gram matrices of both",
+    "repair": "A photo with holes or noise, mended by two networks of different loss",
     "eye": "Eight copies of equal squared error, ordered by you and by five judges",
 }
 LAB_OF = {
     "01_pixel_loss": "thesis",
     "03_style_reconstruction": "gram",
     "04_gatys_transfer": "gatys",
+    "07_denoising_inpainting": "repair",
     "12_claims_under_test": "eye",
 }
 LAB_WORDS = {
@@ -63,6 +65,11 @@ LAB_WORDS = {
         "shuffle the tiles, paint on the copy, and watch what the matrix and what the "
         "features notice. Each cell of a matrix shows its two channels. Your picture "
         "stays on your device."
+    ),
+    "repair": (
+        "cut holes into a photo, or make it noisy. Two networks of this chapter mend "
+        "it, one for each loss; move the divider between them, and see what pixels and "
+        "features say of each. Your photo stays on your device."
     ),
     "eye": (
         "eight copies of a photo, all with the same squared error. Put them in order "
@@ -126,6 +133,8 @@ def lab_values() -> dict[str, str]:
         "gatys_mb": f"{known['gatys, first step, MB']:.1f} MB",
         "gatys_step": seconds(known["gatys, a step at 128 pixels, processor s"]),
         "gram_update": seconds(known["gram, an update at 160 pixels, processor s"]),
+        "repair_holes": seconds(known["repair, holes at 256 pixels, processor s"]),
+        "repair_noise": seconds(known["repair, noise at 256 pixels, processor s"]),
         "eye_answers": seconds(known["eye, eight answers, processor s"]),
     }
 

@@ -40,6 +40,8 @@ LARGEST = {"style": 1024, "upscale": 256}
 LAB_LAYERS = ["relu1_2", "relu2_1", "relu2_2"]
 STYLE_LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
 NOT_SERVED = ("*.test.js", "fixtures", "labs", "*.d.ts", "__pycache__", ".*")
+# networks of the lab of chapter 7
+REPAIRS = ("inpaint_pixel", "inpaint_combined", "denoise_pixel", "denoise_combined")
 OLDEST_NODE = 20
 
 
@@ -195,7 +197,14 @@ def export_networks() -> Path:
     ]
     versions = [f"{name} {version(name)}" for name in ("torch", "onnx")]
     wanted = fingerprint(
-        [*code, *files.values(), DATA / "SOURCES.csv", Path(__file__)], *versions
+        [
+            *code,
+            *files.values(),
+            *repairs().values(),
+            DATA / "SOURCES.csv",
+            Path(__file__),
+        ],
+        *versions,
     )
     target, stamp = NETWORKS / "models", NETWORKS / "exported"
     if stamp.is_file() and stamp.read_text() == wanted:
@@ -221,7 +230,8 @@ def export_networks() -> Path:
             "bytes": written.stat().st_size,
         }
     _write_json(target / "models.json", facts)
-    _write_json(target / "labs.json", export_loss_network(target))
+    labs = export_loss_network(target) | export_repairs(target)
+    _write_json(target / "labs.json", labs)
     stamp.write_text(wanted)
     return target
 
@@ -255,6 +265,25 @@ def export_loss_network(target: Path) -> dict:
         "channels": [64 * 2 ** (int(layer[4]) - 1) for layer in STYLE_LAYERS],
         "depth": int(content[4]) - 1,
     }
+    return facts
+
+
+def repairs() -> dict[str, Path]:
+    """The networks that fill holes and clean noise, and the files they ship in."""
+    from pltutorial import zoo
+
+    return {name: zoo.RESTORERS / f"{name}.safetensors" for name in REPAIRS}
+
+
+def export_repairs(target: Path) -> dict:
+    """Write them, and return what labs.json says of each."""
+    from pltutorial.networks import load_network
+    from pltutorial.onnx.export import export_onnx
+
+    facts = {}
+    for name, path in repairs().items():
+        written = export_onnx(load_network(path, "cpu"), target / f"{name}.onnx")
+        facts[name] = {"file": written.name, "bytes": written.stat().st_size}
     return facts
 
 

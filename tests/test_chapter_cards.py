@@ -117,6 +117,7 @@ def test_first_screen_offers_the_book_and_the_page(site):
         ("01_pixel_loss", "thesis"),
         ("03_style_reconstruction", "gram"),
         ("04_gatys_transfer", "gatys"),
+        ("07_denoising_inpainting", "repair"),
         ("12_claims_under_test", "eye"),
     ],
 )

@@ -2,9 +2,10 @@
 
 /**
  * @param {HTMLElement} box holds `canvas.before`, `canvas.after` and `[role=slider]`
+ * @param {() => [string, string]} names of what lies left and right, for who hears them
  * @returns {{show: (before: import("./types").Pixels, after: import("./types").Pixels) => void, set: (percent: number) => void}}
  */
-export function divider(box) {
+export function divider(box, names = () => ["photo", "print"]) {
   const handle = /** @type {HTMLElement} */ (box.querySelector("[role=slider]"));
   const [before, after] = ["before", "after"].map((name) => /** @type {HTMLCanvasElement} */ (box.querySelector(`canvas.${name}`)));
   let percent = 50;
@@ -14,7 +15,7 @@ export function divider(box) {
     percent = Math.min(100, Math.max(0, Math.round(value)));
     box.style.setProperty("--divider", `${percent}%`);
     handle.setAttribute("aria-valuenow", String(percent));
-    handle.setAttribute("aria-valuetext", `${percent} % photo, ${100 - percent} % print`);
+    handle.setAttribute("aria-valuetext", `${percent} % ${names()[0]}, ${100 - percent} % ${names()[1]}`);
   }
 
   /** @param {PointerEvent} event */

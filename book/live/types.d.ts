@@ -169,13 +169,26 @@ export interface GatysJob extends GatysGraph {
   rate: number;
 }
 
-export type LabJob = PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob;
+/** One pass of a network that cleans a photo, or of one that fills where `mask` is 1. */
+export interface RepairJob {
+  type: "repair";
+  model: ModelFile;
+  photo: Planes;
+  mask?: Float32Array<ArrayBuffer>;
+}
+
+export type LabJob = PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob | RepairJob;
 export type Job = StyleJob | UpscaleJob | LabJob;
 
 /** models/labs.json: the loss network's files. */
 export interface LabFacts {
   features: ModelFile & { layers: string[] };
   gatys: ModelFile & GatysGraph;
+  /** Of chapter 7: what fills holes, and what cleans. */
+  inpaint_pixel: ModelFile;
+  inpaint_combined: ModelFile;
+  denoise_pixel: ModelFile;
+  denoise_combined: ModelFile;
 }
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */

@@ -7,6 +7,7 @@ import { gram } from "./gram_jobs.js";
 import { features, gatys, photo as labPhoto } from "./lab_jobs.js";
 import { fetchBytes } from "./fetching.js";
 import { plan } from "./plan.js";
+import { repair } from "./repair_jobs.js";
 import { Problem, asProblem } from "./problem.js";
 import { resize } from "./resize.js";
 import { inTiles } from "./tiling.js";
@@ -197,12 +198,13 @@ async function lab(job, report) {
   if (job.type === "photo") return labPhoto(job);
   if (job.type === "equal") return equal(job);
   const [ort, session] = await ready(job.model, report);
-  const { width, height } = job.type === "gatys" ? job.photo : job.reference;
+  const { width, height } = "photo" in job ? job.photo : job.reference;
   report({ stage: "compute", done: 0, total: width * height });
   /** @type {import("./lab_jobs.js").Runner} */
   const runner = (feeds) =>
     session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)])));
   if (job.type === "gram") return gram(job, runner);
+  if (job.type === "repair") return repair(job, runner);
   return job.type === "gatys" ? gatys(job, runner) : features(job, runner);
 }
 
