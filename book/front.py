@@ -68,8 +68,8 @@ LAB_WORDS = {
     ),
     "repair": (
         "cut holes into a photo, or make it noisy. Two networks of this chapter mend "
-        "it, one for each loss; move the divider between them, and see what pixels and "
-        "features say of each. Your photo stays on your device."
+        "it, one for each loss; move the divider between them, and see what pixels, "
+        "features and Gram matrices say of each. Your photo stays on your device."
     ),
     "eye": (
         "eight copies of a photo, all with the same squared error. Put them in order "

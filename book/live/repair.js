@@ -34,7 +34,7 @@ let mask = new Float32Array();
 let before = [];
 /** @type {Partial<Record<Loss, Planes>>} */
 let made = {};
-let [seed, photos] = [1, 0];
+let [seed, photos, versions] = [1, 0, 0];
 let asked = false; // the networks are fetched when something is touched
 let held = false; // a stroke is under way
 
@@ -116,21 +116,22 @@ async function judge() {
       made = found;
       compare();
       const shown = /** @type {Record<Loss, Planes>} */ (found);
-      /** @type {Record<string, {psnr: number, feature?: number}>} */
+      /** @type {Record<string, import("./repair_jobs.js").Judged>} */
       const judged = Object.fromEntries(LOSSES.map((loss) => [loss, { psnr: psnr(shown[loss], whole, holes ? missing : undefined) }]));
       if (!holes) judged.given = { psnr: psnr(in8Bits(damaged), whole) };
-      table(judged, verdict(/** @type {Record<Loss, {psnr: number}>} */ (judged)));
-      say(`Both networks: ${seconds.toFixed(2)} seconds, on this device.`);
+      table(judged, verdict(/** @type {Record<Loss, import("./repair_jobs.js").Judged>} */ (judged)));
       document.documentElement.dataset.update = (1000 * seconds).toFixed(0);
       if (again || held) continue;
-      const { file, bytes } = facts.features;
       for (const name of Object.keys(judged)) {
         if (again) break;
         const picture = name === "given" ? in8Bits(damaged) : shown[/** @type {Loss} */ (name)];
-        const outcome = await run({ type: "features", model: { file, bytes }, layers: facts.features.layers, key: `repair ${now}`, reference: whole, picture });
-        judged[name].feature = outcome.losses?.[facts.features.layers.indexOf(LAYER)];
+        const { file, bytes } = facts.features;
+        /** @type {import("./types").GramJob} */
+        const job = { type: "gram", model: { file, bytes }, layer: LAYER, key: `repair ${now}`, version: String(++versions), reference: whole, picture, cell: [0, 0] };
+        [judged[name].style, judged[name].feature] = (await run(job)).losses ?? [];
       }
-      if (!again && now === photos) table(judged, verdict(/** @type {Record<Loss, {psnr: number}>} */ (judged)));
+      say(`Both networks: ${seconds.toFixed(2)} seconds, on this device.`);
+      if (!again && now === photos) table(judged, verdict(/** @type {Record<Loss, import("./repair_jobs.js").Judged>} */ (judged)));
     }
     document.documentElement.dataset.settled = held ? "" : "yes";
   } catch (error) {
@@ -140,20 +141,22 @@ async function judge() {
   }
 }
 
-/** @param {Record<string, {psnr: number, feature?: number}>} judged @param {string} said */
+/** @param {Record<string, import("./repair_jobs.js").Judged>} judged @param {string} said */
 function table(judged, said) {
   get("psnr-head", HTMLElement).textContent = task() === "holes" ? "PSNR in the holes" : "PSNR";
-  for (const row of document.querySelectorAll("#judged tr")) {
-    const name = /** @type {HTMLElement} */ (row).dataset.view ?? "";
-    const [decibels, features] = row.querySelectorAll("td");
+  for (const row of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#judged tr"))) {
+    const name = row.dataset.view ?? "";
     const of = judged[name];
+    const rival = name === "given" ? undefined : judged[name === "pixel" ? "combined" : "pixel"];
+    const [decibels, features, style] = row.querySelectorAll("td");
     decibels.textContent = of ? `${of.psnr.toFixed(2)} dB` : "–";
-    features.textContent = of ? (of.feature?.toPrecision(3) ?? "…") : "–";
-    const other = LOSSES.find((loss) => loss !== name);
-    const rival = name !== "given" && other ? judged[other] : undefined;
-    decibels.classList.toggle("best", Boolean(of && rival && of.psnr > rival.psnr));
-    features.classList.toggle("best", Boolean(of && rival && (of.feature ?? 0) < (rival.feature ?? 0)));
-    if (name === "given") /** @type {HTMLElement} */ (row).hidden = task() === "holes";
+    decibels.classList.toggle("best", Boolean(rival && of.psnr > rival.psnr));
+    for (const [cell, judge] of /** @type {const} */ ([[features, "feature"], [style, "style"]])) {
+      const value = of?.[judge];
+      cell.textContent = of ? (value?.toPrecision(3) ?? "…") : "–";
+      cell.classList.toggle("best", value !== undefined && value < (rival?.[judge] ?? 0));
+    }
+    if (name === "given") row.hidden = task() === "holes";
   }
   get("verdict", HTMLElement).textContent = said;
 }

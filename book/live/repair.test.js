@@ -78,9 +78,9 @@ test("the network is given the mask where there is one, and its output comes bac
 });
 
 test("the verdict names who is nearer, or that nobody is", () => {
-  const judged = { pixel: { psnr: 25.2, feature: 0.2 }, combined: { psnr: 24.4, feature: 0.15 } };
-  assert.equal(verdict(judged), "In pixels the pixel loss is nearer, by 0.8 dB; in features the combined loss is nearer, by 25 %.");
-  const even = { pixel: { psnr: 25.2, feature: 0.2 }, combined: { psnr: 25.21, feature: 0.2 } };
-  assert.equal(verdict(even), "In pixels both are equally near; in features there is no difference to speak of.");
+  const judged = { pixel: { psnr: 25.2, feature: 0.2, style: 0.05 }, combined: { psnr: 24.4, feature: 0.2, style: 0.02 } };
+  assert.equal(verdict(judged), "In pixels the pixel loss is nearer, by 0.8 dB; in the Gram matrix the combined loss is nearer, 2.5 times.");
+  const even = { pixel: { psnr: 25.2, style: 0.2 }, combined: { psnr: 25.21, style: 0.2 } };
+  assert.equal(verdict(even), "In pixels both are equally near; in the Gram matrix there is no difference to speak of.");
   assert.equal(verdict({ pixel: { psnr: 20 }, combined: { psnr: 21 } }), "In pixels the combined loss is nearer, by 1.0 dB.");
 });

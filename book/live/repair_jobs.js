@@ -111,19 +111,19 @@ export function psnr(output, target, mask) {
   return -10 * Math.log10(sum / count);
 }
 
+/** Decibels, and squared errors of features and of their Gram matrix, relative to the photo's own. @typedef {{psnr: number, feature?: number, style?: number}} Judged */
+
 /**
- * Which of the two networks is nearer, for each judge.
+ * Which of the two networks is nearer in pixels, and which in the Gram matrix.
  *
- * @param {Record<"pixel" | "combined", {psnr: number, feature?: number}>} judged decibels, and the relative feature loss
+ * @param {Record<"pixel" | "combined", Judged>} judged
  * @returns {string}
  */
 export function verdict({ pixel, combined }) {
   const decibels = combined.psnr - pixel.psnr;
-  const nearer = Math.abs(decibels) < 0.05 ? "In pixels both are equally near" : `In pixels ${decibels > 0 ? "the combined loss" : "the pixel loss"} is nearer, by ${Math.abs(decibels).toFixed(1)} dB`;
-  if (pixel.feature === undefined || combined.feature === undefined) return `${nearer}.`;
-  const [low, high] = [Math.min(pixel.feature, combined.feature), Math.max(pixel.feature, combined.feature)];
-  const less = 100 * (1 - low / (high || 1));
-  if (less < 1) return `${nearer}; in features there is no difference to speak of.`;
-  const other = combined.feature < pixel.feature ? "the combined loss" : "the pixel loss";
-  return `${nearer}; in features ${other} is nearer, by ${less.toFixed(0)} %.`;
+  const nearer = Math.abs(decibels) < 0.05 ? "In pixels both are equally near" : `In pixels the ${decibels > 0 ? "combined" : "pixel"} loss is nearer, by ${Math.abs(decibels).toFixed(1)} dB`;
+  if (pixel.style === undefined || combined.style === undefined) return `${nearer}.`;
+  const times = Math.max(pixel.style, combined.style) / (Math.min(pixel.style, combined.style) || 1e-9);
+  if (times < 1.05) return `${nearer}; in the Gram matrix there is no difference to speak of.`;
+  return `${nearer}; in the Gram matrix the ${combined.style < pixel.style ? "combined" : "pixel"} loss is nearer, ${times.toFixed(1)} times.`;
 }
