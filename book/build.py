@@ -42,6 +42,7 @@ from typing import NoReturn
 
 import chapter_cards
 import chapters
+import checks
 import front
 import gallery
 import reference
@@ -207,6 +208,8 @@ def stage(
         front.mark_curves(notebook)
         front.describe_panels(notebook)
         front.add_labs(path.stem, notebook)
+        if answers:
+            checks.add(path.stem, notebook)
         if path.stem in failed:
             mark(notebook, failed[path.stem])
         if not answers:

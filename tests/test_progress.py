@@ -4,6 +4,7 @@ and shown as a table.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import assert_sentence
+from helpers import assert_sentence, refused
 
 from pltutorial.teaching import progress
 
@@ -183,3 +184,90 @@ def test_reset_asks_and_keeps_the_old_record(record, command, monkeypatch):
     assert str(kept) in printed
     assert kept.read_bytes() == old
     assert progress.read() == []
+
+
+def exported(path: Path, *tries: dict, what: str = "pltutorial answers") -> str:
+    path.write_text(json.dumps({"what": what, "version": 1, "tries": tries}))
+    return str(path)
+
+
+def a_try(**changes) -> dict:
+    made = {
+        "time": "2026-11-29T17:40:00",
+        "chapter": 7,
+        "label": "ex-restoration-grey.1",
+        "solved": False,
+        "said": "4",
+    }
+    return {**made, **changes}
+
+
+def test_answers_of_the_site_are_taken_in_once(record, command, tmp_path):
+    """Beside the exercises that were tried in notebooks; the same file again, or a
+    later one that holds the same tries, adds what is new only.
+    """
+    progress.record(1, "ex-pixel-psnr", "check_psnr", True)
+    later = a_try(time="2026-11-30T08:00:00", solved=True)
+    path = exported(tmp_path / "answers.json", a_try(), a_try(label="recall-1-7.1"))
+    code, printed, _ = command("progress", "--import", path)
+    assert code == 0
+    assert "2 tries were read" in printed
+    assert "2 of them new" in printed
+    assert "0 of them new" in command("progress", "--import", path)[1]
+    path = exported(tmp_path / "later.json", a_try(), later)
+    assert progress.take_in(path) == (2, 1)
+    rows = {row.label: row for row in progress.read()}
+    assert rows["ex-pixel-psnr"].tries == 1
+    grey = rows["ex-restoration-grey.1"]
+    assert (grey.chapter, grey.tries, grey.solved) == (7, 2, "2026-11-30")
+    assert rows["recall-1-7.1"].solved == ""
+    (line,) = [
+        line
+        for line in command("progress")[1].splitlines()
+        if "ex-restoration-grey.1" in line
+    ]
+    assert line.split()[-2:] == ["2", "2026-11-30"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        a_try(chapter="7"),
+        a_try(chapter=True),
+        a_try(chapter=100),
+        a_try(label="../secret"),
+        a_try(label=7),
+        a_try(time="yesterday"),
+        a_try(time="2026-11-29T17:40:00+01:00"),
+        a_try(solved=1),
+        {"label": "ex"},
+        "a text",
+    ],
+)
+def test_a_wrong_try_is_refused_and_nothing_taken_in(record, tmp_path, wrong):
+    path = exported(tmp_path / "answers.json", a_try(), wrong)
+    with refused("is not one that a chapter's page wrote"):
+        progress.take_in(path)
+    assert progress.read() == []
+
+
+def test_another_file_is_refused(record, tmp_path, command, monkeypatch):
+    for text in ("", "[]", "{", "null", '{"what": "pltutorial answers"}', "[" * 9999):
+        (tmp_path / "other.json").write_text(text)
+        with refused("is not one that a chapter's page wrote"):
+            progress.take_in(tmp_path / "other.json")
+    (tmp_path / "bytes.json").write_bytes(bytes(range(256)))
+    with refused("is not one that a chapter's page wrote"):
+        progress.take_in(tmp_path / "bytes.json")
+    with refused("is not one that a chapter's page wrote"):
+        progress.take_in(exported(tmp_path / "a.json", a_try(), what="other"))
+    with refused("does not exist"):
+        progress.take_in(tmp_path / "none.json")
+    path = exported(tmp_path / "a.json", a_try())
+    for words in (("--reset", "--yes", "--import", path), ("--import", str(tmp_path))):
+        code, _, error = command("progress", *words)
+        assert code == 2
+        assert_sentence(error.strip().removeprefix("error: "))
+    monkeypatch.setenv("PLTUTORIAL_PROGRESS", "off")
+    with refused("PLTUTORIAL_PROGRESS"):
+        progress.take_in(path)

@@ -192,7 +192,7 @@ def test_in_the_book_it_waits_for_a_finger(visit, folder):
     try:
         page = open_repair(visit, served, "?in=book&side=64", **phone)
         choose(page, "mine.png", png(picture(150, 120)))
-        page.wait_for_function("() => document.querySelector('#samples').value === ''")
+        page.wait_for_function("() => document.querySelector('#given').height === 51")
         assert not [path for path in served.asked if "ort/" in path or "onnx" in path]
         whole = page.inner_text("#words")
         box = page.locator("#given").bounding_box()

@@ -43,11 +43,19 @@ def progress(
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before a reset.")
     ] = False,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Take in what a chapter's page on the site exported.",
+        ),
+    ] = None,
 ) -> None:
     """Show which exercises you have tried and solved; the record
     stays on this machine.
     """
-    from ..teaching.progress import check_location, read
+    from ..teaching.progress import check_location, read, take_in
     from ..teaching.progress import reset as begin_anew
 
     path = check_location()
@@ -56,6 +64,13 @@ def progress(
             "your progress is not recorded, because PLTUTORIAL_PROGRESS=off or "
             "PLTUTORIAL_STATIC=1 is set; unset it to record"
         )
+    if answers is not None and reset:
+        raise InputError(
+            "--import adds to the record and --reset begins a new one; give one of them"
+        )
+    if answers is not None:
+        tries, new = take_in(answers)
+        print(f"{tries} tries were read from {answers}, {new} of them new.")
     if reset:
         if not exists(path):
             print(f"There is no record at {path} yet.")

@@ -8,7 +8,9 @@ PLTUTORIAL_PROGRESS names another file, or is `off`; runs of the book
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -147,6 +149,83 @@ def read() -> list[Mastery]:
         Mastery(chapter, label, check, tries, (first or "")[:10])
         for chapter, label, check, tries, first in rows
     ]
+
+
+_EXPORTED = "pltutorial answers"
+_MOST = 20_000  # tries in a file; a reader of the whole book makes some hundreds
+_LABEL = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
+
+
+def take_in(path: str | os.PathLike) -> tuple[int, int]:
+    """Add the tries of a file that a chapter's page on the site exported. What the
+    record has already is not added again.
+
+    Args:
+        path: the file, JSON.
+
+    Returns:
+        how many tries the file holds, and how many of them are new.
+
+    Raises:
+        InputError: the file cannot be read or is another one, nothing is recorded
+            here, or the record cannot be written.
+    """
+    rows = _exported(path)
+    record = check_location()
+    if record is None:
+        raise InputError(
+            "nothing is recorded, because PLTUTORIAL_PROGRESS=off or "
+            "PLTUTORIAL_STATIC=1 is set; unset it to import"
+        )
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with _opened(record) as base:
+            had = set(base.execute("SELECT * FROM tries"))
+            new = [row for row in dict.fromkeys(rows) if row not in had]
+            base.executemany("INSERT INTO tries VALUES (?, ?, ?, ?, ?)", new)
+    except (OSError, sqlite3.Error) as problem:
+        raise InputError(
+            f"the record {str(record)!r} cannot be written ({problem}); close what "
+            "uses it, or name another with PLTUTORIAL_PROGRESS"
+        ) from None
+    return len(rows), len(new)
+
+
+def _exported(path: str | os.PathLike) -> list[tuple[str, int, str, str, int]]:
+    """The tries of an exported file, as rows of the record."""
+    if fault := no_file(path):
+        raise InputError(
+            f"the file {str(path)!r} {fault}; give one that Export below a chapter's "
+            "questions wrote"
+        )
+    try:
+        held = json.loads(Path(path).read_text(encoding="utf-8"))
+        tries = held["tries"] if held["what"] == _EXPORTED else None
+        if len(tries) > _MOST:
+            raise ValueError(len(tries))
+        rows = [_row(one) for one in tries]
+    except OSError as problem:
+        raise InputError(
+            f"the file {str(path)!r} cannot be read ({problem.strerror}); give another"
+        ) from None
+    except (ValueError, TypeError, KeyError, LookupError, RecursionError):
+        raise InputError(
+            f"the file {str(path)!r} is not one that a chapter's page wrote; give the "
+            "file that Export below its questions saves"
+        ) from None
+    return rows
+
+
+def _row(one: dict) -> tuple[str, int, str, str, int]:
+    """One try of an exported file, checked."""
+    label, chapter, time = one["label"], one["chapter"], one["time"]
+    day = datetime.fromisoformat(time)
+    if type(chapter) is not int or not 1 <= chapter <= 99 or day.tzinfo is not None:
+        raise ValueError(one)
+    if type(one["solved"]) is not bool or not _LABEL.fullmatch(label):
+        raise ValueError(one)
+    written = day.isoformat(timespec="seconds")
+    return written, chapter, label, f"page:{label}", int(one["solved"])
 
 
 def reset() -> Path | None:
