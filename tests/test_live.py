@@ -197,6 +197,18 @@ def test_enlargement_is_the_packages_and_has_no_seam(visit, tmp_path):
             read_image(path), network=network, precision="float32"
         )
         assert largest(saved(page, f"[data-save={loss}]"), wanted) <= CLOSE, loss
+    # two of them under a divider, at most 1024 pixels wide
+    said = "e => [e.width, e.height, e.getAttribute('aria-label')]"
+    page.select_option("#pair-left", "pixel")
+    views = [
+        page.locator(f"#pair .{side}").evaluate(said) for side in ("before", "after")
+    ]
+    assert views == [[1024, 82, "Pixel loss"], [1024, 82, "Feature loss"]]
+    page.locator("#pair [role=slider]").press("Home")
+    assert (
+        page.locator("#pair [role=slider]").get_attribute("aria-valuetext")
+        == "0 % Pixel loss, 100 % Feature loss"
+    )
     assert (
         largest(
             saved(page, "[data-save=bicubic]"), resize(read_image(path), (96, 1200))
@@ -266,7 +278,7 @@ def test_keyboard_alone(visit):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     tab_to("slider")
-    handle = page.locator("[role=slider]")
+    handle = page.locator("#compare [role=slider]")
     assert handle.get_attribute("aria-valuenow") == "50", (
         "with reduced motion nothing moves by itself"
     )
@@ -325,9 +337,9 @@ def test_divider_follows_the_pointer(visit):
     page.mouse.down()
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 60, steps=4)
     page.mouse.up()
-    assert page.locator("[role=slider]").get_attribute("aria-valuenow") == "20"
+    assert page.locator("#compare [role=slider]").get_attribute("aria-valuenow") == "20"
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 60)
-    assert page.locator("[role=slider]").get_attribute("aria-valuenow") == "20"
+    assert page.locator("#compare [role=slider]").get_attribute("aria-valuenow") == "20"
 
 
 FILES = """async type => {

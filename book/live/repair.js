@@ -170,7 +170,7 @@ const keep = keeper(hash);
 function said() {
   const link = new URLSearchParams(location.hash.slice(1));
   get(`task-${link.get("task") === "noise" ? "noise" : "holes"}`, HTMLInputElement).checked = true;
-  strength.set(Math.min(75, Math.max(0, Math.round(Number(link.get("sigma") ?? FIRST.sigma)) || 0)));
+  strength.set(Math.min(75, Math.max(1, Math.round(Number(link.get("sigma") ?? FIRST.sigma)) || FIRST.sigma)));
   for (const [name, side] of /** @type {const} */ ([["left", left], ["right", right]])) {
     const wanted = link.get(name) ?? FIRST[name];
     side.value = wanted in NAMES ? wanted : FIRST[name];
@@ -180,7 +180,7 @@ function said() {
 
 // --- hands --------------------------------------------------------------------------
 
-const strength = slider({ id: "sigma", label: "Noise σ", range: [0, 75, 1], text: (value) => `${value} of 255`, change: () => ((asked = true), refresh()) });
+const strength = slider({ id: "sigma", label: "Noise σ", range: [1, 75, 1], text: (value) => `${value} of 255`, change: () => ((asked = true), refresh()) });
 const brush = slider({ id: "radius", label: "Brush", range: [2, 32, 1], text: (value) => `${2 * value} px`, change: () => place() });
 
 /** What is cut out can be taken back. */
@@ -328,7 +328,7 @@ async function start() {
       [made, before] = [{}, []];
       mask = new Float32Array(planes.width * planes.height);
       for (const number of [3, 4]) scratch(mask, planes.width, number, 8);
-      get("credit", HTMLElement).textContent = credit;
+      get("credit", HTMLElement).textContent = credit && `Photo: ${credit}`;
       table({}, "");
       refresh();
     },

@@ -1,12 +1,13 @@
 /** Enlarging four times: both networks and plain interpolation side by side, under one zoom. */
 
-import { draw } from "./divider.js";
+import { divider, draw } from "./divider.js";
 import { bytes, fileName, pixels, seconds } from "./format.js";
 import { get, hideProblem, meter, save, showProblem } from "./page.js";
 import { encodePng } from "./png.js";
 import { asProblem, Problem } from "./problem.js";
 import { linkedZoom } from "./zoom.js";
 
+const COMPARED = 1024; // longer side of the two pictures under the divider, which are shown whole
 const LARGEST = 1024; // longer side of what is enlarged: 4096 pixels then, as much as a phone's canvas holds
 
 /**
@@ -21,6 +22,12 @@ export function upscaleView(engine, models, current) {
   const bar = meter(get("enlarge-progress", HTMLProgressElement), cancel, null);
   const canvases = [...get("panes", HTMLElement).querySelectorAll("canvas")];
   const zoom = linkedZoom(canvases, (zoom) => (get("zoom-value", HTMLOutputElement).value = `${Math.round(100 * zoom)} %`));
+  const pair = get("pair", HTMLElement);
+  const sides = ["pair-left", "pair-right"].map((id) => get(id, HTMLSelectElement));
+  const nameOf = (/** @type {HTMLSelectElement} */ side) => side.selectedOptions[0].text;
+  divider(pair, () => [nameOf(sides[0]), nameOf(sides[1])]);
+  /** @type {Record<string, HTMLCanvasElement>} */
+  const drawn = {};
   /** @type {{pictures: Record<string, import("./types").Pixels>, name: string} | null} */
   let result = null;
 
@@ -73,15 +80,33 @@ export function upscaleView(engine, models, current) {
       canvases.map((canvas) => {
         const picture = document.createElement("canvas");
         draw(picture, pictures[canvas.dataset.loss ?? ""]);
+        drawn[canvas.dataset.loss ?? ""] = picture;
         return picture;
       }),
     );
+    compare();
+  }
+
+  /** Two of them under the divider. */
+  function compare() {
+    pair.querySelectorAll("canvas").forEach((canvas, at) => {
+      const picture = drawn[sides[at].value];
+      if (!picture) return;
+      const { width, height } = picture;
+      const scale = Math.min(1, COMPARED / Math.max(width, height));
+      Object.assign(canvas, { width: Math.round(scale * width), height: Math.round(scale * height) });
+      canvas.getContext("2d")?.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      canvas.setAttribute("aria-label", nameOf(sides[at]));
+      pair.querySelectorAll(".tag")[at].textContent = nameOf(sides[at]);
+      pair.style.setProperty("--ratio", String(width / height));
+    });
   }
 
   get("enlarge-form", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
     run();
   });
+  for (const side of sides) side.addEventListener("change", compare);
   cancel.addEventListener("click", () => engine.cancel());
   get("zoom-in", HTMLButtonElement).addEventListener("click", () => zoom.by(1.4));
   get("zoom-out", HTMLButtonElement).addEventListener("click", () => zoom.by(1 / 1.4));
