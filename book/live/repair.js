@@ -327,7 +327,7 @@ async function start() {
       photos += 1;
       [made, before] = [{}, []];
       mask = new Float32Array(planes.width * planes.height);
-      for (const number of [3, 4]) scratch(mask, planes.width, number, 8);
+      for (const number of [13, 17]) scratch(mask, planes.width, number, 8);
       get("credit", HTMLElement).textContent = credit && `Photo: ${credit}`;
       table({}, "");
       refresh();
