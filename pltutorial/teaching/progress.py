@@ -208,7 +208,7 @@ def _exported(path: str | os.PathLike) -> list[tuple[str, int, str, str, int]]:
         raise InputError(
             f"the file {str(path)!r} cannot be read ({problem.strerror}); give another"
         ) from None
-    except (ValueError, TypeError, KeyError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         raise InputError(
             f"the file {str(path)!r} is not one that a chapter's page wrote; give the "
             "file that Export below its questions saves"
