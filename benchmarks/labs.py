@@ -32,7 +32,7 @@ BOUNDS = {
     "gram, first answer, MB": 4.6,
     "gram, an update at 160 pixels, processor s": 0.4,
     "repair, first answer, MB": 5.6,
-    "repair, holes at 256 pixels, processor s": 1.2,
+    "repair, holes at 256 pixels, processor s": 1.6,
     "eye, first answers, MB": 4.6,
     "eye, eight answers, processor s": 4.0,
 }
