@@ -66,6 +66,12 @@ QUESTIONS: dict[str, list[Question]] = {
     ],
     "02_feature_reconstruction": [
         Question(
+            "recall-5",
+            "Question 5: which of the two counts the shift as worse?",
+            r"`(relu2_2)`, as the pixels do",
+            ("relu2_2", "relu4_3"),
+        ),
+        Question(
             "ex-features-cats",
             "The mirrored cat's relative feature loss at relu4_3?",
             r"mirrored: pixels [\d.]+, relu4_3 ([\d.]+)",
