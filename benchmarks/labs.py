@@ -11,6 +11,7 @@ time, these say what an idle machine would need, and the bounds are theirs.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -33,6 +34,10 @@ BOUNDS = {
     "gram, an update at 160 pixels, processor s": 0.4,
     "repair, first answer, MB": 5.6,
     "repair, holes at 256 pixels, processor s": 1.6,
+    "knows, first answer, MB": 8.2,
+    "knows, a round at 192 pixels, processor s": 2.0,
+    "restyle, first answer, MB": 8.6,
+    "restyle, a share at 256 pixels, processor s": 2.0,
     "eye, first answers, MB": 4.6,
     "eye, eight answers, processor s": 4.0,
 }
@@ -197,6 +202,47 @@ def repair(browser, site: Counter) -> dict[str, float]:
     }
 
 
+def knows(browser, site: Counter) -> dict[str, float]:
+    """A photo to relu3_3 and back, then what was drawn again and again."""
+    page, before = opened(browser, site, "live/knows.html?in=book&side=192")
+    page.wait_for_function("() => !document.querySelector('#go').disabled")
+    light, start = site.bytes, time.perf_counter()
+    answered(page, lambda: page.click("#go"), "settled")
+    first, sent = time.perf_counter() - start, site.bytes
+    late = updates(page, lambda: page.click("#go"), "settled")
+    page.context.close()
+    return {
+        "knows, page before it is touched, MB": (light - before) / 1e6,
+        "knows, first answer, MB": (sent - before) / 1e6,
+        "knows, first answer, s": first,
+        **{f"knows, a round at 192 pixels, {name}": late[name] for name in late},
+    }
+
+
+def restyle(browser, site: Counter) -> dict[str, float]:
+    """A photo in the style of a painting at relu3_3, then with more and less of it."""
+    page, before = opened(browser, site, "live/restyle.html?in=book&side=256")
+    page.wait_for_function("() => !document.querySelector('#go').disabled")
+    light, start = site.bytes, time.perf_counter()
+    answered(page, lambda: page.click("#go"), "settled")
+    first, sent = time.perf_counter() - start, site.bytes
+    page.focus("#share")
+    keys = itertools.cycle(["ArrowLeft", "ArrowRight"])
+    late = updates(page, lambda: page.keyboard.press(next(keys)), "settled")
+    start = time.perf_counter()
+    answered(page, lambda: page.select_option("#layers", "two"), "settled")
+    deeper, whole = time.perf_counter() - start, site.bytes - sent
+    page.context.close()
+    return {
+        "restyle, page before it is touched, MB": (light - before) / 1e6,
+        "restyle, first answer, MB": (sent - before) / 1e6,
+        "restyle, first answer, s": first,
+        **{f"restyle, a share at 256 pixels, {name}": late[name] for name in late},
+        "restyle, the deeper layer, MB": whole / 1e6,
+        "restyle, the deeper layer, s": deeper,
+    }
+
+
 def eye(browser, site: Counter) -> dict[str, float]:
     """The copies made; then all of them judged by SSIM and by the network, which the
     first click begins.
@@ -224,6 +270,9 @@ def eye(browser, site: Counter) -> dict[str, float]:
     return values
 
 
+LABS = (thesis, gatys, gram, repair, knows, restyle, eye)
+
+
 def main() -> int:
     facts = json.loads((HTML / "live" / "models" / "labs.json").read_text())
     site = Counter()
@@ -237,7 +286,7 @@ def main() -> int:
         browser = playwright.chromium.launch(
             executable_path=executable(), args=CHROME[1:]
         )
-        for lab in (thesis, gatys, gram, repair, eye):
+        for lab in LABS:
             if not wanted or lab.__name__ in wanted:
                 values |= lab(browser, site)
         browser.close()

@@ -40,17 +40,24 @@ STRIP = ROOT / "book" / "images" / "strip"
 LABS = {
     "thesis": "Two damaged pictures, and five judges of which is nearer to the photo",
     "gatys": "Style transfer step by step, with the weights in your hand",
+    "knows": "A photo, and what is drawn of a layer's numbers alone",
+    "restyle": "A photo in the style of any painting, in one pass",
     "gram": "A shuffled copy of a painting, and the Gram matrices of both",
     "repair": "A photo with holes or noise, mended by two networks of different loss",
     "eye": "Eight copies of equal squared error, ordered by you and by five judges",
 }
 LAB_OF = {
     "01_pixel_loss": "thesis",
+    "02_feature_reconstruction": "knows",
     "03_style_reconstruction": "gram",
     "04_gatys_transfer": "gatys",
+    "05_feed_forward": "restyle",
     "07_denoising_inpainting": "repair",
+    "08_inverting_features": "knows",
     "12_claims_under_test": "eye",
 }
+# What a lab begins with, where that is not its own beginning.
+LAB_STATES = {"02_feature_reconstruction": "#layer=relu2_2&by=pixels"}
 LAB_WORDS = {
     "thesis": (
         "drag A or B, blur it, cover it; five judges say which of the two is nearer to "
@@ -70,6 +77,18 @@ LAB_WORDS = {
         "cut holes into a photo, or make it noisy. Two networks of this chapter mend "
         "it, one for each loss; move the divider between them, and see what pixels, "
         "features and Gram matrices say of each. Your photo stays on your device."
+    ),
+    "knows": (
+        "a photo goes to a layer of VGG-16, and a picture comes back from that "
+        "layer's numbers alone: by moving pixels as in chapter 2, or drawn by the "
+        "networks of chapter 8. Then send what was drawn through again. Your photo "
+        "stays on your device."
+    ),
+    "restyle": (
+        "the photo's features take on the statistics of any painting, yours too, and "
+        "a decoder draws them, as `restyle` does. Move the painting's share, and the "
+        "size at which it is looked at: that sets the strokes. Both pictures stay on "
+        "your device."
     ),
     "eye": (
         "eight copies of a photo, all with the same squared error. Put them in order "
@@ -175,16 +194,18 @@ def fill(text: str) -> str:
     return text
 
 
-def lab(name: str, path: str) -> str:
+def lab(name: str, path: str, state: str = "") -> str:
     """A lab of the live page in a frame, which is loaded when a reader comes near.
 
     Args:
         name: the page's name under live/.
         path: from the page with the frame to the top of the site.
+        state: what it begins with, as its links say it.
     """
+    state = html.escape(state)
     return (
         "```{raw} html\n"
-        f'<iframe class="lab-frame" src="{path}live/{name}.html?in=book" '
+        f'<iframe class="lab-frame" src="{path}live/{name}.html?in=book{state}" '
         f'title="{LABS[name]}" loading="lazy"></iframe>\n'
         "```"
     )
@@ -210,7 +231,7 @@ def add_labs(name: str, notebook: dict) -> None:
                 output["text"] = re.sub(PANEL_LINE, "It starts like this:", text)
     text = (
         f"**In this page, without Jupyter:** {LAB_WORDS[LAB_OF[name]]}\n\n"
-        f"{lab(LAB_OF[name], '../')}"
+        f"{lab(LAB_OF[name], '../', LAB_STATES.get(name, ''))}"
     )
     place = panels[0] + 1 if panels else 1
     cells.insert(place, {**MARKDOWN, "id": "lab", "source": text})

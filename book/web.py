@@ -20,6 +20,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import lab_networks
 import lab_pages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +36,7 @@ RUNTIME = (
 )
 SAMPLES = ("pagoda", "chelsea", "coffee", "astronaut", "mountains", "honey_bee")
 SAMPLE_SIZE, PHOTO_THUMBNAIL, STYLE_THUMBNAIL = (640, 640), (200, 150), (160, 160)
+PAINTING_SIZE = (384, 384)
 # longer side in pixels that the page takes, for memory and patience
 LARGEST = {"style": 1024, "upscale": 256}
 LAB_LAYERS = ["relu1_2", "relu2_1", "relu2_2"]
@@ -201,8 +203,10 @@ def export_networks() -> Path:
             *code,
             *files.values(),
             *repairs().values(),
+            *lab_networks.files(),
             DATA / "SOURCES.csv",
             Path(__file__),
+            Path(lab_networks.__file__),
         ],
         *versions,
     )
@@ -231,6 +235,7 @@ def export_networks() -> Path:
         }
     _write_json(target / "models.json", facts)
     labs = export_loss_network(target) | export_repairs(target)
+    labs |= lab_networks.export(target)
     _write_json(target / "labs.json", labs)
     stamp.write_text(wanted)
     return target
@@ -340,9 +345,11 @@ def write_samples(target: Path) -> None:
         small.save(target / file, quality=84, optimize=True, progressive=True)
         return small.size
 
-    def not_larger(photo: Image.Image) -> Image.Image:
+    def not_larger(
+        photo: Image.Image, size: tuple[int, int] = SAMPLE_SIZE
+    ) -> Image.Image:
         # unlike ImageOps.contain it never enlarges
-        photo.thumbnail(SAMPLE_SIZE, Image.Resampling.LANCZOS)
+        photo.thumbnail(size, Image.Resampling.LANCZOS)
         return photo
 
     photos, styles = [], {}
@@ -363,8 +370,11 @@ def write_samples(target: Path) -> None:
         save(
             row["file"], file, lambda painting: ImageOps.fit(painting, STYLE_THUMBNAIL)
         )
+        painting = f"painting_{path.stem}.jpg"
+        save(row["file"], painting, lambda photo: not_larger(photo, PAINTING_SIZE))
         styles[path.stem] = {
             "file": file,
+            "whole": painting,
             "title": row["title"],
             "author": row["author"],
         }
@@ -435,8 +445,9 @@ def stage_live(html: Path) -> Path | None:
 
 def manifest(live: Path) -> dict:
     """What version.json holds: one digest of the whole page, and every file with
-    its size in bytes.
+    its size in bytes; what the labs draw with is kept only once it is used (`later`).
     """
+    later = lab_networks.names()
     files = sorted(
         path
         for path in live.rglob("*")
@@ -451,6 +462,7 @@ def manifest(live: Path) -> dict:
         )
     listed = [
         {"path": path.relative_to(live).as_posix(), "bytes": path.stat().st_size}
+        | ({"later": True} if path.name in later else {})
         for path in files
     ]
     return {"version": total.hexdigest()[:16], "files": listed}

@@ -204,14 +204,30 @@ def test_memory_that_runs_out_is_said_and_less_is_offered(visit, server):
 # --- without a network ----------------------------------------------------------------
 
 
+NETWORKS = (("vgg", ""), ("invert", "_image"))
+SETTLED = "() => document.documentElement.dataset.settled === 'yes'"
+
+
 def test_works_with_the_server_stopped(visit, folder):
+    """The page itself, and of the larger networks of the labs those that were used."""
     served = Server(folder)
+    lab = f"{served.origin}live/knows.html?side=64"
+    larger = [f"/live/models/{name}_relu3_3{of}.onnx" for name, of in NETWORKS]
     try:
         page = visit(served.address, service_workers="allow", example=False)
         page.wait_for_function(KEPT)
+        assert not {*larger} & {*served.asked}, "not every reader needs them"
+        page.goto(f"{lab}#layer=relu3_3&by=image")
+        page.click("#go")  # who saves data is asked first
+        page.wait_for_function(SETTLED)
+        for path in larger:
+            page.wait_for_function(f"() => caches.match('{path}')")
     finally:
         served.stop()
     again = page.context.new_page()
+    again.goto(f"{lab}#layer=relu3_3&by=image")
+    again.wait_for_function(SETTLED)
+    assert again.evaluate("document.documentElement.dataset.round") == "1"
     again.goto(served.address)
     assert "Painted" in painted(again)
     assert again.evaluate("crossOriginIsolated"), (

@@ -43,6 +43,16 @@ def test_features_are_the_networks(loss_network):
             nearly(found, loss_network(image, [layer])[layer])
 
 
+def test_a_second_file_goes_on_where_the_first_ends(loss_network):
+    first = session(features_onnx(loss_network, ["relu2_2"])).run
+    second = session(features_onnx(loss_network, ["relu3_1", "relu3_3"], "relu2_2")).run
+    image = torch.rand(1, 3, 37, 51)
+    (middle,) = first(["relu2_2"], {"image": image.numpy()})
+    for layer in ("relu3_1", "relu3_3"):
+        (found,) = second([layer], {"features": middle})
+        nearly(found, loss_network(image, [layer])[layer])
+
+
 @pytest.mark.parametrize("content", ["relu2_2", "relu3_3"])
 def test_loss_and_gradient_are_autograds(loss_network, content):
     """By automatic differentiation of the package's losses, at an even and at
@@ -111,5 +121,7 @@ def test_other_layers_are_refused():
     network = LossNetwork(device="cpu")
     with refused("'conv1_1'", "relu2_2"):
         features_onnx(network, ["conv1_1"])
+    with refused("relu2_1", "deeper"):
+        features_onnx(network, ["relu2_1"], "relu2_2")
     with refused("none was given"):
         features_onnx(network, [])

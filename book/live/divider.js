@@ -20,8 +20,8 @@ export function divider(box, names = () => ["photo", "print"]) {
 
   /** @param {PointerEvent} event */
   function follow(event) {
-    const { left, width } = box.getBoundingClientRect();
-    set((100 * (event.clientX - left)) / width);
+    const place = box.getBoundingClientRect();
+    set((100 * (event.clientX - place.left)) / place.width);
   }
 
   box.addEventListener("pointerdown", (event) => {

@@ -1,5 +1,6 @@
 /**
- * The live page without a network: everything below live/ that version.json lists is kept, whole or not at all.
+ * The live page without a network: everything below live/ that version.json lists is kept, whole or not at all,
+ * but what it lists as `later`, which is kept once it was used.
  * Each version has a cache of its own, so a page never mixes two; nothing outside this site is ever asked.
  */
 
@@ -11,7 +12,9 @@ const cacheName = prefix + version;
 /** What lets the browser use several threads; a host of static files rarely sends it. */
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" };
 
-/** @returns {Promise<{version: string, files: {path: string, bytes: number}[]}>} */
+/** @typedef {{version: string, files: {path: string, bytes: number, later?: boolean}[]}} List */
+
+/** @returns {Promise<List>} */
 async function listed() {
   const list = await fetch(new URL("version.json", base), { cache: "no-store" }).then((response) => response.json());
   if (list.version === version) return list;
@@ -23,7 +26,8 @@ async function install() {
   try {
     const list = await listed();
     const cache = await caches.open(cacheName);
-    for (const { path, bytes } of list.files) {
+    for (const { path, bytes, later } of list.files) {
+      if (later) continue;
       const file = new URL(path, base).href;
       if (await cache.match(file)) continue; // from an attempt that was cut short
       // Asked again: the browser's own cache may hold another version, and for unchanged files the answer is short.
@@ -51,6 +55,29 @@ async function activate() {
 }
 
 /**
+ * What is kept once it was used: networks that not every reader needs, of this very version.
+ *
+ * @param {Request} request
+ * @param {string} file
+ * @returns {Promise<Response>}
+ */
+async function used(request, file) {
+  const response = await fetch(request);
+  const copy = response.clone();
+  fetch(new URL("version.json", base), { cache: "no-store" })
+    .then((found) => found.json())
+    .then(async (/** @type {List} */ list) => {
+      const known = list.files.find(({ path }) => new URL(path, base).href === file);
+      const body = await copy.blob();
+      if (list.version !== version || known?.bytes !== body.size) return;
+      const cache = await caches.open(cacheName);
+      await cache.put(file, new Response(body));
+    })
+    .catch(() => {}); // then it is fetched the next time too
+  return response;
+}
+
+/**
  * @param {Request} request
  * @returns {Promise<Response>}
  */
@@ -62,7 +89,7 @@ async function answer(request) {
   if (url.href === base) url.pathname += "index.html";
   const cache = await caches.open(cacheName);
   const kept = await cache.match(url.href);
-  if (!kept) return fetch(request);
+  if (!kept) return url.pathname.includes("/live/models/") ? used(request, url.href) : fetch(request);
   const headers = new Headers(kept.headers);
   for (const [key, value] of Object.entries(ISOLATION)) headers.set(key, value);
   return new Response(kept.body, { status: 200, headers });

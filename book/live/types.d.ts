@@ -37,6 +37,14 @@ export interface ModelFacts {
   reach?: number;
 }
 
+export interface SampleStyle {
+  file: string;
+  /** The whole painting, larger. */
+  whole: string;
+  title: string;
+  author: string;
+}
+
 export interface SamplePhoto {
   file: string;
   title: string;
@@ -49,7 +57,7 @@ export interface SamplePhoto {
 
 export interface Samples {
   photos: SamplePhoto[];
-  styles: Record<string, { file: string; title: string; author: string }>;
+  styles: Record<string, SampleStyle>;
 }
 
 /** A model's file, and how many bytes it has, for the progress shown. */
@@ -177,7 +185,37 @@ export interface RepairJob {
   mask?: Float32Array<ArrayBuffer>;
 }
 
-export type LabJob = PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob | RepairJob;
+/** Files of VGG-16 that go on from each other, and the layers of each, the deepest last. */
+export type Stages = (ModelFile & { layers: string[] })[];
+
+/** A picture to its code at a layer and back; without a drawer only how far it is from the photo, which `key` names. */
+export interface KnowsJob {
+  type: "knows";
+  key: string;
+  photo: Planes;
+  picture: Planes;
+  layer: string;
+  drawer?: ModelFile;
+  stages: Stages;
+  judges: string[];
+}
+
+/** A photo with the statistics of a painting; `key` and `style` name the two, at their sizes. */
+export interface RestyleJob {
+  type: "restyle";
+  key: string;
+  style: string;
+  photo: Planes;
+  painting: Planes;
+  /** From the deep to the shallow. */
+  layers: string[];
+  stages: Stages;
+  decoders: Record<string, ModelFile>;
+  statistics: "covariance" | "deviation";
+  share: number;
+}
+
+export type LabJob = KnowsJob | RestyleJob | PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob | RepairJob;
 export type Job = StyleJob | UpscaleJob | LabJob;
 
 /** models/labs.json: the loss network's files. */
@@ -189,6 +227,8 @@ export interface LabFacts {
   inpaint_combined: ModelFile;
   denoise_pixel: ModelFile;
   denoise_combined: ModelFile;
+  /** What further labs draw with. */
+  [name: string]: ModelFile;
 }
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */
@@ -208,6 +248,8 @@ export interface Outcome {
   /** Of a lab. */
   planes?: Planes;
   losses?: number[];
+  /** Of a code that was drawn: its shape. */
+  code?: number[];
   gram?: Grams;
   copies?: Copy[];
   /** Seconds in the network alone; 0 when only the strength has changed. */

@@ -4,12 +4,14 @@ import { mix, toPixels } from "./blend.js";
 import { decode } from "./decode.js";
 import { equal } from "./equal.js";
 import { gram } from "./gram_jobs.js";
+import { knows } from "./knows_jobs.js";
 import { features, gatys, photo as labPhoto } from "./lab_jobs.js";
 import { fetchBytes } from "./fetching.js";
 import { plan } from "./plan.js";
 import { repair } from "./repair_jobs.js";
 import { Problem, asProblem } from "./problem.js";
 import { resize } from "./resize.js";
+import { restyle } from "./restyle_jobs.js";
 import { inTiles } from "./tiling.js";
 import { pixels } from "./format.js";
 
@@ -197,12 +199,17 @@ async function upscale(job, report) {
 async function lab(job, report) {
   if (job.type === "photo") return labPhoto(job);
   if (job.type === "equal") return equal(job);
-  const [ort, session] = await ready(job.model, report);
   const { width, height } = "photo" in job ? job.photo : job.reference;
-  report({ stage: "compute", done: 0, total: width * height });
-  /** @type {import("./lab_jobs.js").Runner} */
-  const runner = (feeds) =>
-    session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)])));
+  /** @param {import("./types").ModelFile} model @returns {Promise<import("./lab_jobs.js").Runner>} */
+  const open = async (model) => {
+    const [ort, session] = await ready(model, report);
+    report({ stage: "compute", done: 0, total: width * height });
+    return (feeds) =>
+      session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)])));
+  };
+  if (job.type === "knows") return knows(job, open);
+  if (job.type === "restyle") return restyle(job, open);
+  const runner = await open(job.model);
   if (job.type === "gram") return gram(job, runner);
   if (job.type === "repair") return repair(job, runner);
   return job.type === "gatys" ? gatys(job, runner) : features(job, runner);

@@ -23,22 +23,36 @@ _SQUARES = {"kernel_shape": [2, 2], "strides": [2, 2]}
 _FACTS = {"network": "VGG-16 (Simonyan and Zisserman 2014), CC BY 4.0"}
 
 
-def features_onnx(network: LossNetwork, layers: Sequence[str]) -> bytes:
+def features_onnx(
+    network: LossNetwork, layers: Sequence[str], after: str | None = None
+) -> bytes:
     """The features of one picture: ``image`` (1, 3, H, W), RGB in [0, 1], gives one
     output a layer, named like it, (1, C, H', W').
 
     Args:
         network: the loss network, of any pooling.
         layers: names such as ``"relu2_2"``, activations only.
+        after: go on from the features of this layer, ``features`` (1, C, H, W), which
+            another file has made.
 
     Raises:
-        InputError: a layer that is none, or that is not after its activation; a
-            missing package.
+        InputError: a layer that is none, or that is not after its activation, or
+            not after ``after``; a missing package.
     """
-    _check(layers)
+    _check(layers if after is None else [*layers, after])
+    if after is not None and min(map(RELU_LAYERS.index, layers)) <= RELU_LAYERS.index(
+        after
+    ):
+        raise InputError(
+            f"layers {', '.join(layers)} were asked for after {after}; give layers "
+            "that are deeper"
+        )
     graph = _new_graph()
-    image = graph.input("image", [1, 3, "H", "W"])
-    found, _ = _forward(graph, network, image, layers)
+    if after is None:
+        x = _centred(graph, network, graph.input("image", [1, 3, "H", "W"]))
+    else:
+        x = graph.input("features", [1, _channels(network, after), "H", "W"])
+    found, _ = _forward(graph, network, x, layers, after)
     sizes = {layer: [1, _channels(network, layer), None, None] for layer in layers}
     return _written(graph, {name: (found[name], sizes[name]) for name in layers})
 
@@ -74,7 +88,8 @@ def style_gradient_onnx(
     _check([*layers, content])
     graph = _new_graph()
     image = graph.input("image", [1, 3, "H", "W"])
-    found, steps = _forward(graph, network, image, [*layers, content])
+    x = _centred(graph, network, image)
+    found, steps = _forward(graph, network, x, [*layers, content])
     weights = graph.input("style_weights", [len(layers)])
     outputs, taps, losses = {}, {}, []
     for number, layer in enumerate(layers):
@@ -124,20 +139,31 @@ def _channels(network: LossNetwork, layer: str) -> int:
     return getattr(network, f"bias{layer[4:]}").numel()
 
 
-def _depth(layers: Sequence[str]) -> list[str]:
+def _depth(layers: Sequence[str], after: str | None) -> list[str]:
     """The convolutions up to the deepest of the layers, by number such as 1_2."""
     deepest = max(RELU_LAYERS.index(layer) for layer in layers)
-    return [layer[4:] for layer in RELU_LAYERS[: deepest + 1]]
+    first = 0 if after is None else RELU_LAYERS.index(after) + 1
+    return [layer[4:] for layer in RELU_LAYERS[first : deepest + 1]]
 
 
-def _forward(graph: Graph, network: LossNetwork, image: str, layers: Sequence[str]):
+def _centred(graph: Graph, network: LossNetwork, image: str) -> str:
+    """The picture as the first convolution wants it."""
+    x = graph.op("Sub", image, graph.numbers(network.mean.numpy()))
+    return graph.op("Mul", x, graph.numbers(network.scale.numpy()))
+
+
+def _forward(
+    graph: Graph,
+    network: LossNetwork,
+    x: str,
+    layers: Sequence[str],
+    after: str | None = None,
+):
     """Features by layer, and in turn what was done: of a convolution its number,
     weight, result and tiles; of a pooling the places of the maxima and what it saw.
     """
-    x = graph.op("Sub", image, graph.numbers(network.mean.numpy()))
-    x = graph.op("Mul", x, graph.numbers(network.scale.numpy()))
     found, steps, tiles = {}, [], None
-    for number in _depth(layers):
+    for number in _depth(layers, after):
         if number.endswith("_1") and number != "1_1":
             pooled, places = _pooled(graph, network, x)
             steps.append(("pool", places, x))
