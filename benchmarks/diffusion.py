@@ -5,10 +5,11 @@
 Every network that ships draws 600 faces from each of three seeds, in 1 to 25 steps.
 They are compared with the 600 faces of data/faces/test.zip, which no network was
 trained on: precision and recall with 3 neighbours in EfficientNet-Lite0's pooled
-features of the pictures at 96 pixels; attributes by the classifier that ships with
-the faces (`face_attributes`); sharpness, the variance of the Laplacian of Y; and the
-distance to the nearest training face, the root of the mean squared difference of
-pixels in [0, 1], beside that of the test faces.
+features of the pictures at 96 pixels, once with the same fine grain over both
+collections and once as they are (`bare`; benchmarks/grain.py says why); attributes by
+the classifier that ships with the faces (`face_attributes`); sharpness, the variance of
+the Laplacian of Y; and the distance to the nearest training face, the root of the mean
+squared difference of pixels in [0, 1], beside that of the test faces.
 
 An attribute counts as sure where its largest probability is at least 0.9. A value of
 an attribute counts as covered if it occurs; `combinations` counts those of hair, hair
@@ -45,14 +46,13 @@ from pathlib import Path
 import torch
 
 from pltutorial import load_network, save_network, train, zoo
-from pltutorial.distances import precision_recall
 from pltutorial.faces import load_faces
 from pltutorial.metrics import sharpness
 from pltutorial.networks.attributes import face_attributes
 from pltutorial.tasks.diffuse import DiffusionSettings, DiffusionTask, draw
 from pltutorial.training.cards import processor
 
-from .judged import pooled
+from .judged import among
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "diffusion.json"
@@ -87,16 +87,6 @@ PUPILS = {
     },
 }
 DIGITS = {"away": 4, "sharpness": 5, "nearest": 4, "kl": 4, "seconds": 1}
-
-
-def features(images: torch.Tensor) -> torch.Tensor:
-    """(N, 1280) of pictures at twice their size."""
-    return pooled(images, 2)
-
-
-@cache
-def reference() -> torch.Tensor:
-    return features(load_faces("test").pictures)
 
 
 @cache
@@ -140,12 +130,18 @@ def counted(images: torch.Tensor) -> dict[str, float]:
     }
 
 
-def measured(images: torch.Tensor) -> dict[str, float]:
-    """All numbers of a collection."""
-    precision, recall = precision_recall(features(images), reference())
+def closeness(images: torch.Tensor, seed: int) -> dict[str, float]:
+    """Precision and recall among the test faces, under grain and bare."""
+    real = load_faces("test").pictures
+    found = [among(images, real, 2, seed), among(images, real, 2, grain=0)]
+    names = ("precision", "recall", "bare precision", "bare recall")
+    return dict(zip(names, sum(found, ()), strict=True))
+
+
+def measured(images: torch.Tensor, seed: int = 0) -> dict[str, float]:
+    """All numbers of a collection; the grain is drawn from the seed."""
     return {
-        "precision": precision,
-        "recall": recall,
+        **closeness(images, seed),
         **counted(images),
         "sharpness": float(sharpness(images).double().mean()),
         "nearest": float(nearest(images).mean()),
@@ -184,7 +180,7 @@ def of_network(name: str, network, steps: int, kept: Path | None) -> dict:
             images = (255 * images).round() / 255
             if file is not None:
                 torch.save(((255 * images).round().byte(), seconds), file)
-        rows.append({**measured(images), "seconds": seconds})
+        rows.append({**measured(images, seed), "seconds": seconds})
     return over_seeds(rows)
 
 
@@ -196,7 +192,7 @@ def held_out() -> dict:
         some = pictures[seed * COUNT : (seed + 1) * COUNT]
         rows.append(
             {
-                **measured(some),
+                **measured(some, seed),
                 "nearest": float(nearest(load_faces("test").pictures).mean()),
             }
         )
@@ -215,11 +211,11 @@ def guided(network) -> dict:
             found = face_attributes(images)[network.condition].argmax(1)
             right.append(float((found == number).double().mean()))
             rows.append(images)
-        precision, recall = precision_recall(features(torch.cat(rows)), reference())
+        found = closeness(torch.cat(rows), 0)
         table[f"{guidance:g}"] = {
             "met": round(sum(right) / len(right), 3),
-            "precision": round(precision, 3),
-            "recall": round(recall, 3),
+            "precision": round(found["precision"], 3),
+            "recall": round(found["recall"], 3),
         }
     return table
 
@@ -276,7 +272,7 @@ def arms(folder: Path) -> dict:
                 images = draw(
                     load_network(file, "cpu"), ARM_COUNT, steps=steps, seed=seed
                 )
-                rows.append(measured(images))
+                rows.append(measured(images, seed))
             table[name][str(steps)] = over_seeds(rows)
             print(name, steps, json.dumps(table[name][str(steps)]), flush=True)
     return table
@@ -342,7 +338,15 @@ def write_cards(record: dict) -> None:
         path = zoo.DIFFUSION / f"{name}.safetensors"
         network = load_network(path, "cpu")
         steps = list(rows)[-1]
-        kept = ("precision", "recall", "sure", "covered", "kl", "sharpness")
+        kept = (
+            "precision",
+            "recall",
+            "bare precision",
+            "sure",
+            "covered",
+            "kl",
+            "sharpness",
+        )
         numbers = {key: rows[steps][key][0] for key in kept if key in rows[steps]}
         held = {"600 faces of data/faces/test.zip": {f"{steps} steps": numbers}}
         save_network(path, network, network.card | {"held_out": held})

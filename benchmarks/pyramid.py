@@ -12,7 +12,8 @@ only the smallest level to chance. Three seeds each.
 
 Measured as in benchmarks/diffusion.py, on 600 faces a seed, beside real faces: the
 whole pyramid from noise, and its levels from true faces of 12 and of 24 pixels, which
-says where a pyramid loses what.
+says where a pyramid loses what. Beside them stand the autoencoders that ship, with
+codes from the prior.
 
 Each part is kept in --runs and not trained again, so that the whole may be made in
 pieces: --parts 2 makes at most two more and stops. An hour of one core.
@@ -33,6 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pltutorial import sample, zoo
 from pltutorial.deepsim import DeepSimLoss
 from pltutorial.device import best_device
 from pltutorial.faces import load_faces
@@ -211,19 +213,27 @@ def table(states: dict) -> dict:
                 images = drawn(states, arm, seed, start, COUNT)
                 seconds = 64 * (time.process_time() - begin) / COUNT
                 images = (255 * images).round() / 255
-                found.append({**measured(images), "seconds": seconds})
+                found.append({**measured(images, seed), "seconds": seconds})
             name = f"{arm} from {start} pixels" if start else arm
             rows[name] = over_seeds(found)
             print(name, json.dumps(rows[name]), flush=True)
+    for loss in zoo.VAE_LOSSES:
+        found = []
+        for seed in SEEDS:
+            begin = time.process_time()
+            images = sample(COUNT, loss, seed=seed, device="cpu")
+            seconds = 64 * (time.process_time() - begin) / COUNT
+            images = (255 * images).round() / 255
+            found.append({**measured(images, seed), "seconds": seconds})
+        rows[f"VAE, {loss}"] = over_seeds(found)
+        print(loss, json.dumps(rows[f"VAE, {loss}"]), flush=True)
     return rows
 
 
 def weights(arm: str) -> int:
     """How many a whole arm has."""
     sides = SIDES[-1:] if arm == "whole" else SIDES
-    return sum(
-        p.numel() for side in sides for p in fresh(arm, side, 0)[0].parameters()
-    )
+    return sum(p.numel() for side in sides for p in fresh(arm, side, 0)[0].parameters())
 
 
 def write_strips(states: dict) -> None:

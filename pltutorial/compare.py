@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -147,16 +148,29 @@ def judged_features(
     pictures: Iterable[torch.Tensor],
     size: int = 224,
     device: torch.device | None = None,
+    grain: float = 0.0,
+    seed: int = 0,
 ) -> torch.Tensor:
     """The second judge's pooled features of a collection, read one by one.
+
+    On drawings with even areas the judge hears unevenness that nobody sees, and little
+    else: real cartoon faces with noise of 0.01 are strangers to real cartoon faces. The
+    same ``grain`` over both collections, with different seeds, makes it hear what is
+    drawn. Photographs have a grain of their own and need none.
 
     Args:
         pictures: (1, 3, H, W) each, of any size; their middle squares are looked at.
         size: of the squares in pixels; shrinking takes away what is finer.
         device: where to compute; that of the pictures if left out.
+        grain: standard deviation of noise that is added to the squares, on the scale
+            of [0, 1]; 0.01 for drawings.
+        seed: of this noise, another one for each collection.
 
     Returns:
         (N, 1280), on the CPU.
+
+    Raises:
+        InputError: a grain below 0, or one that is not finite.
 
     Example:
         >>> pictures = [torch.rand(1, 3, 64, 80), torch.rand(1, 3, 72, 64)]
@@ -164,10 +178,16 @@ def judged_features(
         >>> features.shape
         torch.Size([2, 1280])
     """
+    if not 0 <= grain < math.inf:
+        raise InputError(f"grain={grain} was given; give 0, or a little, such as 0.01")
     rows, batch = [], []
+    draw = torch.Generator().manual_seed(seed)
 
     def judge() -> None:
         images = torch.cat(batch)
+        if grain:
+            noise = torch.randn(images.shape, generator=draw)
+            images = images + grain * noise.to(images)
         features = second_judge(images.device)(images, ["pooled"])["pooled"]
         rows.append(features.cpu())
         batch.clear()

@@ -31,6 +31,7 @@ from pltutorial.efficientnet import (
     classify,
     recognised,
 )
+from pltutorial.faces import load_faces
 from pltutorial.images import middle_square
 
 CPU = ("--device", "cpu")
@@ -240,6 +241,29 @@ def test_a_collection_is_read_in_batches(device):
         measure(features[:3], features)
 
 
+def test_grain_makes_the_judge_deaf_to_what_nobody_sees(device):
+    """Real faces with noise of 2.5 of 255 are strangers among real faces, and not so
+    where both have it.
+    """
+    faces = load_faces("test").pictures[:240].repeat_interleave(2, 2)
+    faces = faces.repeat_interleave(2, 3)
+    draw_noise = torch.Generator().manual_seed(3)
+    noisy = faces[:120] + 0.01 * torch.randn(faces[:120].shape, generator=draw_noise)
+
+    def found(grain: float) -> float:
+        made, real = (
+            judged_features(some.split(1), 96, device, grain, seed)
+            for seed, some in enumerate((noisy, faces[120:]))
+        )
+        return measure(made, real)["precision"]
+
+    assert found(0.0) < 0.4
+    assert found(0.01) > 0.7
+    for wrong in (-0.1, float("nan"), float("inf")):
+        with refused("grain=", "such as 0.01"):
+            judged_features([], 48, grain=wrong)
+
+
 # --- the commands -------------------------------------------------------------------
 
 
@@ -318,6 +342,8 @@ def test_measure_of_collections(command, folders, tmp_path):
     )
     assert values["frechet"] == pytest.approx(float(frechet_distance(one, other)))
     assert (values["pictures"], values["references"]) == (5, 5)
+    grainy = json.loads(command("measure", made, right, *options, "--grain", "0.1")[1])
+    assert grainy["frechet"] != pytest.approx(values["frechet"], rel=0.01)
     more = json.loads(command("measure", made, right, "--contents", right, *options)[1])
     assert more.items() >= values.items()
     assert more["art"] == pytest.approx(
@@ -341,6 +367,7 @@ def test_measure_of_collections(command, folders, tmp_path):
         (("measure", "MADE", "nowhere"), ("nowhere", "does not exist")),
         (("measure", "MADE", "RIGHT", "--contents", "ONE"), ("'p1'", "same names")),
         (("measure", "MADE", "RIGHT", "--size", "31"), ("size=31", "at least 32")),
+        (("measure", "MADE", "RIGHT", "--grain", "-1"), ("grain=-1", "such as 0.01")),
         (("compare", "LOOP", "LOOP"), ("'loop.png'", "it cannot be opened")),
         (("measure", "LOOP", "MADE"), ("'loop.png'", "it cannot be opened")),
     ],

@@ -113,6 +113,13 @@ def measure(
     size: Annotated[
         int, typer.Option(help="Pixels of the squares that are looked at, 32 or more.")
     ] = 224,
+    grain: Annotated[
+        float,
+        typer.Option(
+            help="Noise over both collections, 0.01 for drawings, whose even areas the "
+            "judge would hear and little else; photographs need none."
+        ),
+    ] = 0.0,
     device: Device = "auto",
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -137,7 +144,8 @@ def measure(
     found = [find_pictures(source) for source in (outputs, reference)]
     pairs = [] if contents is None else list(_pairs(outputs, contents, False))
     made, real = (
-        judged_features(_images(files, max_pixels), size, place) for files in found
+        judged_features(_images(files, max_pixels), size, place, grain, seed)
+        for seed, files in enumerate(found)
     )
     row = {"pictures": len(made), "references": len(real), **measures(made, real)}
     if pairs:
