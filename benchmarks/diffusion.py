@@ -132,8 +132,7 @@ def counted(images: torch.Tensor) -> dict[str, float]:
 
 def closeness(images: torch.Tensor, seed: int) -> dict[str, float]:
     """Precision and recall among the test faces, under grain and bare."""
-    real = load_faces("test").pictures
-    found = [among(images, real, 2, seed), among(images, real, 2, grain=0)]
+    found = [among(images, "test", 2, seed), among(images, "test", 2, grain=0)]
     names = ("precision", "recall", "bare precision", "bare recall")
     return dict(zip(names, sum(found, ()), strict=True))
 

@@ -133,9 +133,8 @@ def drawn_in_numbers(pictures: torch.Tensor, first: int = 0) -> dict[str, float]
     """A collection against unseen faces; the nearest is looked for among the training
     faces from `first` on.
     """
-    unseen = faces("test").pictures
-    precision, recall = among(pictures, unseen)
-    bare = among(pictures, unseen, grain=0)
+    precision, recall = among(pictures)
+    bare = among(pictures, grain=0)
     others = faces("train").pictures[first:].flatten(1)
     near = torch.cdist(pictures.flatten(1), others).min(1).values
     return rounded(

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from skimage.restoration import denoise_bilateral
 
 from pltutorial import Pictures, load_diffusion
+from pltutorial.distances import precision_recall
 from pltutorial.faces import load_faces
 from pltutorial.flow import centred, noisy, pictured
 from pltutorial.images import write_whole
@@ -35,7 +36,7 @@ from pltutorial.tasks.diffuse import draw
 from pltutorial.training.cards import processor
 
 from .diffusion import COUNT, counted
-from .judged import GRAIN, among, grained
+from .judged import GRAIN, among, grained, pooled
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "grain.json"
@@ -103,24 +104,21 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write the record")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    unseen = load_faces("test").pictures
     real = load_faces("train").pictures[:COUNT]
     network = load_diffusion(device="cpu")
     drawn = eight_bits(draw(network, COUNT, steps=WALK, seed=0))
     even = eight_bits(evened(drawn))
     some, others = photographs()
-    one_side = {
-        name: {
-            f"{size:g}": pair(
-                among(eight_bits(grained(one, 9, size)), other, enlarged, grain=0)
-            )
-            for size in NOISES
-        }
-        for name, one, other, enlarged in (
-            ("faces", real, unseen, 2),
-            ("photographs", some, others, 1),
+    looked = pooled(others)
+    one_side: dict[str, dict] = {"faces": {}, "photographs": {}}
+    for size in NOISES:
+        noisy_faces, noisy_crops = (
+            eight_bits(grained(one, 9, size)) for one in (real, some)
         )
-    }
+        one_side["faces"][f"{size:g}"] = pair(among(noisy_faces, "test", 2, grain=0))
+        one_side["photographs"][f"{size:g}"] = pair(
+            precision_recall(pooled(noisy_crops), looked)
+        )
     print(json.dumps(one_side), flush=True)
     collections = {
         "real": real,
@@ -133,7 +131,7 @@ def main() -> int:
     both_sides = {}
     for name, pictures in collections.items():
         both_sides[name] = {
-            f"{size:g}": pair(among(pictures, unseen, 2, grain=size)) for size in GRAINS
+            f"{size:g}": pair(among(pictures, "test", 2, grain=size)) for size in GRAINS
         }
         print(name, json.dumps(both_sides[name]), flush=True)
     record = {

@@ -4,10 +4,13 @@ it; `pltutorial.compare.judged_features` is for photographs of any size.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 
 from pltutorial.distances import precision_recall, second_judge
+from pltutorial.faces import load_faces
 
 AT_ONCE = 50
 GRAIN = 0.01  # standard deviation; 2.5 of 255, which nobody sees
@@ -21,19 +24,28 @@ def grained(pictures: torch.Tensor, seed: int, size: float = GRAIN) -> torch.Ten
 
 def among(
     pictures: torch.Tensor,
-    real: torch.Tensor,
+    split: str = "test",
     enlarged: int = 1,
     seed: int = 0,
     grain: float = GRAIN,
 ) -> tuple[float, float]:
-    """Precision and recall of a collection among real pictures, both under the same
-    grain: on drawings with even areas the judge hears the least unevenness and little
-    else (`python -m benchmarks.grain`). A grain of 0 takes them as they are.
+    """Precision and recall of a collection among the cartoon faces of a split, both
+    under the same grain: on drawings with even areas the judge hears the least
+    unevenness and little else (`python -m benchmarks.grain`). A grain of 0 takes them
+    as they are.
     """
     if grain:
         pictures = grained(pictures, 2 * seed, grain)
-        real = grained(real, 2 * seed + 1, grain)
-    return precision_recall(pooled(pictures, enlarged), pooled(real, enlarged))
+    real = _faces(split, enlarged, seed if grain else 0, grain)
+    return precision_recall(pooled(pictures, enlarged), real)
+
+
+@cache
+def _faces(split: str, enlarged: int, seed: int, grain: float) -> torch.Tensor:
+    pictures = load_faces(split).pictures
+    if grain:
+        pictures = grained(pictures, 2 * seed + 1, grain)
+    return pooled(pictures, enlarged)
 
 
 @torch.no_grad()

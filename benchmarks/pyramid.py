@@ -41,7 +41,6 @@ from pltutorial.faces import load_faces
 from pltutorial.images import to_picture, write_whole
 from pltutorial.networks import Discriminator
 from pltutorial.networks.stages import ConvStage, doubling_stages, scaled_tanh
-from pltutorial.tasks.vae import sheet
 from pltutorial.teaching.games import Painter, told
 from pltutorial.training.cards import processor
 
@@ -56,7 +55,7 @@ STEPS = {12: 3000, 24: 1200, 48: 1200}
 RATES, BETAS, MEAN = (2e-4, 4e-4), (0.0, 0.99), 0.998
 WHOLE = 22  # width of the one generator: as many weights as the pyramid has
 ARMS = ("pyramid", "squares", "whole")
-SHOWN = 24
+SHOWN = 8
 
 
 class Seed(nn.Module):
@@ -237,12 +236,15 @@ def weights(arm: str) -> int:
 
 
 def write_strips(states: dict) -> None:
-    """The first faces of the first seed in a sheet, without loss."""
+    """The first faces of the first seed side by side, without loss; those that are
+    drawn from true small faces, too.
+    """
     STRIPS.mkdir(parents=True, exist_ok=True)
-    for arm in ARMS:
-        picture = to_picture(sheet(drawn(states, arm, 0, 0, SHOWN), 3, SHOWN // 3))
+    shown = {arm: (arm, 0) for arm in ARMS} | {"true_start": ("pyramid", SIDES[0])}
+    for name, (arm, start) in shown.items():
+        picture = to_picture(torch.cat([*drawn(states, arm, 0, start, SHOWN)], 2)[None])
         write_whole(
-            STRIPS / f"{arm}.png",
+            STRIPS / f"{name}.png",
             lambda file, p=picture: p.save(file, format="PNG", optimize=True),
         )
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-RECORD = Path(__file__).resolve().parent.parent / "benchmarks" / "judges.json"
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "benchmarks" / "judges.json"
+GRAIN = ROOT / "notebooks" / "records" / "grain.json"
 PICTURES = {
     "psnr": "PSNR",
     "ssim": "SSIM",
@@ -129,6 +131,17 @@ def values() -> dict[str, str]:
         "warp_source": frames["source"]["without flow"],
         "warp_prints": frames["prints, each on its own"]["along the flow"],
         "warp_blurred": frames["these, blurred by 2 px"]["along the flow"],
+    }
+    grain = json.loads(GRAIN.read_text(encoding="utf-8"))
+    one, both = grain["one side"], grain["both sides"]
+    chosen |= {
+        "grain_faces": one["faces"]["0.01"]["precision"],
+        "clean_faces": one["faces"]["0"]["precision"],
+        "grain_crops": one["photographs"]["0.01"]["precision"],
+        "clean_crops": one["photographs"]["0"]["precision"],
+        "both_faces": both["real"]["0.01"]["precision"],
+        "both_mean": both["mean"]["0.01"]["precision"],
+        "both_blurred": both["blurred"]["0.01"]["precision"],
     }
     found = {f"judge_{name}": said(value) for name, value in chosen.items()}
     return found | {"judge_machine": rows["machine"].partition(", Python")[0]}
