@@ -37,7 +37,7 @@ from pltutorial.networks import VAE, load_network
 from pltutorial.networks.attributes import face_attributes
 from pltutorial.training.cards import processor
 
-from .judged import among
+from .judged import among, among_faces
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "faces_vae.json"
@@ -133,7 +133,7 @@ def drawn_in_numbers(pictures: torch.Tensor, first: int = 0) -> dict[str, float]
     """A collection against unseen faces; the nearest is looked for among the training
     faces from `first` on.
     """
-    precision, recall = among(pictures)
+    precision, recall = among_faces(pictures)
     bare = among(pictures, grain=0)
     others = faces("train").pictures[first:].flatten(1)
     near = torch.cdist(pictures.flatten(1), others).min(1).values

@@ -40,6 +40,17 @@ def among(
     return precision_recall(pooled(pictures, enlarged), real)
 
 
+def among_faces(pictures: torch.Tensor, enlarged: int = 1) -> tuple[float, float]:
+    """Precision and recall among unseen faces, the mean of three grains: which one is
+    drawn moves a precision of 0.3 by 0.03.
+    """
+    found = [among(pictures, "test", enlarged, seed) for seed in range(3)]
+    precision, recall = (
+        sum(values) / len(values) for values in zip(*found, strict=True)
+    )
+    return precision, recall
+
+
 @cache
 def _faces(split: str, enlarged: int, seed: int, grain: float) -> torch.Tensor:
     pictures = load_faces(split).pictures
