@@ -13,7 +13,7 @@ from pltutorial.distances import precision_recall, second_judge
 from pltutorial.faces import load_faces
 
 AT_ONCE = 50
-GRAIN = 0.01  # standard deviation; 2.5 of 255, which nobody sees
+GRAIN = 0.01  # standard deviation; 2.6 of 255, which nobody sees
 
 
 def grained(pictures: torch.Tensor, seed: int, size: float = GRAIN) -> torch.Tensor:

@@ -242,7 +242,7 @@ def test_a_collection_is_read_in_batches(device):
 
 
 def test_grain_makes_the_judge_deaf_to_what_nobody_sees(device):
-    """Real faces with noise of 2.5 of 255 are strangers among real faces, and not so
+    """Real faces with noise of 2.6 of 255 are strangers among real faces, and not so
     where both have it.
     """
     faces = load_faces("test").pictures[:240].repeat_interleave(2, 2)
