@@ -50,7 +50,7 @@ def test_the_page_is_filled():
     assert RECORD["command"] in filled
     typed = set(re.findall(r"\d+\.\d+", re.sub(r"\{\{.*?\}\}", "", PAGE)))
     # the licence, the difference of two definitions and the settings of the experiment
-    assert typed == {"4.0", "1.5", "2.0", "0.06", "0.02"}
+    assert typed == {"4.0", "1.5", "2.0", "0.06", "0.02", "0.01", "2.6"}
 
 
 @pytest.mark.parametrize("kind", ["noise, sigma", "blur, sigma", "dots, amplitude"])
