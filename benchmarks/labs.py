@@ -308,7 +308,7 @@ def main() -> int:
     for name, value in values.items():
         over = " (over the bound)" if value > BOUNDS.get(name, float("inf")) else ""
         print(f"{name}: {value:.3f}{over}")
-    return int(any(values[name] > bound for name, bound in BOUNDS.items()))
+    return int(any(values.get(name, 0) > bound for name, bound in BOUNDS.items()))
 
 
 if __name__ == "__main__":
