@@ -45,6 +45,8 @@ LABS = {
     "gram": "A shuffled copy of a painting, and the Gram matrices of both",
     "repair": "A photo with holes or noise, mended by two networks of different loss",
     "eye": "Eight copies of equal squared error, ordered by you and by five judges",
+    "faces": "Faces between four faces, by three networks, and 64 new ones",
+    "diffusion": "Noise that becomes faces, step by step, with the network's answers",
 }
 LAB_OF = {
     "01_pixel_loss": "thesis",
@@ -54,6 +56,9 @@ LAB_OF = {
     "05_feed_forward": "restyle",
     "07_denoising_inpainting": "repair",
     "08_inverting_features": "knows",
+    "09_learned_similarity": "faces",
+    "10_the_other_player": "faces",
+    "11_diffusion": "diffusion",
     "12_claims_under_test": "eye",
 }
 # What a lab begins with, where that is not its own beginning.
@@ -93,6 +98,22 @@ LAB_WORDS = {
     "eye": (
         "eight copies of a photo, all with the same squared error. Put them in order "
         "by eye; then see which judge agrees with you, and what chance would reach."
+    ),
+    "faces": (
+        "move a point between four unseen faces and see what each network makes of the "
+        "same place; add long hair, or a mouth that codes hardly hold; draw 64 faces "
+        "from the prior or from the fitted Gaussian, nearer to its middle or farther "
+        "out."
+    ),
+    "10_the_other_player": (
+        "this chapter's painters are trained when it runs, and do not ship. What ships "
+        "are the three decoders of chapter 9: the first learned without an adversary, "
+        "DeePSiM and VAE/GAN with one. Look at the same face in all three."
+    ),
+    "diffusion": (
+        "the sampler of this chapter on sixteen faces: what the network is given, and "
+        "what it answers, at every step. Choose 1 to 25 steps, Euler or Heun, a hair "
+        "colour and the guidance; look back along the walk."
     ),
 }
 # Where a notebook is read without the site; on the site Colab has a button.
@@ -233,6 +254,8 @@ def add_labs(name: str, notebook: dict) -> None:
         f"**In this page, without Jupyter:** {LAB_WORDS[LAB_OF[name]]}\n\n"
         f"{lab(LAB_OF[name], '../', LAB_STATES.get(name, ''))}"
     )
+    words = LAB_WORDS.get(name, LAB_WORDS[LAB_OF[name]])
+    text = f"**In this page, without Jupyter:** {words}\n\n{lab(LAB_OF[name], '../')}"
     place = panels[0] + 1 if panels else 1
     cells.insert(place, {**MARKDOWN, "id": "lab", "source": text})
 

@@ -20,6 +20,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import lab_faces
 import lab_networks
 import lab_pages
 
@@ -204,9 +205,11 @@ def export_networks() -> Path:
             *files.values(),
             *repairs().values(),
             *lab_networks.files(),
+            *lab_faces.INGREDIENTS,
             DATA / "SOURCES.csv",
             Path(__file__),
             Path(lab_networks.__file__),
+            Path(lab_faces.__file__),
         ],
         *versions,
     )
@@ -236,6 +239,7 @@ def export_networks() -> Path:
     _write_json(target / "models.json", facts)
     labs = export_loss_network(target) | export_repairs(target)
     labs |= lab_networks.export(target)
+    labs |= lab_faces.export_faces(target)
     _write_json(target / "labs.json", labs)
     stamp.write_text(wanted)
     return target

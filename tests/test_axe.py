@@ -17,7 +17,10 @@ web = importlib.import_module("web")
 sys.path.pop(0)
 # Both widths and both colours; the two other pairs hold nothing that these do not.
 SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
-LIVE = ("index", "thesis", "gram", "gatys", "repair", "eye", "knows", "restyle")
+LIVE = (
+    *("index", "thesis", "gram", "gatys", "repair", "eye", "knows", "restyle"),
+    *("faces", "diffusion"),
+)
 # On the phone only what colours and sizes can change is looked at again: all
 # else is the same page.
 SEEN = [

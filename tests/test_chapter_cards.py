@@ -121,6 +121,9 @@ def test_first_screen_offers_the_book_and_the_page(site):
         ("05_feed_forward", "restyle"),
         ("07_denoising_inpainting", "repair"),
         ("08_inverting_features", "knows"),
+        ("09_learned_similarity", "faces"),
+        ("10_the_other_player", "faces"),
+        ("11_diffusion", "diffusion"),
         ("12_claims_under_test", "eye"),
     ],
 )

@@ -215,7 +215,37 @@ export interface RestyleJob {
   share: number;
 }
 
-export type LabJob = KnowsJob | RestyleJob | PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob | RepairJob;
+/** Faces of codes, by decoder: N codes of so many numbers each. */
+export interface DecodeJob {
+  type: "decode";
+  model: ModelFile;
+  codes: Record<string, Float32Array<ArrayBuffer>>;
+  length: number;
+}
+
+/** One step from noise to faces, from time t to the one after; the label `classes` is none. */
+export interface FlowJob {
+  type: "flow";
+  model: ModelFile;
+  /** (N, 3, size, size), centred. */
+  x: Float32Array<ArrayBuffer>;
+  size: number;
+  classes: number;
+  label: number;
+  guidance: number;
+  t: number;
+  after: number;
+  heun: boolean;
+}
+
+/** models/faces.json: of each decoder the codes of faces, vectors of attributes, and the Gaussian fitted to all codes. */
+export interface FaceCodes {
+  names: string[];
+  titles: Record<string, string>;
+  networks: Record<string, { codes: number[][]; vectors: number[][]; mean: number[]; factor: number[] }>;
+}
+
+export type LabJob = DecodeJob | FlowJob | KnowsJob | RestyleJob | PhotoJob | EqualJob | FeaturesJob | GramJob | GatysJob | RepairJob;
 export type Job = StyleJob | UpscaleJob | LabJob;
 
 /** models/labs.json: the loss network's files. */
@@ -229,6 +259,8 @@ export interface LabFacts {
   denoise_combined: ModelFile;
   /** What further labs draw with. */
   [name: string]: ModelFile;
+  faces: ModelFile & { about: string; picture: string; ends: number; size: number };
+  flow: ModelFile & { size: number; classes: string[]; sharpness: number };
 }
 
 /** What is under way: a file coming in, a picture being decoded, a network at work. */
@@ -252,6 +284,10 @@ export interface Outcome {
   code?: number[];
   gram?: Grams;
   copies?: Copy[];
+  /** By decoder, (N, 3, size, size). */
+  faces?: Record<string, Float32Array<ArrayBuffer>>;
+  /** Where a step leads, and the estimate at its beginning. */
+  step?: { x: Float32Array<ArrayBuffer>; estimate: Float32Array<ArrayBuffer> };
   /** Seconds in the network alone; 0 when only the strength has changed. */
   seconds: number;
   threads: number;

@@ -3,6 +3,7 @@
 import { mix, toPixels } from "./blend.js";
 import { decode } from "./decode.js";
 import { equal } from "./equal.js";
+import { decode as decodeFaces, flow } from "./faces_jobs.js";
 import { gram } from "./gram_jobs.js";
 import { knows } from "./knows_jobs.js";
 import { features, gatys, photo as labPhoto } from "./lab_jobs.js";
@@ -199,20 +200,30 @@ async function upscale(job, report) {
 async function lab(job, report) {
   if (job.type === "photo") return labPhoto(job);
   if (job.type === "equal") return equal(job);
-  const { width, height } = "photo" in job ? job.photo : job.reference;
+  const total = extent(job);
   /** @param {import("./types").ModelFile} model @returns {Promise<import("./lab_jobs.js").Runner>} */
   const open = async (model) => {
     const [ort, session] = await ready(model, report);
-    report({ stage: "compute", done: 0, total: width * height });
+    report({ stage: "compute", done: 0, total });
     return (feeds) =>
       session.run(Object.fromEntries(Object.entries(feeds).map(([name, [data, dims]]) => [name, new ort.Tensor("float32", data, dims)])));
   };
   if (job.type === "knows") return knows(job, open);
   if (job.type === "restyle") return restyle(job, open);
   const runner = await open(job.model);
+  if (job.type === "decode") return decodeFaces(job, runner);
+  if (job.type === "flow") return flow(job, runner);
   if (job.type === "gram") return gram(job, runner);
   if (job.type === "repair") return repair(job, runner);
   return job.type === "gatys" ? gatys(job, runner) : features(job, runner);
+}
+
+/** Pixels that a network has before it. @param {Exclude<import("./types").LabJob, import("./types").PhotoJob | import("./types").EqualJob>} job */
+function extent(job) {
+  if (job.type === "flow") return job.x.length / 3;
+  if (job.type === "decode") return 48 * 48 * Object.values(job.codes).reduce((sum, { length }) => sum + length / job.length, 0);
+  const { width, height } = "photo" in job ? job.photo : job.reference;
+  return width * height;
 }
 
 /** @param {import("./types").Job} job @param {Report} report */

@@ -282,7 +282,11 @@ def _autoencoder(graph: Graph, network: nn.Module) -> str:
 
 def _vae(graph: Graph, network: nn.Module) -> str:
     """The decoder."""
-    latent = graph.input("latent", (1, network.latent))
+    return decoded(graph, network, graph.input("latent", (1, network.latent)))
+
+
+def decoded(graph: Graph, network: nn.Module, latent: str) -> str:
+    """Pictures (N, 3, size, size) of latent vectors (N, latent), by a VAE's decoder."""
     first = network.first
     x = graph.op(
         "Gemm",
@@ -291,9 +295,9 @@ def _vae(graph: Graph, network: nn.Module) -> str:
         graph.numbers(values_of(first.bias)),
         transB=1,
     )
-    x = graph.op(
-        "Reshape", _leaky(graph, x), graph.constant([1, -1, network.grid, network.grid])
-    )
+    grid = network.grid
+    shape = graph.constant([-1, first.out_features // grid**2, grid, grid])
+    x = graph.op("Reshape", _leaky(graph, x), shape)
     return _picture(graph, network.up, x)
 
 
