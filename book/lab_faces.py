@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 INGREDIENTS = sorted((ROOT / "data" / "faces").glob("*.zip"))
+GRAPHS = ("faces.onnx", "flow.onnx")
 DECODERS = {"pixel": "pixel", "deepsim": "DeePSiM", "gan": "VAE/GAN"}
 # Unseen faces that a walk may begin or end at, four at a time.
 ENDS = (0, 3, 7, 4, 12, 20, 9, 30, 41, 33, 58, 61)

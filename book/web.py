@@ -451,7 +451,7 @@ def manifest(live: Path) -> dict:
     """What version.json holds: one digest of the whole page, and every file with
     its size in bytes; what the labs draw with is kept only once it is used (`later`).
     """
-    later = lab_networks.names()
+    later = {*lab_networks.names(), *lab_faces.GRAPHS}
     files = sorted(
         path
         for path in live.rglob("*")
