@@ -116,6 +116,10 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
 
     Taught in chapter 6.
     """
+    if image.ndim < 2:
+        raise InputError(
+            f"a picture of shape {tuple(image.shape)} was given; give (N, 3, H, W)"
+        )
     height, width = (side - side % factor for side in image.shape[-2:])
     if 0 in (height, width):
         raise InputError(

@@ -364,6 +364,10 @@ def total_variation(
     """
     if reduction == "map":
         raise InputError("total variation has no map; give 'mean', 'sum' or 'none'")
+    if image.ndim < 3:
+        raise InputError(
+            f"pictures of shape {tuple(image.shape)} were given; give (N, 3, H, W)"
+        )
     image = at_least_float32(image)
     if kind == "squared":
         corner = image[..., :-1, :-1]
@@ -447,6 +451,16 @@ def _variance(target: torch.Tensor) -> torch.Tensor:
 
 def _fit(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """A weight map averaged to the size of what it weighs, at least float32."""
+    count, channels = values.shape[:2]
+    of_them = weight.ndim == values.ndim and 0 not in weight.shape
+    if not (
+        of_them and weight.shape[0] in (1, count) and weight.shape[1] in (1, channels)
+    ):
+        raise InputError(
+            f"a weight of shape {tuple(weight.shape)} was given for values of shape "
+            f"{tuple(values.shape)}; give one of as many dimensions, with 1 or "
+            f"{count} of them and 1 or {channels} channels"
+        )
     weight = at_least_float32(weight)
     size = values.shape[2:]
     if weight.shape[2:] != size:
