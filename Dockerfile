@@ -3,8 +3,10 @@
 # Without one, 5 GB less: docker build --build-arg TORCH_INDEX=... with the address of the CPU builds that
 # PyTorch's "Get started" page gives.
 FROM python:3.11-slim-bookworm
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
 ARG TORCH_INDEX=
+# hadolint ignore=DL3008
 RUN apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends make git chromium fonts-dejavu fonts-noto-color-emoji \
  && rm -rf /var/lib/apt/lists/* \
@@ -13,6 +15,7 @@ WORKDIR /home/reader/pltutorial
 RUN chown reader:reader .
 USER reader
 COPY --chown=reader:reader . .
+# hadolint ignore=SC2046
 RUN python -m venv .venv \
  && if [ -n "$TORCH_INDEX" ]; then \
       .venv/bin/pip install --no-cache-dir --index-url "$TORCH_INDEX" \

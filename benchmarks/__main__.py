@@ -87,14 +87,13 @@ def precision(device: torch.device) -> list[tuple]:
 def memory(device: torch.device) -> list[tuple]:
     """Peak memory of a 1024 px transfer, in a process of its own."""
     code = (
-        "import resource, torch\n"
-        "from pltutorial import bundled, read_image, transfer_style\n"
+        "from benchmarks import side\n"
+        "from pltutorial import best_device, bundled, read_image, transfer_style\n"
         "content, style = read_image(bundled('content/bridge')), "
         "read_image(bundled('style/starry_night'))\n"
         "transfer_style(content, style, steps=25, sizes=1024, progress=False, "
         f"device='{device.type}')\n"
-        "gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0\n"
-        "print(gpu or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)\n"
+        f"print(side.peak(best_device('{device.type}')))\n"
     )
     peak = int(
         subprocess.run(

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import torch
 
 from pltutorial import LossNetwork, PerceptualLoss, best_device
@@ -136,14 +134,9 @@ def memory(name: str, batch: int, size: int, device: torch.device) -> float:
     step(CONTESTANTS[name](other), small)  # libraries and their primitives are loaded
     output, target = pictures(batch, size, device)
     loss = CONTESTANTS[name](target)
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step(loss, output)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    before = psutil.Process().memory_info().rss
+    before = side.start_peak(device)
     step(loss, output)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - before / 1e6
+    return (side.peak(device) - before) / 1e6
 
 
 def measure(batch: int, size: int, rounds: int, device: torch.device) -> list[dict]:

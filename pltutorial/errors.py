@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import importlib
 import importlib.util
 import reprlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import ParamSpec, TypeVar
+
+_Given, _Made = ParamSpec("_Given"), TypeVar("_Made")
 
 
 class InputError(ValueError):
@@ -100,6 +104,27 @@ def _missing(package: str, what: str, extra: str) -> InputError:
         f"{what} need the package {package}; install it with: "
         f"pip install 'pltutorial[{extra}]'"
     )
+
+
+def known_elsewhere_as(
+    **names: str,
+) -> Callable[[Callable[_Given, _Made]], Callable[_Given, _Made]]:
+    """A function with arguments that other packages call by these names: each is
+    refused with what it is here.
+    """
+
+    def wrap(function: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+        @functools.wraps(function)
+        def call(*args: _Given.args, **options: _Given.kwargs) -> _Made:
+            for name in names.keys() & options.keys():
+                raise InputError(
+                    f"{name}={shown(options[name])} was given; say {names[name]}"
+                )
+            return function(*args, **options)
+
+        return call
+
+    return wrap
 
 
 _short = reprlib.Repr()

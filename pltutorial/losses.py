@@ -155,7 +155,7 @@ def feature_loss(
     Taught in chapter 2.
     """
     _check_normalization(normalization)
-    squares = _weigh(_difference(output, target).square(), weight)
+    squares = _weigh(_squares(output, target), weight)
     if normalization == "gatys":
         return reduced(_over(squares, reduction, total=True) / 2, reduction)
     value = _over(squares, reduction)
@@ -429,13 +429,28 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def _squares(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The squared difference in one kernel, so that a step keeps no difference beside
+    the features; values and gradients are those of ``_difference(...).square()``.
+    """
+    _check_shapes(output, target)
+    output, target = at_least_float32(output), at_least_float32(target)
+    dtype = torch.promote_types(output.dtype, target.dtype)
+    target = target.to(dtype).expand_as(output)
+    return F.mse_loss(output.to(dtype), target, reduction="none")
+
+
 def _difference(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    _check_shapes(output, target)
+    return at_least_float32(output) - at_least_float32(target)
+
+
+def _check_shapes(output: torch.Tensor, target: torch.Tensor) -> None:
     if output.shape[1:] != target.shape[1:] or len(target) not in (1, len(output)):
         raise InputError(
             f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give "
             "equal shapes, or one target for all"
         )
-    return at_least_float32(output) - at_least_float32(target)
 
 
 def _loudness(target: torch.Tensor) -> torch.Tensor:
@@ -487,7 +502,8 @@ def _over(values: torch.Tensor, reduction: str, *, total: bool = False) -> torch
     if reduction == "map":
         return values.sum(1, keepdim=True) if total else values.mean(1, keepdim=True)
     values = values.flatten(1)
-    return values.sum(1) if total else values.mean(1)
+    # divided after the sum: the gradient of a mean is as large as the features
+    return values.sum(1) if total else values.sum(1) / values.shape[1]
 
 
 def reduced(values: torch.Tensor, reduction: str) -> torch.Tensor:

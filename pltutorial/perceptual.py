@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .errors import InputError, nearest, shown
+from .errors import InputError, known_elsewhere_as, nearest, shown
 from .inputs import Inputs
 from .losses import (
     JOHNSON_CONTENT,
@@ -44,6 +44,12 @@ _USUAL = {
     "channels": None,
     "input_range": (0.0, 1.0),
     "target_gradient": False,
+}
+_ELSEWHERE = {
+    "scaling": "normalization='relative'",
+    "layers": "content={'relu3_3': 1.0}, weights by layer",
+    "reduction": "loss(output, target=picture, reduction=...) in the call",
+    "device": ".to(device) of the loss",
 }
 
 
@@ -113,6 +119,7 @@ class PerceptualLoss(nn.Module):
     Taught in chapter 4.
     """
 
+    @known_elsewhere_as(**_ELSEWHERE)
     def __init__(
         self,
         content: Mapping[str, float] | None = None,

@@ -14,8 +14,9 @@ class LossTerms(dict):
 
     Where a plain loss is wanted it serves as its total: ``0.1 * terms``,
     ``terms + other``, ``sum([...])``, ``terms / 2``, ``-terms``, ``terms.backward()``,
-    ``terms.item()``, ``terms.detach()``, ``float(terms)`` and ``f"{terms:.3f}"``;
-    arithmetic gives a tensor.
+    ``terms.item()``, ``terms.detach()``, ``float(terms)``, ``terms.mean()``, ``terms <
+    best`` and ``f"{terms:.3f}"``; arithmetic gives a tensor. What asks for a tensor by
+    its type, as ``GradScaler.scale`` does, is given ``terms.total``.
 
     Example:
         >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
@@ -43,6 +44,10 @@ class LossTerms(dict):
         """The total without its graph."""
         return self.total.detach()
 
+    def mean(self) -> torch.Tensor:
+        """The mean of the total: of values per picture, or of a map."""
+        return self.total.mean()
+
     def __float__(self) -> float:
         return float(self.total.detach())
 
@@ -68,6 +73,18 @@ class LossTerms(dict):
         return self.total / _total(other)
 
     __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other) -> torch.Tensor:
+        return self.total < _total(other)
+
+    def __le__(self, other) -> torch.Tensor:
+        return self.total <= _total(other)
+
+    def __gt__(self, other) -> torch.Tensor:
+        return self.total > _total(other)
+
+    def __ge__(self, other) -> torch.Tensor:
+        return self.total >= _total(other)
 
 
 def _total(other):

@@ -42,6 +42,7 @@ from pltutorial import (
 )
 from pltutorial.calibrated import DISTS, LPIPS
 from pltutorial.efficientnet import EfficientNetLite0
+from pltutorial.losses import NORMALIZATIONS, feature_loss
 from pltutorial.networks.discriminator import Discriminator
 from pltutorial.terms import LossTerms
 
@@ -141,6 +142,29 @@ def test_the_readme_says_what_the_record_of_peers_holds():
         ("a kept target {:.2f} times", "ours, target kept"),
     ):
         assert said.format(ratios[name]) in words
+    megabytes = {row["name"]: row["MB"] for row in record["rows"]}
+    least = megabytes["ours"]
+    assert f"adds {least} MB" in words
+    assert least < min(
+        value for name, value in megabytes.items() if not name.startswith("ours")
+    )
+
+
+def test_a_term_keeps_nothing_as_large_as_features_but_its_target():
+    """The output's features are kept by the network for its own gradient."""
+    output = torch.rand(2, 16, 24, 24, requires_grad=True)
+    target, kept = torch.rand(2, 16, 24, 24), []
+
+    def keep(tensor):
+        if tensor.untyped_storage().nbytes() >= output.untyped_storage().nbytes():
+            kept.append(tensor.data_ptr())
+        return tensor
+
+    for normalization in NORMALIZATIONS:
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            feature_loss(output, target, normalization=normalization)
+        assert set(kept) <= {output.data_ptr(), target.data_ptr()}
 
 
 @pytest.fixture(scope="module")
@@ -632,6 +656,22 @@ class TestProcesses:
         exec(code_of_the_page("accelerate"), names)
         assert not torch.equal(next(names["model"].parameters()), before)
         assert list(names["loss"].parameters()) == []
+
+
+def test_the_plain_loop_of_the_page(given):
+    model = nn.Conv2d(3, 3, 1)
+    before = next(model.parameters()).detach().clone()
+    mask = torch.zeros(1, 1, *given[0].shape[2:])
+    mask[..., :8] = 1
+    names = {
+        "device": "cpu",
+        "model": model,
+        "optimizer": torch.optim.Adam(model.parameters()),
+        "loader": [(*given[:2], mask)] * 2,
+    }
+    exec(code_of_the_page("GradScaler"), names)
+    assert not torch.equal(next(model.parameters()), before)
+    assert names["terms"].item() < 10
 
 
 def test_equal_and_black_pictures(step, given):

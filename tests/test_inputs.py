@@ -404,6 +404,10 @@ class TestArithmetic:
         assert terms.item() == float(terms) == 2.5
         assert f"{terms:.3f}" == "2.500"
         assert f"{terms}" == str(terms)
+        assert terms.mean().item() == 2.5
+        assert [terms < 3, terms <= 2.5, terms > one, terms >= one] == [True] * 4
+        assert [terms < one, terms <= one, terms > 3, terms >= two] == [False] * 4
+        assert max([one, terms, two]) is two
         assert list(terms) == ["a", "b"]
 
     def test_gradients(self, terms):

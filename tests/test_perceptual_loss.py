@@ -310,6 +310,26 @@ class TestPerceptualLoss:
                 output, content=picture(16, 16, device=output.device), style=style
             )
 
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            (
+                {"scaling": "relative"},
+                "scaling='relative' was given; say normalization=",
+            ),
+            ({"layers": ["relu1_2"]}, "say content="),
+            ({"reduction": "none"}, "say loss(output, target=picture, reduction="),
+            ({"device": "cuda"}, "say .to(device)"),
+        ],
+    )
+    def test_names_of_other_packages_are_answered_with_ours(
+        self, network, given, words
+    ):
+        with refused(words):
+            PerceptualLoss(network=network, **given)
+        with pytest.raises(TypeError, match="contnt"):
+            PerceptualLoss(network=network, contnt={"relu1_2": 1.0})
+
     def test_targets_are_looked_at_where_they_enter(self, network, pictures):
         _, content, style = pictures
         with refused("the content target", "255"):
