@@ -97,6 +97,17 @@ class TestPerceptualLoss:
         )
         for name in fresh:
             assert torch.equal(fresh[name], cached[name]), name
+        passes = []
+
+        def counted(image, layers):
+            passes.append(len(image))
+            return network(image, layers)
+
+        loss = make(counted)
+        targets = loss.content_target(content), loss.style_target(style)
+        passes.clear()
+        loss(output, *targets)
+        assert passes == [len(output)]  # no pass of a target
 
     def test_content_targets_run_no_deeper_than_the_content_layer(
         self, network, pictures
