@@ -95,7 +95,8 @@ def measured(network, photo: str, style: str, found: dict) -> Iterator[None]:
 
 def worth(row: dict, steps: int) -> list[int | None]:
     """How many steps from noise reach what the print and so many steps do, by seed."""
-    return [crossed(curve, row["print"][steps]) for curve in row["noise"].values()]
+    curves = row.get("noise", {}).values()
+    return [crossed(curve, row["print"][steps]) for curve in curves]
 
 
 def summary(rows: dict) -> dict:
