@@ -197,7 +197,7 @@ def test_the_answer_is_what_the_function_makes(path, function, port):
 
 def test_the_network_is_named(port):
     for path, name in (
-        ("stylize?style=poppies", "poppies"),
+        ("stylize?style=poppies", "eight_styles"),
         ("stylize?style=cafe_terrace", "eight_styles"),
         ("upscale?factor=8", "upscale_x8_feature"),
         ("denoise?loss=0.25", "denoise, loss 0.25"),
