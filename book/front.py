@@ -175,6 +175,13 @@ def lab_values() -> dict[str, str]:
         "gram_update": seconds(known["gram, an update at 160 pixels, processor s"]),
         "repair_holes": seconds(known["repair, holes at 256 pixels, processor s"]),
         "repair_noise": seconds(known["repair, noise at 256 pixels, processor s"]),
+        "knows_mb": f"{known['knows, first answer, MB']:.1f} MB",
+        "knows_round": seconds(known["knows, a round at 192 pixels, processor s"]),
+        "restyle_mb": f"{known['restyle, first answer, MB']:.1f} MB",
+        "restyle_share": seconds(known["restyle, a share at 256 pixels, processor s"]),
+        "restyle_deeper": f"{known['restyle, the deeper layer, MB']:.0f} MB",
+        "faces_mb": f"{known['faces, first answer, MB']:.1f} MB",
+        "walk_16": seconds(known["diffusion, 16 faces in 25 steps, processor s"]),
         "eye_answers": seconds(known["eye, eight answers, processor s"]),
     }
 
