@@ -9,6 +9,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
+from pltutorial.degradations import add_noise
 from pltutorial.distances import precision_recall, second_judge
 from pltutorial.faces import load_faces
 
@@ -17,9 +18,8 @@ GRAIN = 0.01  # standard deviation; 2.6 of 255, which nobody sees
 
 
 def grained(pictures: torch.Tensor, seed: int, size: float = GRAIN) -> torch.Tensor:
-    """Pictures with noise of this standard deviation."""
-    draw = torch.Generator().manual_seed(seed)
-    return pictures + size * torch.randn(pictures.shape, generator=draw)
+    """Pictures with noise of this standard deviation on the scale of [0, 1]."""
+    return add_noise(pictures, 255 * size, seed)
 
 
 def among(

@@ -238,15 +238,16 @@ def measured(runs: dict[str, dict]) -> dict:
 
 
 def write_strips(runs: dict[str, dict]) -> None:
-    """The first faces of the first seed, side by side, without loss."""
-    STRIPS.mkdir(parents=True, exist_ok=True)
+    """The first faces of the first seed."""
     for arm in DRAWN:
-        painted = runs[f"{arm}_0"]["painted"][:SHOWN]
-        picture = to_picture(torch.cat([*painted], 2)[None])
-        write_whole(
-            STRIPS / f"{arm}.png",
-            lambda file, p=picture: p.save(file, format="PNG", optimize=True),
-        )
+        write_strip(STRIPS / f"{arm}.png", runs[f"{arm}_0"]["painted"][:SHOWN])
+
+
+def write_strip(path: Path, pictures: torch.Tensor) -> None:
+    """Pictures (N, 3, H, W) side by side, without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = to_picture(torch.cat([*pictures], 2)[None])
+    write_whole(path, lambda file: picture.save(file, format="PNG", optimize=True))
 
 
 if __name__ == "__main__":

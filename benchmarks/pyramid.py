@@ -27,7 +27,8 @@ import argparse
 import copy
 import json
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -38,13 +39,14 @@ from pltutorial import sample, zoo
 from pltutorial.deepsim import DeepSimLoss
 from pltutorial.device import best_device
 from pltutorial.faces import load_faces
-from pltutorial.images import to_picture, write_whole
+from pltutorial.images import write_whole
 from pltutorial.networks import Discriminator
 from pltutorial.networks.stages import ConvStage, doubling_stages, scaled_tanh
 from pltutorial.teaching.games import Painter, told
 from pltutorial.training.cards import processor
 
 from .diffusion import COUNT, held_out, measured, over_seeds
+from .other_player import write_strip
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "pyramid.json"
@@ -201,32 +203,38 @@ def drawn(states: dict, arm: str, seed: int, start: int, count: int) -> torch.Te
     return pictures
 
 
+def row(draw: Callable[[int], torch.Tensor]) -> dict[str, list[float]]:
+    """What is measured of the faces that are drawn with each seed."""
+    found = []
+    for seed in SEEDS:
+        begin = time.process_time()
+        images = draw(seed)
+        seconds = 64 * (time.process_time() - begin) / COUNT
+        images = (255 * images).round() / 255
+        found.append({**measured(images, seed), "seconds": seconds})
+    return over_seeds(found)
+
+
 def table(states: dict) -> dict:
-    """The rows of every arm, from noise and from true smaller faces."""
-    rows = {}
+    """The rows of every arm, from noise and from true smaller faces, and those of the
+    autoencoders that ship.
+    """
+    ways = {}
     for arm in ARMS:
         for start in (0, *SIDES[:-1]) if arm != "whole" else (0,):
-            found = []
-            for seed in SEEDS:
-                begin = time.process_time()
-                images = drawn(states, arm, seed, start, COUNT)
-                seconds = 64 * (time.process_time() - begin) / COUNT
-                images = (255 * images).round() / 255
-                found.append({**measured(images, seed), "seconds": seconds})
             name = f"{arm} from {start} pixels" if start else arm
-            rows[name] = over_seeds(found)
-            print(name, json.dumps(rows[name]), flush=True)
+            ways[name] = partial(drawn, states, arm, start=start, count=COUNT)
     for loss in zoo.VAE_LOSSES:
-        found = []
-        for seed in SEEDS:
-            begin = time.process_time()
-            images = sample(COUNT, loss, seed=seed, device="cpu")
-            seconds = 64 * (time.process_time() - begin) / COUNT
-            images = (255 * images).round() / 255
-            found.append({**measured(images, seed), "seconds": seconds})
-        rows[f"VAE, {loss}"] = over_seeds(found)
-        print(loss, json.dumps(rows[f"VAE, {loss}"]), flush=True)
+        ways[f"VAE, {loss}"] = partial(_of_autoencoder, loss)
+    rows = {}
+    for name, draw in ways.items():
+        rows[name] = row(draw)
+        print(name, json.dumps(rows[name]), flush=True)
     return rows
+
+
+def _of_autoencoder(loss: str, seed: int) -> torch.Tensor:
+    return sample(COUNT, loss, seed=seed, device="cpu")
 
 
 def weights(arm: str) -> int:
@@ -239,14 +247,9 @@ def write_strips(states: dict) -> None:
     """The first faces of the first seed side by side, without loss; those that are
     drawn from true small faces, too.
     """
-    STRIPS.mkdir(parents=True, exist_ok=True)
     shown = {arm: (arm, 0) for arm in ARMS} | {"true_start": ("pyramid", SIDES[0])}
     for name, (arm, start) in shown.items():
-        picture = to_picture(torch.cat([*drawn(states, arm, 0, start, SHOWN)], 2)[None])
-        write_whole(
-            STRIPS / f"{name}.png",
-            lambda file, p=picture: p.save(file, format="PNG", optimize=True),
-        )
+        write_strip(STRIPS / f"{name}.png", drawn(states, arm, 0, start, SHOWN))
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from torch import nn
 
 from . import memory
 from .calibrated import DISTS, LPIPS
+from .degradations import add_noise
 from .distances import (
     JUDGE_LAYERS,
     STYLE_KINDS,
@@ -186,8 +187,7 @@ def judged_features(
     def judge() -> None:
         images = torch.cat(batch)
         if grain:
-            noise = torch.randn(images.shape, generator=draw)
-            images = images + grain * noise.to(images)
+            images = add_noise(images, 255 * grain, draw)
         features = second_judge(images.device)(images, ["pooled"])["pooled"]
         rows.append(features.cpu())
         batch.clear()
