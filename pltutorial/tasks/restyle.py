@@ -19,6 +19,7 @@ with deferred_imports():
     from ..color import match_color
     from ..device import best_device, is_out_of_memory
     from ..images import check_image, resize
+    from ..tensors import check_dense
     from ..vgg import LossNetwork
     from ..zoo import load_decoder
     from .style import _too_large, check_options, finished
@@ -68,9 +69,12 @@ def match_statistics(
             f"there are no statistics {statistics!r}; "
             f"{nearest(str(statistics), STATISTICS)}"
         )
+    check_dense(code, "the code", values=True)
+    check_dense(style, "the style's code", values=True)
     if (
         code.ndim != 4
         or style.ndim != 4
+        or 0 in (*code.shape, *style.shape)
         or (code.shape[:2] != style.shape[:2] or len(code) > 1)
     ):
         raise InputError(
