@@ -13,6 +13,7 @@ from . import memory
 from .device import best_precision, is_out_of_memory
 from .errors import InputError
 from .images import to_bytes, to_floats
+from .tensors import check_made
 
 TILE = 512  # side of a tile where the network computes: some 0.5 GB for those that ship
 
@@ -45,7 +46,8 @@ def through(
         bytes where the first of them is.
 
     Raises:
-        InputError: a result that does not fit into memory, or a tile below 1.
+        InputError: a result that does not fit into memory or is not finite, or a tile
+            below 1.
     """
     place, device = images[0].device, next(network.parameters()).device
     as_bytes = images[0].dtype == torch.uint8
@@ -73,6 +75,7 @@ def through(
         ]
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             made = work(*floats)
+        check_made(made)
         return (to_bytes(made) if as_bytes else made.float().clamp(0, 1)).to(place)
 
     was_training = network.training

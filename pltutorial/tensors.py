@@ -106,6 +106,19 @@ def check_together(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
         )
 
 
+def check_made(made: torch.Tensor) -> None:
+    """Refuse what a network made if it is no picture; waits for the device.
+
+    Raises:
+        InputError: NaN or infinite values.
+    """
+    if not bool(made.isfinite().all()):
+        raise InputError(
+            "the network makes NaN or infinite values of this picture; train it again, "
+            "or give another network"
+        )
+
+
 def check_maps(
     given: object,
     what: str,

@@ -14,7 +14,7 @@ import typer
 from .. import register
 from ..errors import InputError, on_a_line
 from . import Stopped
-from .job import NetworkJob, source_of
+from .job import PIPE, NetworkJob, source_of
 from .options import Photo, with_options
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def train_command(spec: TaskSpec) -> Callable:
     """``pltutorial train NAME``, with the task's settings as options."""
 
     def command(output: Folder, data: Data = None, data_note: Note = None, *, settings):
+        if output == PIPE:
+            raise InputError("-o - was given and a run has many files; give a folder")
         _train(register.find(spec.name), settings, output, data, data_note)
 
     command.__annotations__["settings"] = spec.settings

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, nearest
 from ..fixed import autocast_off
-from ..tensors import check_maps
+from ..tensors import check_dense, check_maps
 from .kinds import network_kind
 from .stages import check_numbers
 
@@ -128,13 +128,18 @@ class Discriminator(nn.Module):
     def _run(
         self, image: torch.Tensor, code: torch.Tensor | None, layers: tuple[str, ...]
     ):
-        check_maps(image, "the picture", 3, self)
-        if min(image.shape[-2:]) < self.smallest:
+        check_dense(image, "the picture")
+        if (
+            image.ndim != 4
+            or image.shape[1] != 3
+            or min(image.shape[-2:]) < self.smallest
+        ):
             raise InputError(
                 f"pictures of shape {tuple(image.shape)} were given to the "
                 f"discriminator; give (N, 3, H, W) of at least {self.smallest} "
                 "pixels along each side"
             )
+        check_maps(image, "the picture", 3, self)
         x = 2 * image - 1
         with contextlib.suppress(RuntimeError):  # torch.func.vmap knows no such order
             x = x.contiguous(memory_format=torch.channels_last)
