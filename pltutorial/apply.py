@@ -119,7 +119,13 @@ def memory_needed(
     """
     count, _, height, width = shape
     factor, fold = getattr(network, "factor", 1), network.fold
-    seen = [min(side, tile + 2 * network.reach) for side in (height, width)]
+    seen = [
+        max(
+            below - above
+            for _, _, above, below in _spans(side, tile, network.reach, fold)
+        )
+        for side in (height, width)
+    ]
     if hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
         channels = 40  # as if two thirds of them were there at once
     else:
