@@ -108,7 +108,7 @@ def memory_needed(
     as_bytes: bool = False,
 ) -> tuple[int, int]:
     """Bytes of a result, and what a tile takes besides at its peak: measured from 512
-    to 2048 pixels, about five maps of the network's width.
+    to 4096 pixels, about five maps of the network's width.
 
     Args:
         network: see :func:`through`.
@@ -119,13 +119,8 @@ def memory_needed(
     """
     count, _, height, width = shape
     factor, fold = getattr(network, "factor", 1), network.fold
-    seen = [
-        max(
-            below - above
-            for _, _, above, below in _spans(side, tile, network.reach, fold)
-        )
-        for side in (height, width)
-    ]
+    spans = [list(_spans(side, tile, network.reach, fold)) for side in (height, width)]
+    seen = [max(below - above for *_, above, below in along) for along in spans]
     if hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
         channels = 40  # as if two thirds of them were there at once
     else:
@@ -134,6 +129,8 @@ def memory_needed(
     # how likely each colour is, at a quarter of the places, and what is made of it
     each += 1.5 * getattr(network, "classes", 0) ** 2
     result = (3 if as_bytes else 12) * count * height * width * factor**2
+    # tiles at a border are smaller than those within, and fill no gap that these left
+    each *= 1.75 if max(map(len, spans)) > 2 else 1
     return result, int(count * seen[0] * seen[1] * each)
 
 
