@@ -122,7 +122,7 @@ def memory_needed(
     spans = [list(_spans(side, tile, network.reach, fold)) for side in (height, width)]
     seen = [max(below - above for *_, above, below in along) for along in spans]
     if hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
-        channels = 40  # as if two thirds of them were there at once
+        channels = 44  # as if two thirds of them were there at once
     else:
         channels = getattr(network, "config", {}).get("width", 64) / fold**2
     each = 5 * channels * dtype.itemsize + 24 * factor**2
