@@ -221,6 +221,68 @@ def random_holes(
 
     Taught in chapter 7.
     """
+    seeds = _mask_seeds(count, height, width, share, seeds)
+    masks = [
+        _strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds
+    ]
+    return torch.from_numpy(numpy.stack(masks)[:, None])
+
+
+def random_boxes(
+    count: int,
+    height: int,
+    width: int,
+    share: float = 0.25,
+    seeds: int | Sequence[int] = 0,
+) -> torch.Tensor:
+    """Masks of one rectangle each, 1 where the picture is missing, of any place.
+
+    Its share of the pixels is drawn evenly from a fifth of ``share`` to ``share``, and
+    its height from half to twice its width, as far as that fits.
+
+    Args:
+        count: how many masks.
+        height: of each, in pixels.
+        width: of each, in pixels.
+        share: the largest share of missing pixels, above 0 and at most 0.9.
+        seeds: one for all, or one for each mask.
+
+    Returns:
+        (count, 1, height, width), float32, 0 or 1.
+
+    Raises:
+        InputError: a share outside its range, fewer than two pixels, or not one
+            seed for each mask.
+
+    Source: boxes as in Pathak et al. (2016), Context encoders, section 3.1.
+
+    Example:
+        >>> masks = random_boxes(3, 32, 48, share=0.25)
+        >>> masks.shape, masks.unique()
+        (torch.Size([3, 1, 32, 48]), tensor([0., 1.]))
+        >>> bool((masks.mean((1, 2, 3)) <= 0.25).all())
+        True
+
+    Taught in chapter 7.
+    """
+    seeds = _mask_seeds(count, height, width, share, seeds)
+    masks = torch.zeros(count, 1, height, width)
+    for mask, seed in zip(masks, seeds, strict=True):
+        random = numpy.random.default_rng(seed)
+        area = height * width * random.uniform(share / 5, share)
+        tall = area**0.5 * 2 ** random.uniform(-0.5, 0.5)
+        rows = min(height, max(1, int(tall)))
+        columns = min(width, max(1, int(area / rows)))
+        top = random.integers(0, height - rows + 1)
+        left = random.integers(0, width - columns + 1)
+        mask[:, top : top + rows, left : left + columns] = 1
+    return masks
+
+
+def _mask_seeds(
+    count: int, height: int, width: int, share: float, seeds: int | Sequence[int]
+) -> Sequence:
+    """One seed for each mask, after a look at what was asked for."""
     if not 0 < share <= 0.9:
         raise InputError(
             f"a share of {share} was given; give a number above 0 and at most 0.9"
@@ -237,11 +299,7 @@ def random_holes(
             f"{len(seeds)} seeds were given for {count} masks; give one for "
             "all, or one for each"
         )
-    masks = [
-        _strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds
-    ]
-    return torch.from_numpy(numpy.stack(masks)[:, None])
-
+    return seeds
 
 def _strokes(
     height: int, width: int, share: float, random: numpy.random.Generator
