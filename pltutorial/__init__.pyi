@@ -6,6 +6,7 @@ from .degradations import (
     defocus_kernel as defocus_kernel,
     downscale as downscale,
     motion_kernel as motion_kernel,
+    random_boxes as random_boxes,
     random_holes as random_holes,
     to_8_bits as to_8_bits,
 )
@@ -95,6 +96,9 @@ from .optimize import (
     reconstruct_features as reconstruct_features,
     reconstruct_style as reconstruct_style,
     transfer_style as transfer_style,
+)
+from .networks.gated import (
+    GatedInpaintingNet as GatedInpaintingNet,
 )
 from .networks.residual import (
     DenoisingNet as DenoisingNet,
@@ -207,6 +211,7 @@ __all__ = [
     "Encoder",
     "FastTransformNet",
     "FlowNet",
+    "GatedInpaintingNet",
     "InpaintingNet",
     "InpaintingSettings",
     "InpaintingTask",
@@ -275,6 +280,7 @@ __all__ = [
     "perceptual_loss",
     "pixel_loss",
     "psnr",
+    "random_boxes",
     "random_holes",
     "read_image",
     "reconstruct_features",

@@ -301,6 +301,7 @@ def _mask_seeds(
         )
     return seeds
 
+
 def _strokes(
     height: int, width: int, share: float, random: numpy.random.Generator
 ) -> numpy.ndarray:

@@ -23,6 +23,7 @@ from pltutorial.degradations import (
     defocus_kernel,
     downscale,
     motion_kernel,
+    random_boxes,
     random_holes,
     to_8_bits,
 )
@@ -281,6 +282,46 @@ class TestHoles:
                 random_holes(count, height, width)
         with refused("2 seeds", "3 masks"):
             random_holes(3, 8, 8, seeds=[1, 2])
+
+
+class TestBoxes:
+    def test_one_rectangle_of_a_share_and_shape_within_bounds(self):
+        masks = random_boxes(200, 64, 48, 0.25)
+        assert masks.shape == (200, 1, 64, 48)
+        assert set(masks.unique().tolist()) == {0, 1}
+        places = set()
+        for (mask,) in masks:
+            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+            top, bottom = int(rows.min()), int(rows.max()) + 1
+            left, right = int(columns.min()), int(columns.max()) + 1
+            assert mask[top:bottom, left:right].all()
+            assert mask.sum() == (bottom - top) * (right - left)
+            assert 0.4 < (bottom - top) / (right - left) < 2.6
+            places.add((top, left))
+        assert len(places) > 150
+        shares = masks.mean((1, 2, 3))
+        assert 0.04 < shares.min() < 0.08
+        assert 0.22 < shares.max() <= 0.25
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10**6))
+    def test_in_pictures_of_any_size_something_is_missing_and_something_there(
+        self, height, width, seed
+    ):
+        if height * width > 1:
+            (mask,) = random_boxes(1, height, width, 0.9, seed)
+            assert 1 <= mask.sum() < height * width
+
+    def test_a_seed_gives_the_same_again(self):
+        masks = random_boxes(6, 40, 48, seeds=3)
+        assert torch.equal(masks[:2], random_boxes(2, 40, 48, seeds=3))
+        assert not torch.equal(masks, random_boxes(6, 40, 48, seeds=4))
+
+    def test_bad_input(self):
+        with refused("a share of 0", "at most 0.9"):
+            random_boxes(1, 8, 8, 0)
+        with refused("2 seeds", "3 masks"):
+            random_boxes(3, 8, 8, seeds=[1, 2])
 
 
 def test_in_the_training_loop_no_value_is_asked_for(device):

@@ -270,6 +270,7 @@ def test_networks_are_found_by_task_loss_and_factor(restorers, tmp_path):
         ("upscale", "adversarial", 4, "upscale_x4_adversarial"),
         ("denoise", None, 4, "denoise_combined"),
         ("inpaint", "pixel", 4, "inpaint_pixel"),
+        ("inpaint", "adversarial", 4, "inpaint_adversarial"),
         ("deblur", None, 4, "deblur_combined"),
     ):
         network = zoo.load_restorer(task, loss, factor=factor)

@@ -35,6 +35,7 @@ with deferred_imports():
 if TYPE_CHECKING:
     from ..samples import Decoded
 
+LOSSES = ("pixel", "adversarial", "combined")
 LIMITS = (
     "holes up to two fifths of the picture, narrower than about 60 pixels; it "
     "continues textures and edges, and knows no objects"
@@ -77,7 +78,7 @@ class InpaintingSettings(RestorationTrainingSettings):
 
 
 class InpaintingTask(RestorationTask):
-    """Inpainting: free-form holes, of at most ``settings.holes`` of each crop, or boxes.
+    """Inpainting: free-form holes, at most ``settings.holes`` of each crop, or boxes.
 
     Args and errors are those of :class:`RestorationTask`.
 
@@ -128,8 +129,10 @@ def inpaint(
         mask: (N, 1, H, W) or (1, 1, H, W), 1 (or True) where the picture is
             missing and 0 elsewhere.
         loss: what the network was trained with: ``"pixel"`` for accuracy,
-            ``"combined"`` (pixel, feature and style) for likeness, or a number between
-            0 (pixel) and 1 (combined) that mixes both networks' weights.
+            ``"combined"`` (pixel, feature and style) for likeness, ``"adversarial"``
+            (these and an adversary, in a network with a wider view) for large
+            holes, or a number between 0 (pixel) and 1 (combined) that mixes the
+            weights of these two.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -314,9 +317,10 @@ register(
                     argument=True,
                 ),
             ),
+            LOSSES,
             read=_with_mask,
         ),
         function=inpaint,
-        losses=("pixel", "combined"),
+        losses=LOSSES,
     )
 )
