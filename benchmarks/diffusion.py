@@ -439,7 +439,8 @@ def main() -> int:
     # read last: another part may have been written meanwhile
     record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
     record |= found
-    record["machine"] = processor(torch.device("cpu"))
+    if "networks" in found:  # whose seconds are among its numbers
+        record["machine"] = processor(torch.device("cpu"))
     record["seeds"], record["count"] = len(SEEDS), COUNT
     print(json.dumps(record, indent=1))
     if given.write:
