@@ -11,7 +11,8 @@ bound does not hold.
 Enlarging: PSNR and SSIM of Y, `factor` pixels at the border left out; inputs are
 antialiased bicubic, 8 bits.
 Denoising: PSNR of RGB, all pixels, as is usual for noise on colour; non-local means is
-told sigma, the networks are not.
+told sigma, the networks are not. `camera25` is noise that is smeared by a Gaussian of 1
+pixel, half of whose variance grows with the light.
 Deblurring: PSNR of RGB, 24 pixels at the border left out, where a filter cannot know
 what moved in; noise of sigma 2 and 8 bits after the blur. The Wiener filter is told
 the kernel, the networks are not.
@@ -55,6 +56,7 @@ from pltutorial import (
     upscale,
 )
 from pltutorial.degradations import (
+    add_camera_noise,
     add_noise,
     blur_with,
     crop_to_multiple,
@@ -78,6 +80,7 @@ KEPT = Path(__file__).with_suffix(".json")
 FOLDER = "pltutorial/assets/restoration"
 TASKS = ("upscale", "denoise", "deblur", "inpaint")
 FACTORS, SIGMAS, SHARES = (4, 8), (15, 25, 50), (10, 20, 40)
+CAMERA, SMEAR = ("camera", 25), 1.0  # pixels
 BOX = 25  # percent of the picture, one rectangle
 BLENDS = (0.25, 0.5, 0.75)
 BASELINES = ("bicubic", "non_local_means", "blurred", "wiener", "biharmonic")
@@ -147,7 +150,8 @@ def main() -> int:
         },
         "denoise": {
             name: {
-                f"sigma{sigma}": denoised(files, sigma, paths, kept) for sigma in SIGMAS
+                f"{kind}{sigma}": denoised(files, kind, sigma, paths, kept)
+                for kind, sigma in (*(("sigma", each) for each in SIGMAS), CAMERA)
             }
             for name, files in sets.items()
             if wanted(paths, "denoise")
@@ -271,10 +275,11 @@ def enlargement(
 
 
 def denoised(
-    files: Pictures, sigma: int, paths: Pictures, kept: dict
+    files: Pictures, kind: str, sigma: int, paths: Pictures, kept: dict
 ) -> dict[str, dict]:
     """Means over the pictures for the noisy picture itself, tuned non-local
-    means and each network.
+    means and each network; ``kind`` is ``"sigma"`` for independent noise or
+    ``"camera"``.
     """
     work = {
         name: lambda noisy, n=n: denoise(noisy, network=n)
@@ -285,13 +290,17 @@ def denoised(
     }
     for number, (picture, path) in enumerate(files.items()):
         target = read_image(path)
-        noisy = add_noise(target, sigma, 1000 * sigma + number)
+        seed = 1000 * sigma + number
+        if kind == "camera":
+            noisy = add_camera_noise(target, sigma, SMEAR, generator=seed)
+        else:
+            noisy = add_noise(target, sigma, seed)
         rows["noisy"].append(cleanness(noisy.clamp(0, 1), target))
         how = tuned(sigma, kept)
         rows["non_local_means"].append(
             keep(
                 kept,
-                f"non_local_means/{picture}/sigma{sigma}/{how}",
+                f"non_local_means/{picture}/{kind}{sigma}/{how}",
                 lambda t=target, x=noisy, how=how: cleanness(
                     non_local_means(x, sigma, **how), t
                 ),
@@ -674,6 +683,12 @@ def bounds(found: dict) -> list[tuple[str, float, str, float]]:
             ("data/test, sigma 25, pixel over non-local means, dB", gain, ">=", 1.0)
         )
     for where in found.get("denoise", {}):
+        smeared = case("denoise", where, "camera25")
+        if {"camera", "pixel"} <= smeared.keys():
+            gain = smeared["camera"]["psnr"] - smeared["pixel"]["psnr"]
+            rows.append(
+                (f"{where}, a camera's noise, trained on it, dB", gain, ">=", 2)
+            )
         for sigma in SIGMAS:
             noise = case("denoise", where, f"sigma{sigma}")
             if {"pixel", "combined"} <= noise.keys():

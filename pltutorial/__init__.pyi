@@ -1,5 +1,6 @@
 # ruff: noqa: I001 each name stands once as itself, so that editors take it for public
 from .degradations import (
+    add_camera_noise as add_camera_noise,
     add_noise as add_noise,
     blur_with as blur_with,
     crop_to_multiple as crop_to_multiple,
@@ -238,6 +239,7 @@ __all__ = [
     "VAE",
     "VAESettings",
     "VAETask",
+    "add_camera_noise",
     "add_noise",
     "best_device",
     "best_precision",

@@ -189,8 +189,8 @@ def add_camera_noise(
     light: float | torch.Tensor = 0.5,
     generator: torch.Generator | int | Sequence[torch.Generator] = 0,
 ) -> torch.Tensor:
-    """Gaussian noise as a camera's file has it: shared by neighbours, and stronger where
-    there is more light; not clamped and not rounded.
+    """Gaussian noise as a camera's file has it: shared by neighbours, and stronger
+    where there is more light; not clamped and not rounded.
 
     Independent noise is blurred by a Gaussian and brought back to a variance of 1. Its
     variance is then multiplied by ``1 - light + light * image / mean``, of which the
@@ -235,7 +235,7 @@ def add_camera_noise(
                 f"all pictures or {count}"
             )
         drawn[name] = values.expand(count)
-    noise = 255 * add_noise(torch.zeros_like(image, device="cpu"), 1, generator)
+    noise = add_noise(torch.zeros_like(image, device="cpu"), sigma, generator)
     noise = torch.stack(
         [
             _smeared(one, float(by))
@@ -245,8 +245,7 @@ def add_camera_noise(
     part = drawn["light"].to(image.device).view(-1, 1, 1, 1)
     mean = image.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
     growth = (1 - part + part * image.clamp(min=0) / mean).sqrt()
-    sigma = torch.as_tensor(sigma, dtype=torch.float32, device=image.device)
-    return image + noise * growth * sigma.view(-1, 1, 1, 1) / 255
+    return image + noise * growth
 
 
 def _smeared(noise: torch.Tensor, by: float) -> torch.Tensor:

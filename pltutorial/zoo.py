@@ -337,7 +337,8 @@ def load_restorer(
         loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the
             others, which is taken if left out; a number between 0 (pixel) and 1
             (the other) blends the weights of both. For upscaling by 4 and inpainting
-            there is ``"adversarial"`` too, for deblurring ``"combined"`` alone.
+            there is ``"adversarial"`` too, for denoising ``"camera"``, for deblurring
+            ``"combined"`` alone.
         factor: for upscaling, how much larger each side becomes.
         model: a file that :func:`pltutorial.networks.files.save_network` wrote, in
             place of a network that ships.

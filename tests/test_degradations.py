@@ -17,6 +17,7 @@ from PIL import Image
 
 from pltutorial import read_image, write_image
 from pltutorial.degradations import (
+    add_camera_noise,
     add_noise,
     blur_with,
     crop_to_multiple,
@@ -225,6 +226,55 @@ class TestNoise:
                 add_noise(picture(8, 8), sigma)
         with refused("2 values of sigma", "3 pictures"):
             add_noise(picture(8, 8, count=3), torch.tensor([1.0, 2.0]))
+
+
+class TestCameraNoise:
+    def test_is_add_noise_where_nothing_is_shared_and_nothing_grows(self):
+        image = picture(30, 40, count=2)
+        noisy = add_camera_noise(image, 20, 0, 0, 5)
+        assert torch.allclose(noisy, add_noise(image, 20, 5), atol=1e-6)
+
+    @pytest.mark.parametrize("smear", [0.5, 1.0, 2.5])
+    def test_neighbours_share_it_as_a_gaussian_says_and_its_strength_stays(self, smear):
+        grey = torch.full((4, 3, 128, 128), 0.5)
+        noise = add_camera_noise(grey, 25, smear, 0, 3) - grey
+        assert abs(255 * float(noise.std()) - 25) < 1.5
+        for apart in (1, 2):
+            shared = (noise[..., apart:] * noise[..., :-apart]).mean() / noise.var()
+            foretold = math.exp(-(apart**2) / (4 * smear**2))
+            assert abs(float(shared) - foretold) < 0.06
+
+    def test_its_variance_grows_with_the_light(self):
+        image = torch.full((1, 3, 64, 128), 0.2)
+        image[..., 64:] = 0.6
+        for light in (0.0, 0.5, 1.0):
+            noise = add_camera_noise(image, 20, 0, light, 3) - image
+            dark, bright = noise[..., :64].var(), noise[..., 64:].var()
+            foretold = (1 - light + light * 1.5) / (1 - light + light * 0.5)
+            assert abs(float(bright / dark) / foretold - 1) < 0.1
+            assert abs(255 * float(noise.square().mean().sqrt()) - 20) < 1
+
+    def test_each_picture_has_numbers_and_a_generator_of_its_own(self):
+        images = picture(20, 22, count=3)
+        generators = [torch.Generator().manual_seed(seed) for seed in (7, 8, 9)]
+        smear, light = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 0.5, 1.0])
+        together = add_camera_noise(images, 15, smear, light, generators)
+        for n in range(3):
+            alone = add_camera_noise(
+                images[n : n + 1], 15, float(smear[n]), float(light[n]), 7 + n
+            )
+            assert torch.allclose(together[n], alone[0], atol=1e-6)
+
+    def test_bad_input(self):
+        for smear in (-1, 5, math.nan):
+            with refused(f"smear={smear}", "from 0 to 4"):
+                add_camera_noise(picture(8, 8), 10, smear)
+        with refused("light=2", "from 0 to 1"):
+            add_camera_noise(picture(8, 8), 10, 1, 2)
+        with refused("sigma=-1", "0 or more"):
+            add_camera_noise(picture(8, 8), -1)
+        with refused("2 values of sigma", "3 pictures"):
+            add_camera_noise(picture(8, 8, count=3), torch.tensor([1.0, 2.0]))
 
 
 class TestHoles:

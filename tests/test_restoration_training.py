@@ -105,6 +105,20 @@ class TestDegrade:
         torch.rand(1, generator=generator)
         assert torch.equal(even, add_noise(images[:1], 25, generator))
 
+    def test_some_crops_have_a_camera_s_noise(self):
+        images = torch.full((80, 3, 24, 24), 0.5)
+        task = restorer("denoise", sigma=(25.0, 25.0), camera=0.5)
+        (noisy,) = task.degrade(images, 0)
+        noise = noisy - images
+        shared = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3))
+        shared = shared / noise.square().mean((1, 2, 3))
+        smeared = int((shared > 0.2).sum())
+        assert 20 <= smeared <= 50
+        again = torch.cat(
+            [task.degrade(images[:2], 0)[0], task.degrade(images[2:], 2)[0]]
+        )
+        assert torch.equal(again, noisy)
+
     def test_holes_go_with_the_crops_as_they_are(self):
         images = picture(32, 32, count=3)
         given, masks = restorer("inpaint", holes=0.2).degrade(images, 4)

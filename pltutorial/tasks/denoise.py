@@ -68,9 +68,9 @@ class DenoisingSettings(RestorationTrainingSettings):
 
 
 class DenoisingTask(RestorationTask):
-    """Denoising: Gaussian noise, of a strength drawn from
-    ``settings.sigma`` for each crop; for a share of ``settings.camera`` it is smeared by
-    up to 1.5 pixels and grows with the light.
+    """Denoising: Gaussian noise, of a strength drawn from ``settings.sigma`` for each
+    crop; a share of ``settings.camera`` has noise that is smeared, by up to 1.5 pixels,
+    and grows with the light.
 
     Args and errors are those of :class:`RestorationTask`.
 
