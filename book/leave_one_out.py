@@ -6,6 +6,7 @@ for noise and four for holes: with the combined loss of the recipe, and with its
 feature or style term left out. Some six minutes on one core; interrupted, it goes on
 where it was. Writes ``notebooks/records/leave_one_out.json`` and two sheets of details.
 ``title``: the picture at the top of the chapter, by the shipped networks; seconds.
+``boxes``: large holes, filled by the smoothest surface and by two shipped networks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from skimage.restoration import inpaint_biharmonic
 
 import pltutorial
 from pltutorial import (
@@ -253,6 +255,33 @@ def title(options: argparse.Namespace) -> None:
     )
 
 
+BOXES = (("kodim23", (80, 190), (95, 105)), ("tulips", (128, 66), (110, 130)))
+
+
+def boxes(options: argparse.Namespace) -> None:
+    """A box of a quarter of the picture and less, filled in three ways; each is the
+    place of its top left corner and its sides, of the middle 256 pixels.
+    """
+    networks = {
+        loss: load_network(options.networks / f"inpaint_{loss}.safetensors")
+        for loss in ("combined", "adversarial")
+    }
+    panels = []
+    for name, (top, left), (height, width) in BOXES:
+        photo = middle_square(bundled(f"test/{name}"), SIDE)
+        mask = torch.zeros(1, 1, SIDE, SIDE)
+        mask[..., top : top + height, left : left + width] = 1
+        array = (photo * (1 - mask))[0].permute(1, 2, 0).numpy()
+        smooth = inpaint_biharmonic(array, mask[0, 0].numpy() > 0, channel_axis=-1)
+        smooth = torch.from_numpy(smooth).permute(2, 0, 1)[None].float().clamp(0, 1)
+        filled = [inpaint(photo, mask, network=one) for one in networks.values()]
+        panels += [photo * (1 - mask) + mask, smooth, *filled]
+    titles = ["a box", "smoothest surface", "combined", "adversarial"]
+    _store(
+        "inpaint_boxes", [panel[0].numpy() for panel in panels], [*titles] * 2, 4, 1040
+    )
+
+
 def _store(
     name: str, panels: list, titles: list[str], columns: int, width: int
 ) -> None:
@@ -273,7 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("train", "title"))
+    parser.add_argument("command", choices=("train", "title", "boxes"))
     parser.add_argument(
         "--data", help="folder of training pictures; the bundled ones if left out"
     )
@@ -303,7 +332,7 @@ def main() -> None:
         help="for the runs",
     )
     options = parser.parse_args()
-    {"train": leave_out, "title": title}[options.command](options)
+    {"train": leave_out, "title": title, "boxes": boxes}[options.command](options)
 
 
 if __name__ == "__main__":
