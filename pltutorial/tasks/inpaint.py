@@ -35,7 +35,7 @@ with deferred_imports():
 if TYPE_CHECKING:
     from ..samples import Decoded
 
-LOSSES = ("pixel", "adversarial", "combined")
+LOSSES, BLENDS = ("pixel", "combined", "adversarial"), ("pixel", "combined")
 LIMITS = (
     "holes up to two fifths of the picture, narrower than about 60 pixels; it "
     "continues textures and edges, and knows no objects"
@@ -114,7 +114,7 @@ class InpaintingTask(RestorationTask):
 def inpaint(
     image: torch.Tensor,
     mask: torch.Tensor,
-    loss: str | float = "combined",
+    loss: str | float = "adversarial",
     *,
     network: nn.Module | None = None,
     precision: str = "auto",
@@ -128,11 +128,11 @@ def inpaint(
             are not looked at.
         mask: (N, 1, H, W) or (1, 1, H, W), 1 (or True) where the picture is
             missing and 0 elsewhere.
-        loss: what the network was trained with: ``"pixel"`` for accuracy,
-            ``"combined"`` (pixel, feature and style) for likeness, ``"adversarial"``
-            (these and an adversary, in a network with a wider view) for large
-            holes, or a number between 0 (pixel) and 1 (combined) that mixes the
-            weights of these two.
+        loss: what the network was trained with: ``"adversarial"`` (pixel, feature,
+            style and an adversary, in a network with a wider view) for likeness,
+            ``"combined"`` (the same without an adversary, in a smaller network),
+            ``"pixel"`` for accuracy, or a number between 0 (pixel) and 1 (combined)
+            that mixes the weights of these two.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -318,9 +318,11 @@ register(
                 ),
             ),
             LOSSES,
+            BLENDS,
             read=_with_mask,
         ),
         function=inpaint,
         losses=LOSSES,
+        blends=BLENDS,
     )
 )
