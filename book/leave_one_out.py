@@ -6,7 +6,7 @@ for noise and four for holes: with the combined loss of the recipe, and with its
 feature or style term left out. Some six minutes on one core; interrupted, it goes on
 where it was. Writes ``notebooks/records/leave_one_out.json`` and two sheets of details.
 ``title``: the picture at the top of the chapter, by the shipped networks; seconds.
-``boxes``: large holes, filled by the smoothest surface and by two shipped networks.
+``boxes``: strokes and boxes, filled by the smoothest surface and two shipped networks.
 """
 
 from __future__ import annotations
@@ -255,30 +255,37 @@ def title(options: argparse.Namespace) -> None:
     )
 
 
-BOXES = (("kodim23", (80, 190), (95, 105)), ("tulips", (128, 66), (110, 130)))
+BOXES = {"kodim23": None, "monarch": (48, 104, 128, 112)}
 
 
 def boxes(options: argparse.Namespace) -> None:
-    """A box of a quarter of the picture and less, filled in three ways; each is the
-    place of its top left corner and its sides, of the middle 256 pixels.
+    """Strokes and a box, filled in three ways: of the middle 256 pixels the box has
+    this top, left, height and width.
     """
     networks = {
         loss: load_network(options.networks / f"inpaint_{loss}.safetensors")
         for loss in ("combined", "adversarial")
     }
     panels = []
-    for name, (top, left), (height, width) in BOXES:
+    for name, box in BOXES.items():
         photo = middle_square(bundled(f"test/{name}"), SIDE)
-        mask = torch.zeros(1, 1, SIDE, SIDE)
-        mask[..., top : top + height, left : left + width] = 1
+        mask = random_holes(1, SIDE, SIDE, 0.3, [5])
+        if box is not None:
+            top, left, height, width = box
+            mask = torch.zeros(1, 1, SIDE, SIDE)
+            mask[..., top : top + height, left : left + width] = 1
         array = (photo * (1 - mask))[0].permute(1, 2, 0).numpy()
         smooth = inpaint_biharmonic(array, mask[0, 0].numpy() > 0, channel_axis=-1)
         smooth = torch.from_numpy(smooth).permute(2, 0, 1)[None].float().clamp(0, 1)
         filled = [inpaint(photo, mask, network=one) for one in networks.values()]
         panels += [photo * (1 - mask) + mask, smooth, *filled]
-    titles = ["a box", "smoothest surface", "combined", "adversarial"]
+    titles = ["given", "smoothest surface", "combined", "adversarial"]
     _store(
-        "inpaint_boxes", [panel[0].numpy() for panel in panels], [*titles] * 2, 4, 1040
+        "inpaint_boxes",
+        [panel[0].numpy() for panel in panels],
+        titles * len(BOXES),
+        4,
+        1040,
     )
 
 
