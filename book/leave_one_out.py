@@ -4,7 +4,7 @@ book/leave_one_out.py [COMMAND ...]`.
 ``train --data PICTURES``: from the shipped networks for accuracy, four short trainings
 for noise and four for holes: with the combined loss of the recipe, and with its pixel,
 feature or style term left out. Some six minutes on one core; interrupted, it goes on
-where it was. Writes ``notebooks/records/leave_one_out.json`` and two sheets of details.
+where it was. Writes ``notebooks/records/leave_one_out.json`` and a sheet of details.
 ``title``: the picture at the top of the chapter, by the shipped networks; seconds.
 ``boxes``: strokes and boxes, filled by the smoothest surface and two shipped networks.
 """
@@ -67,7 +67,7 @@ SHORT = {
 }
 ZOOMS = {"denoise": (1.5, 2.5), "inpaint": (1.2, 2.5)}
 # test picture, top and left
-DETAILS = {"denoise": ("tulips", 60, 150), "inpaint": ("kodim23", 40, 160)}
+DETAIL = ("kodim23", 40, 160)  # of the sheet of filled holes
 CUT, SHOWN = 80, 144  # side of a detail, cut out and on the sheet
 
 
@@ -195,7 +195,8 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
         pictures[name] = restored(task, result.network)
         rows[name] = facts_of(task, pictures[name]) | {"seconds": round(result.seconds)}
         print(f"{task}, {name}: {rows[name]}", flush=True)
-    _sheet(task, pictures)
+    if task == "inpaint":
+        _sheet(pictures)
     weights = {f"{term}_weight": getattr(combined, f"{term}_weight") for term in TERMS}
     layers = {
         name: kept_settings(combined).get(name)
@@ -204,11 +205,11 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
     return {"weights": weights | layers, "rows": rows}
 
 
-def _sheet(task: str, pictures: dict[str, torch.Tensor]) -> None:
-    name, top, left = DETAILS[task]
+def _sheet(pictures: dict[str, torch.Tensor]) -> None:
+    name, top, left = DETAIL
     index = bundled_names("test").index(name)
-    seen = given(task)
-    seen = seen[0] if len(seen) == 1 else seen[0] * (1 - seen[1]) + seen[1]
+    photos, holes = given("inpaint")
+    seen = photos * (1 - holes) + holes
     panels = {"given": seen} | pictures | {"the picture itself": test_photos()}
     cut = (slice(top, top + CUT), slice(left, left + CUT))
     panels = {
@@ -216,7 +217,7 @@ def _sheet(task: str, pictures: dict[str, torch.Tensor]) -> None:
         for title, batch in panels.items()
     }
     _store(
-        f"leave_one_out_{task}",
+        "leave_one_out_inpaint",
         [panel.numpy() for panel in panels.values()],
         list(panels),
         4,
