@@ -6,8 +6,7 @@ ships for a task, and through what needs no training; each is stored as it comes
 nothing is chosen. Writes book/live/flip/TASK_PHOTO_VIEW.webp and flip.json, which the
 page reads: names, numbers, and the digests of the networks' files, so that a test
 notices when a network has changed and its pictures have not. Named tasks are made
-anew, the others stay. A few minutes on one core; most of it is the optimisation beside
-the styles.
+anew, the others stay. A few minutes on one core.
 
 PSNR is of RGB (in the holes alone where there are holes), the distance the
 shift-tolerant LPIPS (alex) of the whole picture. Prints have no picture that is right:
@@ -45,7 +44,6 @@ from pltutorial import (
     resize,
     restyle,
     stylize,
-    transfer_style,
     upscale,
     zoo,
 )
@@ -64,9 +62,8 @@ PHOTOS = {  # what is to be seen, for who does not
     "test/monarch": "A monarch butterfly on pink flowers",
     "content/pagoda": "A pavilion of four roofs above trees and a lake",
 }
-STYLES = {"great_wave": "The Great Wave", "starry_night": "The Starry Night"}
+STYLES = {"great_wave": "The Great Wave"}
 SIGMA, SHARE, BLUR = 50, 0.25, "disc2"
-STAGES = ((240, 80), (480, 40))  # longer side and steps of the optimisation
 
 Picture = torch.Tensor
 
@@ -160,21 +157,6 @@ def painted(style: str, photo: Picture, number: int) -> Iterator[View]:
         made = stylize(photo, style, network=load_style(name))
         yield View(key, f"eight styles, {key}", made, name)
     yield View("any", "any painting", restyle(photo, painting), "decode_relu4_3")
-    made = None
-    for size, steps in STAGES:
-        made = transfer_style(
-            photo,
-            painting,
-            network=vgg(),
-            init=made,
-            sizes=size,
-            steps=steps,
-            style_weight=1e-4,
-            balance="layers",
-            progress=False,
-        ).image
-    steps = sum(steps for _, steps in STAGES)
-    yield View("optimised", f"{steps} steps of L-BFGS", made)
 
 
 TASKS = {
