@@ -151,7 +151,7 @@ def test_button_key_and_click_flip_and_the_link_keeps_it(visit, server):
     hidden = page.locator("#compare .before").get_attribute("aria-hidden")
     assert hidden == "true", "who hears the page hears one picture"
     settled(page, lambda: page.select_option("#task", "holes"))
-    assert page.locator("#a").input_value() == "pixel"
+    assert page.locator("#a").input_value() == "combined"
     page.click("#twice")
     page.wait_for_function("() => /task=holes.*show=b&zoom=2/.test(location.hash)")
     address = page.url
