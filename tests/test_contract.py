@@ -342,6 +342,16 @@ class TestGraphs:
         program = torch.export.export(step, given, strict=False)
         assert relative(program.module()(*given), step(*given)) < 1e-4
 
+    @pytest.mark.parametrize("make", [content, relative_terms, balanced])
+    def test_exports_for_any_number_of_pictures(self, phi, given, make):
+        count = torch.export.Dim("count", max=64)
+        step = Step(make(phi))
+        program = torch.export.export(
+            step, given, dynamic_shapes=({0: count}, {0: count}, None), strict=False
+        )
+        more = [picture(32, 32, seed, 5) for seed in (1, 2)]
+        assert relative(program.module()(*more, given[2]), step(*more, given[2])) < 1e-4
+
     def test_terms_are_outputs_of_graphs(self, phi, given):
         loss = relative_terms(phi)
         terms = loss(*given)
@@ -405,6 +415,17 @@ class TestTransforms:
             alone = [image[index : index + 1] for image in (output, target)]
             _, gradient = plain(step, (*alone, style))
             assert relative(single[index], gradient[0]) < 1e-4
+
+    def test_targets_are_made_within_vmap_too(self, phi, given):
+        loss = relative_terms(phi)
+
+        def kept(x, y):
+            style = loss.style_target(given[2])
+            return loss(x[None], loss.content_target(y[None]), style).total
+
+        totals = torch.func.vmap(kept)(*given[:2])
+        expected = loss(*given, reduction="none").total
+        assert relative(totals, expected) < 1e-4
 
     def test_second_derivatives(self, step, given):
         """Hessian times vector: twice backward, and forward over backward."""
