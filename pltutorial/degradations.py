@@ -5,6 +5,7 @@ back: size, cleanness, sharpness, whole parts.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 import numpy
@@ -12,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from .errors import InputError, nearest, needed
+from .errors import InputError, nearest, needed, shown
 from .images import check_factor, check_image
+from .tensors import check_dense
 
 KERNELS = ("bicubic", "gaussian")
 
@@ -28,6 +30,7 @@ def to_8_bits(image: torch.Tensor) -> torch.Tensor:
 
     Taught in chapter 6.
     """
+    check_dense(image, "the picture")
     return image.mul(255).round().clamp(0, 255) / 255
 
 
@@ -116,6 +119,7 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
 
     Taught in chapter 6.
     """
+    check_dense(image, "the picture", floating=False)
     if image.ndim < 2:
         raise InputError(
             f"a picture of shape {tuple(image.shape)} was given; give (N, 3, H, W)"
@@ -157,14 +161,18 @@ def add_noise(
 
     Taught in chapter 7.
     """
+    check_dense(image, "the picture")
+    if image.ndim == 0:
+        raise InputError("one number was given; give pictures, (N, 3, H, W)")
     if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
     if not isinstance(sigma, torch.Tensor):
-        if not 0 <= sigma < math.inf:
+        if not isinstance(sigma, numbers.Real) or not 0 <= sigma < math.inf:
             raise InputError(
-                f"sigma={sigma} was given; give 0 or more, on the 0-255 scale"
+                f"sigma={shown(sigma)} was given; give 0 or more, on the 0-255 scale"
             )
         sigma = torch.tensor(float(sigma))
+    check_dense(sigma, "sigma", floating=False, values=not image.is_meta)
     if sigma.numel() not in (1, len(image)):
         raise InputError(
             f"{sigma.numel()} values of sigma were given for {len(image)} pictures; "
@@ -407,7 +415,9 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
     Taught in chapter 7.
     """
-    if images.ndim != 4:
+    check_dense(images, "the picture")
+    check_dense(kernels, "the kernel", values=not images.is_meta)
+    if images.ndim != 4 or 0 in images.shape:
         raise InputError(
             f"pictures of shape {tuple(images.shape)} were given; give (N, 3, H, W)"
         )

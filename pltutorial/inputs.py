@@ -12,6 +12,7 @@ import torch
 
 from .errors import InputError, nearest, shown
 from .images import check_form, check_values, other_range
+from .tensors import check_dense
 
 # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
 UNTRAINED = 20.0
@@ -56,6 +57,8 @@ class Inputs:
         values are.
         """
         seen = image
+        if isinstance(image, torch.Tensor):
+            check_dense(image, what, floating=False)
         if isinstance(image, torch.Tensor) and 0 not in image.shape:
             seen = image[:, :, 0] if image.ndim == 5 else image
             if seen.ndim == 4:
@@ -122,6 +125,7 @@ class Inputs:
                 f"the weight is a {type(weight).__name__}; give a tensor "
                 "(1 or N, 1, H, W) of how much each place counts, such as a mask"
             )
+        check_dense(weight, "the weight", floating=False)
         wanted = (1, *output.shape[2:])
         if weight.shape[1:] != wanted or not one_or_equal(weight, output):
             raise InputError(

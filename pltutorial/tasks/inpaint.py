@@ -30,6 +30,7 @@ with deferred_imports():
     from ..networks import InpaintingNet
     from ..samples import understood
     from ..seeds import seed_of
+    from ..tensors import check_dense
     from ..zoo import check_network, load_restorer
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def _check_mask(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
             f"the mask is a {type(mask).__name__}; give a tensor (N, 1, H, W), 1 "
             "where the picture is missing"
         )
+    check_dense(mask, "the mask", floating=False, values=True)
     count, _, height, width = image.shape
     if mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] != image.shape[2:]:
         raise InputError(
