@@ -134,6 +134,7 @@ def test_the_readme_says_what_the_record_of_peers_holds():
     record = json.loads((root / "benchmarks/peers.json").read_text(encoding="utf-8"))
     assert (record["batch"], record["size"]) == (4, 256)
     ratios = {row["name"]: row["ratio"] for row in record["rows"]}
+    megabytes = {row["name"]: row["MB"] for row in record["rows"]}
     words = (root / "README.md").read_text(encoding="utf-8")
     for said, name in (
         ("torchvision by hand takes {:.2f} times", "torchvision by hand"),
@@ -142,6 +143,17 @@ def test_the_readme_says_what_the_record_of_peers_holds():
         ("a kept target {:.2f} times", "ours, target kept"),
     ):
         assert said.format(ratios[name]) in words
+    for said, name in (
+        ("A step adds {:,} MB", "ours"),
+        ("{:,} MB with a kept target", "ours, target kept"),
+        ("torchvision by hand adds {:,} MB", "torchvision by hand"),
+        ("piq.ContentLoss {:,} MB", "piq.ContentLoss"),
+        ("lpips {:,} MB", "lpips, VGG"),
+    ):
+        assert said.format(megabytes[name]) in words
+    assert megabytes["ours"] < min(
+        megabytes[name] for name in ("torchvision by hand", "piq.ContentLoss")
+    )
 
 
 def test_a_term_keeps_nothing_as_large_as_features_but_its_target():
