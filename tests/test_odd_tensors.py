@@ -88,6 +88,10 @@ CALLS = {
     "SuperResolutionNet": network("SuperResolutionNet"),
     "TransformNet": network("TransformNet"),
     "VAE": network("VAE"),
+    "add_camera_noise": (
+        P.add_camera_noise,
+        (ONE, torch.tensor([25.0]), torch.tensor([0.8]), TIME),
+    ),
     "add_noise": (P.add_noise, (ONE, torch.tensor([25.0]))),
     "blur_with": (P.blur_with, (ONE, P.defocus_kernel(2.0)[None])),
     "colorize": (P.colorize, (ONE,)),
