@@ -71,6 +71,10 @@ CALLS = {
     "Encoder": (lambda image: P.Encoder(phi())(image, ["relu1_2"]), (ONE,)),
     "FastTransformNet": network("FastTransformNet"),
     "FlowNet": (lambda *given: made("FlowNet")(*given), (ONE, TIME)),
+    "GatedInpaintingNet": (
+        lambda *given: made("GatedInpaintingNet")(*given),
+        (ONE, MASK),
+    ),
     "InpaintingNet": (lambda *given: made("InpaintingNet")(*given), (ONE, MASK)),
     "InversionNet": (lambda code: made("InversionNet")(code), (MAPS,)),
     "LossNetwork": (lambda image: phi()(image, ["relu2_2"]), (ONE,)),
