@@ -60,6 +60,7 @@ const divide = (panels, {divider}) => {
   const images = [...panels.querySelectorAll("img.panel")];
   const box = document.createElement("figure");
   box.className = "divide d-print-none";
+  box.classList.toggle("exact", panels.classList.contains("exact"));
   box.innerHTML = `<div class="compare"><canvas class="before"></canvas><canvas class="after"></canvas>
     <div class="handle" role="slider" tabindex="0" aria-label="Divider between two pictures" aria-orientation="horizontal" aria-valuemin="0" aria-valuemax="100"></div></div>
     <p><label>Left <select></select></label> <label>right <select></select></label></p>`;
