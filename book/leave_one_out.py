@@ -4,8 +4,9 @@ book/leave_one_out.py [COMMAND ...]`.
 ``train --data PICTURES``: from the shipped networks for accuracy, four short trainings
 for noise and four for holes: with the combined loss of the recipe, and with its pixel,
 feature or style term left out. Some six minutes on one core; interrupted, it goes on
-where it was. Writes ``notebooks/records/leave_one_out.json`` and two sheets of details.
+where it was. Writes ``notebooks/records/leave_one_out.json`` and a sheet of details.
 ``title``: the picture at the top of the chapter, by the shipped networks; seconds.
+``boxes``: strokes and boxes, filled by the smoothest surface and two shipped networks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from skimage.restoration import inpaint_biharmonic
 
 import pltutorial
 from pltutorial import (
@@ -65,7 +67,7 @@ SHORT = {
 }
 ZOOMS = {"denoise": (1.5, 2.5), "inpaint": (1.2, 2.5)}
 # test picture, top and left
-DETAILS = {"denoise": ("tulips", 60, 150), "inpaint": ("kodim23", 40, 160)}
+DETAIL = ("kodim23", 40, 160)  # of the sheet of filled holes
 CUT, SHOWN = 80, 144  # side of a detail, cut out and on the sheet
 
 
@@ -193,7 +195,8 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
         pictures[name] = restored(task, result.network)
         rows[name] = facts_of(task, pictures[name]) | {"seconds": round(result.seconds)}
         print(f"{task}, {name}: {rows[name]}", flush=True)
-    _sheet(task, pictures)
+    if task == "inpaint":
+        _sheet(pictures)
     weights = {f"{term}_weight": getattr(combined, f"{term}_weight") for term in TERMS}
     layers = {
         name: kept_settings(combined).get(name)
@@ -202,11 +205,11 @@ def _leave_out_of(task: str, options: argparse.Namespace, judge: LossNetwork) ->
     return {"weights": weights | layers, "rows": rows}
 
 
-def _sheet(task: str, pictures: dict[str, torch.Tensor]) -> None:
-    name, top, left = DETAILS[task]
+def _sheet(pictures: dict[str, torch.Tensor]) -> None:
+    name, top, left = DETAIL
     index = bundled_names("test").index(name)
-    seen = given(task)
-    seen = seen[0] if len(seen) == 1 else seen[0] * (1 - seen[1]) + seen[1]
+    photos, holes = given("inpaint")
+    seen = photos * (1 - holes) + holes
     panels = {"given": seen} | pictures | {"the picture itself": test_photos()}
     cut = (slice(top, top + CUT), slice(left, left + CUT))
     panels = {
@@ -214,7 +217,7 @@ def _sheet(task: str, pictures: dict[str, torch.Tensor]) -> None:
         for title, batch in panels.items()
     }
     _store(
-        f"leave_one_out_{task}",
+        "leave_one_out_inpaint",
         [panel.numpy() for panel in panels.values()],
         list(panels),
         4,
@@ -253,6 +256,40 @@ def title(options: argparse.Namespace) -> None:
     )
 
 
+BOXES = {"kodim23": None, "monarch": (48, 104, 128, 112)}
+
+
+def boxes(options: argparse.Namespace) -> None:
+    """Strokes and a box, filled in three ways: of the middle 256 pixels the box has
+    this top, left, height and width.
+    """
+    networks = {
+        loss: load_network(options.networks / f"inpaint_{loss}.safetensors")
+        for loss in ("combined", "adversarial")
+    }
+    panels = []
+    for name, box in BOXES.items():
+        photo = middle_square(bundled(f"test/{name}"), SIDE)
+        mask = random_holes(1, SIDE, SIDE, 0.3, [5])
+        if box is not None:
+            top, left, height, width = box
+            mask = torch.zeros(1, 1, SIDE, SIDE)
+            mask[..., top : top + height, left : left + width] = 1
+        array = (photo * (1 - mask))[0].permute(1, 2, 0).numpy()
+        smooth = inpaint_biharmonic(array, mask[0, 0].numpy() > 0, channel_axis=-1)
+        smooth = torch.from_numpy(smooth).permute(2, 0, 1)[None].float().clamp(0, 1)
+        filled = [inpaint(photo, mask, network=one) for one in networks.values()]
+        panels += [photo * (1 - mask) + mask, smooth, *filled]
+    titles = ["given", "smoothest surface", "combined", "adversarial"]
+    _store(
+        "inpaint_boxes",
+        [panel[0].numpy() for panel in panels],
+        titles * len(BOXES),
+        4,
+        1040,
+    )
+
+
 def _store(
     name: str, panels: list, titles: list[str], columns: int, width: int
 ) -> None:
@@ -273,7 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("train", "title"))
+    parser.add_argument("command", choices=("train", "title", "boxes"))
     parser.add_argument(
         "--data", help="folder of training pictures; the bundled ones if left out"
     )
@@ -303,7 +340,7 @@ def main() -> None:
         help="for the runs",
     )
     options = parser.parse_args()
-    {"train": leave_out, "title": title}[options.command](options)
+    {"train": leave_out, "title": title, "boxes": boxes}[options.command](options)
 
 
 if __name__ == "__main__":

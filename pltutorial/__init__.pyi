@@ -1,11 +1,13 @@
 # ruff: noqa: I001 each name stands once as itself, so that editors take it for public
 from .degradations import (
+    add_camera_noise as add_camera_noise,
     add_noise as add_noise,
     blur_with as blur_with,
     crop_to_multiple as crop_to_multiple,
     defocus_kernel as defocus_kernel,
     downscale as downscale,
     motion_kernel as motion_kernel,
+    random_boxes as random_boxes,
     random_holes as random_holes,
     to_8_bits as to_8_bits,
 )
@@ -95,6 +97,9 @@ from .optimize import (
     reconstruct_features as reconstruct_features,
     reconstruct_style as reconstruct_style,
     transfer_style as transfer_style,
+)
+from .networks.gated import (
+    GatedInpaintingNet as GatedInpaintingNet,
 )
 from .networks.residual import (
     DenoisingNet as DenoisingNet,
@@ -207,6 +212,7 @@ __all__ = [
     "Encoder",
     "FastTransformNet",
     "FlowNet",
+    "GatedInpaintingNet",
     "InpaintingNet",
     "InpaintingSettings",
     "InpaintingTask",
@@ -233,6 +239,7 @@ __all__ = [
     "VAE",
     "VAESettings",
     "VAETask",
+    "add_camera_noise",
     "add_noise",
     "best_device",
     "best_precision",
@@ -275,6 +282,7 @@ __all__ = [
     "perceptual_loss",
     "pixel_loss",
     "psnr",
+    "random_boxes",
     "random_holes",
     "read_image",
     "reconstruct_features",

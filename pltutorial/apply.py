@@ -13,6 +13,7 @@ from . import memory
 from .device import best_precision, is_out_of_memory
 from .errors import InputError
 from .images import to_bytes, to_floats
+from .tensors import check_made
 
 TILE = 512  # side of a tile where the network computes: some 0.5 GB for those that ship
 
@@ -45,7 +46,8 @@ def through(
         bytes where the first of them is.
 
     Raises:
-        InputError: a result that does not fit into memory, or a tile below 1.
+        InputError: a result that does not fit into memory or is not finite, or a tile
+            below 1.
     """
     place, device = images[0].device, next(network.parameters()).device
     as_bytes = images[0].dtype == torch.uint8
@@ -73,6 +75,7 @@ def through(
         ]
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             made = work(*floats)
+        check_made(made)
         return (to_bytes(made) if as_bytes else made.float().clamp(0, 1)).to(place)
 
     was_training = network.training
@@ -105,7 +108,7 @@ def memory_needed(
     as_bytes: bool = False,
 ) -> tuple[int, int]:
     """Bytes of a result, and what a tile takes besides at its peak: measured from 512
-    to 2048 pixels, about five maps of the network's width.
+    to 4096 pixels, about five maps of the network's width.
 
     Args:
         network: see :func:`through`.
@@ -116,15 +119,18 @@ def memory_needed(
     """
     count, _, height, width = shape
     factor, fold = getattr(network, "factor", 1), network.fold
-    seen = [min(side, tile + 2 * network.reach) for side in (height, width)]
+    spans = [list(_spans(side, tile, network.reach, fold)) for side in (height, width)]
+    seen = [max(below - above for *_, above, below in along) for along in spans]
     if hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
-        channels = 40  # as if two thirds of them were there at once
+        channels = 44  # as if two thirds of them were there at once
     else:
         channels = getattr(network, "config", {}).get("width", 64) / fold**2
     each = 5 * channels * dtype.itemsize + 24 * factor**2
     # how likely each colour is, at a quarter of the places, and what is made of it
     each += 1.5 * getattr(network, "classes", 0) ** 2
     result = (3 if as_bytes else 12) * count * height * width * factor**2
+    # tiles at a border are smaller than those within, and fill no gap that these left
+    each *= 1.75 if max(map(len, spans)) > 2 else 1
     return result, int(count * seen[0] * seen[1] * each)
 
 

@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import torch
 
+from .errors import InputError
+from .images import check_form, check_image
+from .tensors import check_together
+
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
 # the same from RGB in [0, 1] to 16...235 less 16
 LUMA_STUDIO = (65.481, 128.553, 24.966)
@@ -16,6 +20,7 @@ YIQ = torch.tensor([[*LUMA], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 def luminance(image: torch.Tensor) -> torch.Tensor:
     """The grey picture Y of an image, (N, 3, H, W) with three equal channels."""
+    check_form(image, "the picture")
     weighted = image * YIQ[0].to(image).view(1, 3, 1, 1)
     return weighted.sum(1, keepdim=True).expand_as(image).contiguous()
 
@@ -24,10 +29,20 @@ def with_colors_of(image: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
     """The luminance of one image with the chrominance I, Q of another
     (Gatys et al. 2017, section 5.2).
     """
+    check_form(image, "the picture")
+    check_form(colors, "the picture with the colours")
+    check_together(image, colors, "the pictures")
+    if image.shape != colors.shape:
+        raise InputError(
+            f"pictures of shape {tuple(image.shape)} and {tuple(colors.shape)} were "
+            "given; give two of the same shape"
+        )
+    colors = colors.to(image)
     matrix = YIQ.to(image)
     yiq = torch.einsum("ij,njhw->nihw", matrix, colors).clone()
     yiq[:, 0] = luminance(image)[:, 0]
-    return torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), yiq).clamp(0, 1)
+    back = torch.linalg.inv(YIQ).to(image)
+    return torch.einsum("ij,njhw->nihw", back, yiq).clamp(0, 1)
 
 
 def match_color(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -37,6 +52,8 @@ def match_color(image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     The linear map of Gatys et al. (2017), section 5.1, by the symmetric square roots
     of both covariances.
     """
+    check_image(image, "the picture", slack=20)
+    check_image(reference, "the picture with the colours", slack=20)
     flat, goal = (
         given.transpose(0, 1).flatten(1).double().cpu() for given in (image, reference)
     )
@@ -58,6 +75,7 @@ def _square_root(matrix: torch.Tensor) -> torch.Tensor:
 def match_luminance(style: torch.Tensor, content: torch.Tensor) -> torch.Tensor:
     """The style in grey, with the mean and the deviation of the content's luminance."""
     grey, goal = luminance(style), luminance(content)
+    check_together(grey, goal, "the style and the picture")
     scale = goal.std() / grey.std().clamp_min(1e-6)
     return ((grey - grey.mean()) * scale + goal.mean()).clamp(0, 1)
 

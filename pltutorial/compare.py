@@ -28,7 +28,8 @@ from .distances import (
 from .errors import InputError
 from .images import middle_square
 from .losses import JOHNSON_STYLE
-from .metrics import lattice, perceptual_distance, psnr, ssim
+from .metrics import check_pair, lattice, perceptual_distance, psnr, ssim
+from .tensors import check_dense
 
 _BATCH = 16  # pictures that a judge sees at a time
 _BYTES = 2700  # a pixel, of the largest features at once
@@ -114,6 +115,7 @@ def compare(
         >>> {"psnr", "ssim"} <= set(values), values["psnr"].shape
         (True, torch.Size([1]))
     """
+    check_pair(output, target)
     height, width = output.shape[-2:]
     memory.check(
         _BYTES * len(output) * height * width,
@@ -219,9 +221,12 @@ def measure(features: torch.Tensor, reference: torch.Tensor) -> dict[str, float]
         >>> sorted(values)
         ['frechet', 'kernel', 'precision', 'recall']
     """
-    if min(len(features), len(reference)) < 4:
+    for given in (features, reference):
+        check_dense(given, "the collection", floating=False)
+    counts = [len(x) if x.ndim else 0 for x in (features, reference)]
+    if min(counts) < 4:
         raise InputError(
-            f"collections of {len(features)} and {len(reference)} pictures were given; "
+            f"collections of {counts[0]} and {counts[1]} pictures were given; "
             "give at least 4 of each, and some hundreds for numbers to be relied on"
         )
     precision, recall = precision_recall(features, reference)

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 from .errors import InputError, nearest
 from .images import check_form
 from .losses import at_least_float32, feature_loss, pixel_loss
+from .tensors import check_dense, check_together
 from .terms import LossTerms
 from .vgg import LossNetwork
 
@@ -299,6 +300,9 @@ def kl_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tenso
 
     Taught in chapter 9.
     """
+    check_dense(mean, "the mean")
+    check_dense(log_variance, "the log-variance")
+    check_together(mean, log_variance, "the mean and the log-variance")
     if mean.shape != log_variance.shape or mean.ndim != 2:
         raise InputError(
             f"means of shape {tuple(mean.shape)} and log-variances of shape "

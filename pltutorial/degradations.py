@@ -5,6 +5,7 @@ back: size, cleanness, sharpness, whole parts.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 import numpy
@@ -12,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from .errors import InputError, nearest, needed
+from .errors import InputError, nearest, needed, shown
 from .images import check_factor, check_image
+from .tensors import check_dense
 
 KERNELS = ("bicubic", "gaussian")
 
@@ -28,6 +30,7 @@ def to_8_bits(image: torch.Tensor) -> torch.Tensor:
 
     Taught in chapter 6.
     """
+    check_dense(image, "the picture")
     return image.mul(255).round().clamp(0, 255) / 255
 
 
@@ -116,6 +119,7 @@ def crop_to_multiple(image: torch.Tensor, factor: int) -> torch.Tensor:
 
     Taught in chapter 6.
     """
+    check_dense(image, "the picture", floating=False)
     if image.ndim < 2:
         raise InputError(
             f"a picture of shape {tuple(image.shape)} was given; give (N, 3, H, W)"
@@ -157,14 +161,18 @@ def add_noise(
 
     Taught in chapter 7.
     """
+    check_dense(image, "the picture")
+    if image.ndim == 0:
+        raise InputError("one number was given; give pictures, (N, 3, H, W)")
     if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
     if not isinstance(sigma, torch.Tensor):
-        if not 0 <= sigma < math.inf:
+        if not isinstance(sigma, numbers.Real) or not 0 <= sigma < math.inf:
             raise InputError(
-                f"sigma={sigma} was given; give 0 or more, on the 0-255 scale"
+                f"sigma={shown(sigma)} was given; give 0 or more, on the 0-255 scale"
             )
         sigma = torch.tensor(float(sigma))
+    check_dense(sigma, "sigma", floating=False, values=not image.is_meta)
     if sigma.numel() not in (1, len(image)):
         raise InputError(
             f"{sigma.numel()} values of sigma were given for {len(image)} pictures; "
@@ -180,6 +188,90 @@ def add_noise(
     return image + noise * (
         sigma.to(image.device, non_blocking=True).view(-1, 1, 1, 1) / 255
     )
+
+
+def add_camera_noise(
+    image: torch.Tensor,
+    sigma: float | torch.Tensor,
+    smear: float | torch.Tensor = 0.8,
+    light: float | torch.Tensor = 0.5,
+    generator: torch.Generator | int | Sequence[torch.Generator] = 0,
+) -> torch.Tensor:
+    """Gaussian noise as a camera's file has it: shared by neighbours, and stronger
+    where there is more light; not clamped and not rounded.
+
+    Independent noise is blurred by a Gaussian and brought back to a variance of 1. Its
+    variance is then multiplied by ``1 - light + light * image / mean``, of which the
+    mean is about 1: light comes in photons, whose number varies with its root.
+
+    Args:
+        image: (N, 3, H, W) in [0, 1].
+        sigma: its standard deviation on the 0-255 scale where the brightness is the
+            picture's mean, one for all or (N,).
+        smear: standard deviation of the blur in pixels, 0 to 4, one for all or (N,);
+            0 leaves the noise independent.
+        light: the share of the variance that grows with the brightness, 0 to 1, one
+            for all or (N,).
+        generator: as for :func:`add_noise`.
+
+    Raises:
+        InputError: as for :func:`add_noise`, or a smear or share outside its range.
+
+    Source: Plotz and Roth (2017), Benchmarking denoising algorithms with real
+    photographs; Foi et al. (2008) for noise that grows with light.
+
+    Example:
+        >>> grey = torch.full((1, 3, 64, 64), 0.5)
+        >>> noise = add_camera_noise(grey, 25, smear=1.0) - grey
+        >>> bool(abs(255 * noise.std() - 25) < 3)
+        True
+        >>> bool((noise[..., 1:] * noise[..., :-1]).mean() > 0.5 * noise.var())
+        True
+
+    Taught in chapter 7.
+    """
+    count = len(image)
+    ranges = {"smear": (smear, 4), "light": (light, 1)}
+    drawn = {}
+    for name, (value, most) in ranges.items():
+        values = torch.as_tensor(value, dtype=torch.float32).cpu().flatten()
+        if values.numel() not in (1, count) or not bool(
+            ((values >= 0) & (values <= most)).all()
+        ):
+            raise InputError(
+                f"{name}={value} was given; give a number from 0 to {most}, one for "
+                f"all pictures or {count}"
+            )
+        drawn[name] = values.expand(count)
+    noise = add_noise(torch.zeros_like(image, device="cpu"), sigma, generator)
+    noise = torch.stack(
+        [
+            _smeared(one, float(by))
+            for one, by in zip(noise, drawn["smear"], strict=True)
+        ]
+    ).to(image.device)
+    part = drawn["light"].to(image.device).view(-1, 1, 1, 1)
+    mean = image.mean((1, 2, 3), keepdim=True).clamp(min=1e-3)
+    growth = (1 - part + part * image.clamp(min=0) / mean).sqrt()
+    return image + noise * growth
+
+
+def _smeared(noise: torch.Tensor, by: float) -> torch.Tensor:
+    """White noise (C, H, W), blurred, with the variance it had."""
+    if by < 0.1:
+        return noise
+    reach = math.ceil(3 * by)
+    weights = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * by**2))
+    weights = weights / weights.square().sum().sqrt()
+    size = [side + 2 * reach for side in noise.shape[-2:]]
+    # beyond the borders there is noise too: the picture's own, repeated
+    rows = torch.arange(size[0]) % noise.shape[-2]
+    columns = torch.arange(size[1]) % noise.shape[-1]
+    noise = noise[:, rows][:, :, columns][:, None]
+    noise = F.conv2d(
+        F.conv2d(noise, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1)
+    )
+    return noise[:, 0]
 
 
 def random_holes(
@@ -221,6 +313,68 @@ def random_holes(
 
     Taught in chapter 7.
     """
+    seeds = _mask_seeds(count, height, width, share, seeds)
+    masks = [
+        _strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds
+    ]
+    return torch.from_numpy(numpy.stack(masks)[:, None])
+
+
+def random_boxes(
+    count: int,
+    height: int,
+    width: int,
+    share: float = 0.25,
+    seeds: int | Sequence[int] = 0,
+) -> torch.Tensor:
+    """Masks of one rectangle each, 1 where the picture is missing, of any place.
+
+    Its share of the pixels is drawn evenly from a fifth of ``share`` to ``share``, and
+    its height from half to twice its width, as far as that fits.
+
+    Args:
+        count: how many masks.
+        height: of each, in pixels.
+        width: of each, in pixels.
+        share: the largest share of missing pixels, above 0 and at most 0.9.
+        seeds: one for all, or one for each mask.
+
+    Returns:
+        (count, 1, height, width), float32, 0 or 1.
+
+    Raises:
+        InputError: a share outside its range, fewer than two pixels, or not one
+            seed for each mask.
+
+    Source: boxes as in Pathak et al. (2016), Context encoders, section 3.1.
+
+    Example:
+        >>> masks = random_boxes(3, 32, 48, share=0.25)
+        >>> masks.shape, masks.unique()
+        (torch.Size([3, 1, 32, 48]), tensor([0., 1.]))
+        >>> bool((masks.mean((1, 2, 3)) <= 0.25).all())
+        True
+
+    Taught in chapter 7.
+    """
+    seeds = _mask_seeds(count, height, width, share, seeds)
+    masks = torch.zeros(count, 1, height, width)
+    for mask, seed in zip(masks, seeds, strict=True):
+        random = numpy.random.default_rng(seed)
+        area = height * width * random.uniform(share / 5, share)
+        tall = area**0.5 * 2 ** random.uniform(-0.5, 0.5)
+        rows = min(height, max(1, int(tall)))
+        columns = min(width, max(1, int(area / rows)))
+        top = random.integers(0, height - rows + 1)
+        left = random.integers(0, width - columns + 1)
+        mask[:, top : top + rows, left : left + columns] = 1
+    return masks
+
+
+def _mask_seeds(
+    count: int, height: int, width: int, share: float, seeds: int | Sequence[int]
+) -> Sequence:
+    """One seed for each mask, after a look at what was asked for."""
     if not 0 < share <= 0.9:
         raise InputError(
             f"a share of {share} was given; give a number above 0 and at most 0.9"
@@ -237,10 +391,7 @@ def random_holes(
             f"{len(seeds)} seeds were given for {count} masks; give one for "
             "all, or one for each"
         )
-    masks = [
-        _strokes(height, width, share, numpy.random.default_rng(seed)) for seed in seeds
-    ]
-    return torch.from_numpy(numpy.stack(masks)[:, None])
+    return seeds
 
 
 def _strokes(
@@ -407,7 +558,9 @@ def blur_with(images: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
 
     Taught in chapter 7.
     """
-    if images.ndim != 4:
+    check_dense(images, "the picture")
+    check_dense(kernels, "the kernel", values=not images.is_meta)
+    if images.ndim != 4 or 0 in images.shape:
         raise InputError(
             f"pictures of shape {tuple(images.shape)} were given; give (N, 3, H, W)"
         )

@@ -44,8 +44,10 @@ def best_device(device: str | torch.device | None = None) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+        if chosen.type == "meta":
+            raise NotImplementedError("nothing is computed there")
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as problem:
         raise InputError(
             f"device {str(device)!r} cannot be used on this machine; "
             "leave the device out to take the best there is, or say 'cpu'"

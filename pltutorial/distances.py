@@ -8,6 +8,7 @@ loss as well. Who trains with one shall not be judged by it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable
 
@@ -20,6 +21,7 @@ from .errors import InputError, nearest
 from .images import check_image
 from .losses import JOHNSON_STYLE, gram_matrix
 from .metrics import check_pair
+from .tensors import check_dense
 from .vgg import LossNetwork
 
 STYLE_KINDS = ("gram", "statistics", "sliced")
@@ -80,7 +82,7 @@ def layer_distances(
     check_pair(output, target)
     network = vgg_judge(output.device) if network is None else network
     layers = tuple(JOHNSON_STYLE if layers is None else layers)
-    made, right = network(output, layers), network(target.to(output.device), layers)
+    made, right = network(output, layers), network(target.to(output), layers)
     return {layer: _relative(made[layer], right[layer]) for layer in layers}
 
 
@@ -115,6 +117,7 @@ def content_distance(
 
     Taught in chapter 6.
     """
+    check_pair(output, target)
     network = second_judge(output.device) if network is None else network
     values = layer_distances(output, target, JUDGE_LAYERS, network=network)
     return torch.stack(list(values.values())).mean(0)
@@ -211,7 +214,7 @@ def style_distances(
         own = isinstance(network, EfficientNetLite0)
         layers = JUDGE_LAYERS[:5] if own else JOHNSON_STYLE
     layers = tuple(layers)
-    made, right = network(output, layers), network(style.to(output.device), layers)
+    made, right = network(output, layers), network(style.to(output), layers)
     values = {kind: torch.zeros(len(output)).to(made[layers[0]]) for kind in kinds}
     for layer in layers:
         one, other = made[layer], right[layer]
@@ -422,13 +425,24 @@ def art_distance(
         >>> bool(near < art_distance(content, output, style))
         True
     """
+    check_dense(content, "the distance of content", values=True)
     return (1 + content.mean()) * (1 + frechet_distance(output, style))
 
 
 def _collections(
     features: torch.Tensor, reference: torch.Tensor, least: int = 2
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    shapes = [tuple(getattr(x, "shape", ())) for x in (features, reference)]
+    for given in (features, reference):
+        check_dense(given, "the collection", floating=False, values=True)
+        finite = True
+        with contextlib.suppress(RuntimeError):  # torch.func.vmap cannot say
+            finite = bool(given.isfinite().all())
+        if not finite:
+            raise InputError(
+                "the collection has NaN or infinite values; give features of pictures, "
+                "such as those of judged_features"
+            )
+    shapes = [tuple(x.shape) for x in (features, reference)]
     if not all(len(shape) == 2 and shape[0] >= least for shape in shapes) or (
         shapes[0][1] != shapes[1][1]
     ):
@@ -483,6 +497,8 @@ def warp_error(
         raise InputError("one frame was given to measure flicker; give at least two")
     for name, given, channels in (("flow", flow, 2), ("mask", visible, 1)):
         shape = (count - 1, channels, height, width)
+        if given is not None:
+            check_dense(given, f"the {name}", floating=False, values=True)
         if given is not None and given.shape != shape:
             raise InputError(
                 f"a {name} of shape {tuple(given.shape)} was given for {count} frames; "

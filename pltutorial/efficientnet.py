@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from .device import best_device
 from .errors import InputError, nearest, needed
 from .fixed import Fixed, autocast_off
-from .images import middle_square
+from .images import check_form, middle_square
 
 # Tan and Le (2019), table 1, without squeeze-and-excitation: of each stage the blocks,
 # the kernel, the stride, the factor of widening and the channels
@@ -129,6 +129,7 @@ class EfficientNetLite0(Fixed):
         """
         layers = tuple(layers)
         self.check_layers(layers)
+        check_form(image, "the picture")
         here = self._beside(image, self.stem_weight.device, "judge")
         with autocast_off(image.device.type):
             found = here._run(image.to(self.stem_weight.dtype), set(layers))

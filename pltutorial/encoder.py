@@ -14,6 +14,7 @@ from torch import nn
 
 from .errors import InputError, nearest
 from .fixed import Fixed, autocast_dtype
+from .images import check_form
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _COARSE = 7  # a first convolution of such strides makes patches, a finer one a stem
@@ -173,6 +174,7 @@ class Encoder(Fixed):
         """Features at the named layers, as :meth:`LossNetwork.forward` gives them."""
         layers = tuple(layers)
         self.check_layers(layers)
+        check_form(image, "the picture")
         here = self
         if self.module is not None:
             here = self._beside(image, self.mean.device, "encoder")

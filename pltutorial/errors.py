@@ -137,3 +137,13 @@ def shown(value: object) -> str:
         return _short.repr(value)
     except (ValueError, RecursionError):  # Python writes no number of 5,000 digits
         return f"a {type(value).__name__} too long to be shown"
+
+
+def on_a_line(text: object) -> str:
+    """Text as a terminal may be given it: what would begin a new line, colour it or
+    turn it round, as the name of a file can, is written out.
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in str(text)
+    )

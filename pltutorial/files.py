@@ -57,6 +57,8 @@ def no_file(path: str | os.PathLike) -> str:
 
     Nothing is opened, so a pipe holds nobody up.
     """
+    if not os.fspath(path):  # as of a variable that is not set; Path makes it "."
+        return "is an empty name"
     try:
         mode = Path(path).stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -176,6 +178,11 @@ def check_output(
                 f"the output {str(path)!r} is also an input; choose another name so "
                 "that nothing is lost"
             )
+    if exists(path) and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
+        raise InputError(
+            f"the output {str(path)!r} is write-protected; choose another name, or "
+            "make it writable"
+        )
     sweep(path.parent)
     try:  # a real write: permission bits say nothing to root, nor on a read-only mount
         with _beside(path.parent) as (handle, _):

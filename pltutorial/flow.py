@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator
 import torch
 
 from .errors import InputError, nearest
+from .tensors import check_dense, check_times, check_together
 
 SOLVERS = ("euler", "heun")
 
 
 def centred(image: torch.Tensor) -> torch.Tensor:
     """Pictures in [0, 1] as the path has them, in [-1, 1]."""
+    check_dense(image, "the picture")
     return 2 * image - 1
 
 
 def pictured(x: torch.Tensor) -> torch.Tensor:
     """What the path ends in as pictures in [0, 1]; values outside are cut."""
+    check_dense(x, "the point of the path")
     return ((x + 1) / 2).clamp(0, 1)
 
 
@@ -49,6 +52,7 @@ def noisy(
 
     Taught in chapter 11.
     """
+    _check_points(x=x, noise=noise)
     t = _times_of(t, x)
     return t * x + (1 - t) * noise
 
@@ -80,6 +84,7 @@ def velocity(
 
     Taught in chapter 11.
     """
+    _check_points(estimate=estimate, x_t=x_t)
     left = (1 - _times_of(t, x_t)).clamp_min(least_left)
     return (estimate - x_t) / left
 
@@ -148,5 +153,18 @@ def follow(
 
 def _times_of(t: torch.Tensor | float, x: torch.Tensor) -> torch.Tensor:
     """Times as (N, 1, 1, 1) or a scalar beside ``x``."""
-    t = torch.as_tensor(t, dtype=x.dtype, device=x.device)
+    t = check_times(t, x, x.dtype)
     return t.view(-1, *[1] * (x.ndim - 1)) if t.ndim else t
+
+
+def _check_points(**points: torch.Tensor) -> None:
+    """Refuse two points of a path that are none, or of different shapes."""
+    for name, point in points.items():
+        check_dense(point, name)
+    check_together(*points.values(), " and ".join(points))
+    one, other = (tuple(point.shape) for point in points.values())
+    if one != other or len(one) < 2:
+        raise InputError(
+            f"{' and '.join(points)} have the shapes {one} and {other}; give two of "
+            "the same, (N, 3, H, W)"
+        )

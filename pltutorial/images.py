@@ -24,6 +24,7 @@ from .files import PICTURE_ENDINGS, check_output, check_side, no_file, write_who
 from .formats import mended
 from .profiles import srgb
 from .samples import Decoded, Header, decode, understood
+from .tensors import check_dense
 
 FACTORS = (2, 4, 8)  # by which super-resolution makes pictures smaller and larger
 # a decompression bomb: 100 million pixels take 1.2 GB as float32 RGB
@@ -219,12 +220,14 @@ def to_bytes(image: torch.Tensor) -> torch.Tensor:
         >>> to_bytes(torch.tensor([0.0, 0.5, 2.0]).view(1, 3, 1, 1)).flatten().tolist()
         [0, 128, 255]
     """
+    check_form(image, "the picture")
     values = image.detach().float().clamp(0, 1).mul_(255).round_().to(torch.uint8)
     return values.contiguous(memory_format=torch.channels_last)
 
 
 def to_floats(image: torch.Tensor) -> torch.Tensor:
     """Bytes as an image: float32 in [0, 1], the very values that a file is read to."""
+    check_dense(image, "the picture", floating=False)
     return image.to(torch.float32).contiguous().div_(255)
 
 
@@ -416,9 +419,15 @@ def resize(image: torch.Tensor, size: int | tuple[int, int]) -> torch.Tensor:
     needed = 2 * image[..., 0, 0].numel() * sides[0] * sides[1] * image.itemsize
     memory.check(needed, what, advice, image.device)
     with memory.room_for(what, advice):
-        return F.interpolate(
-            image, size=sides, mode="bicubic", antialias=True, align_corners=False
-        ).clamp_(0, 1)
+        # half precision has no such kernel
+        large = F.interpolate(
+            image if image.itemsize > 2 else image.float(),
+            size=sides,
+            mode="bicubic",
+            antialias=True,
+            align_corners=False,
+        )
+        return large.clamp(0, 1).to(image.dtype)
 
 
 def sides_for(shape: tuple[int, int], size: int | tuple[int, int]) -> tuple[int, int]:
@@ -492,6 +501,7 @@ def check_image(
         pltutorial.errors.InputError: the photo has values up to 255, but [0, 1] is...
     """
     check_form(image, what, smallest=smallest, bytes_too=bytes_too)
+    check_dense(image, what, floating=False, values=True)
     if image.dtype != torch.uint8:
         check_values(image, what, slack=slack)
 
@@ -514,6 +524,7 @@ def check_form(
             f"{what} is a {type(image).__name__}; give a tensor (N, 3, H, W) in [0, "
             "1], as read_image does"
         )
+    check_dense(image, what, floating=False)
     if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
         hint = (
             "; add the batch dimension with image[None]"
@@ -574,7 +585,9 @@ def check_values(
 
 def middle_square(picture: Path | torch.Tensor, size: int) -> torch.Tensor:
     """The largest square in the middle of a picture, at a size."""
-    image = picture if isinstance(picture, torch.Tensor) else read_image(picture)
+    is_path = isinstance(picture, str | os.PathLike)
+    image = read_image(picture) if is_path else picture
+    check_form(image, "the picture")
     side = min(image.shape[-2:])
     top, left = ((length - side) // 2 for length in image.shape[-2:])
     return resize(image[..., top : top + side, left : left + side], (size, size))

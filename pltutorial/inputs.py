@@ -12,6 +12,7 @@ import torch
 
 from .errors import InputError, nearest
 from .images import check_form, check_values
+from .tensors import check_dense
 
 # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
 UNTRAINED = 20.0
@@ -46,6 +47,8 @@ class Inputs:
         values are.
         """
         seen = image
+        if isinstance(image, torch.Tensor):
+            check_dense(image, what, floating=False)
         if isinstance(image, torch.Tensor) and 0 not in image.shape:
             seen = image[:, :, 0] if image.ndim == 5 else image
             if seen.ndim == 4:
@@ -106,6 +109,7 @@ class Inputs:
     @staticmethod
     def check_weight(output: torch.Tensor, weight: torch.Tensor) -> None:
         """Refuse a weight map that does not fit the output."""
+        check_dense(weight, "the weight", floating=False)
         shape = tuple(getattr(weight, "shape", ()))
         wanted = (1, *output.shape[2:])
         if shape[:1] not in ((1,), (len(output),)) or shape[1:] != wanted:

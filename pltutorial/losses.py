@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from .errors import InputError, nearest
 from .fixed import autocast_off
+from .tensors import check_dense, check_together
 from .terms import LossTerms as LossTerms
 from .terms import Record as Record
 
@@ -199,7 +200,8 @@ def gram_matrix(
 
     Taught in chapter 3.
     """
-    if feature.ndim != 4:
+    check_dense(feature, "the features")
+    if feature.ndim != 4 or 0 in feature.shape[1:]:
         raise InputError(
             f"features of shape {tuple(feature.shape)} were given; give (N, C, H, W)"
         )
@@ -314,6 +316,8 @@ def style_loss(
     _check_normalization(normalization)
     if reduction == "map":
         raise InputError("style has no places, so no map; give 'mean', 'sum' or 'none'")
+    for given, what in ((output, "the output"), (target, "the target")):
+        check_dense(given, what)
     output, target = (
         gram_matrix(given) if given.ndim == 4 else given for given in (output, target)
     )
@@ -364,7 +368,8 @@ def total_variation(
     """
     if reduction == "map":
         raise InputError("total variation has no map; give 'mean', 'sum' or 'none'")
-    if image.ndim < 3:
+    check_dense(image, "the picture", floating=False)
+    if image.ndim < 3 or 0 in image.shape:
         raise InputError(
             f"pictures of shape {tuple(image.shape)} were given; give (N, 3, H, W)"
         )
@@ -446,6 +451,14 @@ def _difference(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def _check_shapes(output: torch.Tensor, target: torch.Tensor) -> None:
+    for given, what in ((output, "the output"), (target, "the target")):
+        check_dense(given, what)
+        if given.ndim < 2 or 0 in given.shape:
+            raise InputError(
+                f"{what} has shape {tuple(given.shape)}; give a batch of at least one, "
+                "such as (N, C, H, W)"
+            )
+    check_together(output, target, "the output and the target")
     if output.shape[1:] != target.shape[1:] or len(target) not in (1, len(output)):
         raise InputError(
             f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give "
@@ -466,6 +479,8 @@ def _variance(target: torch.Tensor) -> torch.Tensor:
 
 def _fit(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """A weight map averaged to the size of what it weighs, at least float32."""
+    check_dense(weight, "the weight", floating=False)
+    check_together(weight, values, "the weight and what it weighs")
     count, channels = values.shape[:2]
     of_them = weight.ndim == values.ndim and 0 not in weight.shape
     if not (

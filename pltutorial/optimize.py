@@ -26,6 +26,7 @@ from .settings import (
     TransferSettings,
     changed,
 )
+from .tensors import check_dense
 from .terms import LossTerms, Record
 from .vgg import CONV_LAYERS, RELU_LAYERS, LossNetwork
 
@@ -382,10 +383,14 @@ def transfer_style(
     layers = (*settings.content_layers, *settings.style_layers)
     network = _network(network, settings, layers)
     content = _enter(content, "the content picture", network)
+    if not isinstance(style, torch.Tensor | list | tuple):
+        style = [style]  # refused below
     styles = [
         _enter(s, "the style picture", network)
         for s in ([style] if isinstance(style, torch.Tensor) else style)
     ]
+    for mask in (mask for pair in masks or () for mask in pair):
+        check_dense(mask, "the mask", floating=False, values=True)
     masks = masks and [tuple(mask.to(content) for mask in pair) for pair in masks]
     target_content = content
     if settings.preserve_color == "histogram":

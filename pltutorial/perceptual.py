@@ -34,6 +34,7 @@ from .targets import (
     regions_of,
     spread,
 )
+from .tensors import check_dense
 from .terms import LossTerms
 from .vgg import LossNetwork
 
@@ -206,6 +207,7 @@ class PerceptualLoss(nn.Module):
                 small for a layer.
         """
         self.inputs.check_form(image, "the content target")
+        check_dense(image, "the content target", floating=False, values=True)
         self.inputs.check_values(image, "the content target")
         return self._content_target(image)
 
@@ -247,7 +249,13 @@ class PerceptualLoss(nn.Module):
             InputError: no style, numbers that do not match, negative weights, an empty
                 region, or a picture that is not (N, 3, H, W) in [0, 1].
         """
+        if not isinstance(styles, torch.Tensor | list | tuple):
+            raise InputError(
+                f"a {type(styles).__name__} was given as the style; give a picture (N, "
+                "3, H, W), or a list of them"
+            )
         for picture in [styles] if isinstance(styles, torch.Tensor) else styles:
+            check_dense(picture, "the style target", floating=False, values=True)
             self.inputs.check_form(picture, "the style target")
             self.inputs.check_values(picture, "the style target")
         return self._style_target(styles, weights, masks)
@@ -272,7 +280,9 @@ class PerceptualLoss(nn.Module):
                 )
             styles = styles if len(styles) > 1 else styles * len(masks)
             for number, mask in enumerate(mask for pair in masks for mask in pair):
-                if mask.ndim != 4 or mask.shape[1] != 1 or not bool(mask.max() > 0):
+                check_dense(mask, f"mask {number}", floating=False)
+                some = mask.ndim == 4 and mask.shape[1] == 1 and 0 not in mask.shape
+                if not some or not bool(mask.max() > 0):
                     raise InputError(
                         f"mask {number} is empty or not (1, 1, H, W); give a "
                         "region with values up to 1"
@@ -433,6 +443,11 @@ class PerceptualLoss(nn.Module):
             self.inputs.check_fit(output, content)
         if isinstance(style, torch.Tensor):
             style = [style]
+        if not isinstance(style, list | tuple | StyleTarget | None):
+            raise InputError(
+                f"a {type(style).__name__} was given as the style; give a picture (N, "
+                "3, H, W), a list of them, or what style_target returned"
+            )
         for picture in style if isinstance(style, list | tuple) else ():
             self.inputs.check_form(picture, "the style target")
         if weight is not None:

@@ -148,8 +148,9 @@ class TaskSpec:
         function: the Python function; None for none.
         exports: whether its networks make a picture in one pass, and can be written
             for other runtimes.
-        losses: of the networks that ship, the plainest first, the default last; a
-            number blends these two.
+        losses: of the networks that ship, the plainest first, the default last.
+        blends: the two whose weights a number blends; the first and the last loss if
+            left out.
         folder: of ``assets/`` where they lie.
         pictures: ``pictures()``, what is trained on where nothing is said, and whose
             they are; None for the bundled photographs.
@@ -168,10 +169,18 @@ class TaskSpec:
     function: Callable | None = None
     exports: bool = True
     losses: tuple[str, ...] = ()
+    blends: tuple[str, ...] = ()
     folder: str = "restoration"
     pictures: Callable[[], tuple[Path | None, str | None]] = field(
         default=lambda: (None, "the bundled training photographs, see data/SOURCES.csv")
     )
+
+    @property
+    def blended(self) -> tuple[str, ...]:
+        """The losses of the two networks whose weights a number blends; one alone where
+        no other ships.
+        """
+        return self.blends or tuple(dict.fromkeys((self.losses[0], self.losses[-1])))
 
     @property
     def used_by(self) -> str:

@@ -17,6 +17,7 @@ from .encoder import Encoder as Encoder  # an older place of it
 from .errors import InputError, nearest, needed
 from .files import no_file
 from .fixed import Fixed, autocast_dtype, autocast_off
+from .images import check_form
 
 # Configuration D of Simonyan and Zisserman (2014), table 1: five blocks
 # of 3x3 convolutions.
@@ -167,6 +168,7 @@ class LossNetwork(Fixed):
                 device or smaller than the deepest layer needs.
         """
         layers = tuple(layers)
+        check_form(image, "the picture")
         self.check_layers(layers, image.shape[-2:])
         here = self._beside(image, self.mean.device, "loss network")
         dtype = here._precision_of(image)

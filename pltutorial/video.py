@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from .errors import InputError
 from .files import check_output, no_file, utf8_name, write_whole
 from .formats import count_frames, identify
-from .images import MAX_PIXELS, resize, to_image, to_picture
+from .images import MAX_PIXELS, check_form, resize, to_image, to_picture
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
@@ -99,9 +99,12 @@ def temporal_smoothing(
 
     def smooth(source: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         nonlocal before
-        if amount and before is not None and before[0].shape == source.shape:
+        check_form(source, "the frame")
+        check_form(output, "the frame's output")
+        shapes = source.shape, output.shape
+        if amount and before is not None and shapes == tuple(x.shape for x in before):
             stillness = _stillness(source, before[0]).to(output)
-            output = torch.lerp(output, before[1], amount * stillness)
+            output = torch.lerp(output, before[1].to(output), amount * stillness)
         before = source, output
         return output
 

@@ -335,9 +335,11 @@ def load_restorer(
     Args:
         task: ``"upscale"``, ``"denoise"``, ``"deblur"`` or ``"inpaint"``.
         loss: ``"pixel"``, or ``"feature"`` for upscaling and ``"combined"`` for the
-            others, which is taken if left out; a number between 0 (pixel) and 1
-            (the other) blends the weights of both. For upscaling by 4 there is
-            ``"adversarial"`` too, for deblurring ``"combined"`` alone.
+            others; a number between 0 (pixel) and 1 (the other) blends the weights of
+            both. For upscaling by 4 and for inpainting there is ``"adversarial"`` too,
+            for denoising ``"camera"``, for deblurring ``"combined"`` alone. Left out:
+            ``"feature"`` for upscaling, ``"adversarial"`` for inpainting,
+            ``"combined"`` for the others.
         factor: for upscaling, how much larger each side becomes.
         model: a file that :func:`pltutorial.networks.files.save_network` wrote, in
             place of a network that ships.
@@ -368,9 +370,11 @@ def load_restorer(
         return network
     losses = restorers[task].losses
     loss = losses[-1] if loss is None else loss
-    share = 0.0 if loss in losses else _share(loss, losses)
-    names = [losses[0]] * (share < 1) + [losses[-1]] * (share > 0)
-    names = [str(loss)] if loss in losses else names
+    names, share = [str(loss)], 0.0
+    if loss not in losses:
+        blended = restorers[task].blended
+        share = _share(loss, losses, blended)
+        names = [blended[0]] * (share < 1) + [blended[-1]] * (share > 0)
     start = task
     if task == "upscale":
         start = f"upscale_x{_shipped_factor(factor, names[-1])}"
@@ -579,8 +583,10 @@ def load_for(
     return network
 
 
-def _share(loss: str | float, losses: tuple[str, ...]) -> float:
-    """Of the last loss, between 0 and 1."""
+def _share(
+    loss: str | float, losses: tuple[str, ...], blended: tuple[str, ...]
+) -> float:
+    """Of the second of two blended losses, between 0 and 1."""
     if len(losses) == 1:
         raise InputError(f"there is no loss {loss!r}; {nearest(str(loss), losses)}")
     try:
@@ -588,11 +594,11 @@ def _share(loss: str | float, losses: tuple[str, ...]) -> float:
     except (TypeError, ValueError):
         raise InputError(
             f"there is no loss {loss!r}; {nearest(str(loss), losses)}, and a number "
-            f"between 0 and 1 blends {losses[0]} and {losses[-1]}"
+            f"between 0 and 1 blends {blended[0]} and {blended[-1]}"
         ) from None
     if not 0 <= share <= 1:
         raise InputError(
-            f"loss={loss} was given; give {losses[0]} (0), {losses[-1]} "
+            f"loss={loss} was given; give {blended[0]} (0), {blended[-1]} "
             "(1), or a number between"
         )
     return share

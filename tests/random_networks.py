@@ -24,6 +24,7 @@ from pltutorial.networks import (
     InversionNet,
     save_network,
 )
+from pltutorial.networks.gated import GatedInpaintingNet
 from pltutorial.networks.residual import DenoisingNet, InpaintingNet, SubPixelNet
 from pltutorial.tasks.deblur import deblurring_net
 from pltutorial.zoo import FULL_INVERTERS, INVERTED, INVERTER_LOSSES, VAE_LOSSES
@@ -148,6 +149,8 @@ def zoo_of_restorers(folder: Path) -> Path:
         for seed, loss in enumerate(("pixel", likeness)):
             named[f"{name}_{loss}"] = lambda make=make, seed=seed: livened(make(), seed)
     named["upscale_x4_adversarial"] = lambda: livened(SubPixelNet(4, 8, 1), 2)
+    named["denoise_camera"] = lambda: livened(DenoisingNet(8, 1), 2)
+    named["inpaint_adversarial"] = lambda: livened(GatedInpaintingNet(8, 2), 2)
     named["deblur_combined"] = lambda: livened(deblurring_net(8, 1), 1)
     return _saved(folder, named)
 

@@ -456,6 +456,13 @@ class TestCommand:
             pytest.skip("this system makes no links")
         assert_refused(command("transfer", one, two, "-o", link), "also an input")
 
+    def test_a_write_protected_output_stays(self, command, files):
+        one, two, output = files
+        output.write_bytes(b"mine")
+        output.chmod(0o444)
+        assert_refused(command("transfer", one, two, "-o", output), "write-protected")
+        assert output.read_bytes() == b"mine"
+
     def test_a_picture_too_small_for_the_layers(self, command, tmp_path, files):
         small = write_image(tmp_path / "small.png", picture(6, 6))
         assert_refused(

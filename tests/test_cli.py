@@ -435,6 +435,39 @@ def test_a_picture_is_no_record_of_progress(words, command, photo, monkeypatch):
     assert photo.read_bytes() == before
 
 
+def test_names_cannot_write_on_a_terminal(command, photo, tmp_path):
+    """A new line, a colour, or letters that turn the line round."""
+    for name, said in (
+        ("a\nb", "a\\nb"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("\u202e", "\\u202e"),
+    ):
+        output = tmp_path / f"{name}.png"
+        code, printed, errors = command("denoise", photo, "-o", output)
+        assert (code, errors, printed.count("\n")) == (0, "", 1)
+        assert printed.rstrip("\n").isprintable()
+        assert said in printed
+        assert output.is_file()
+
+
+def test_a_sentence_is_short_however_long_the_word(command, photo):
+    code, printed, errors = command("denoise", photo, "-o", "d/" * 2000 + "o.png")
+    assert (code, printed) == (2, "")
+    assert len(errors) < 1600
+    assert errors.rstrip().endswith("choose another")
+
+
+def test_a_device_where_nothing_is_computed(command, photo, tmp_path):
+    outcome = command("denoise", photo, "-o", tmp_path / "o.png", "--device", "meta")
+    assert_refused(outcome, "'meta' cannot be used", "'cpu'")
+
+
+def test_an_empty_word_is_no_folder(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    outcome = command("train", "denoise", "--data", "", "-o", "run")
+    assert_refused(outcome, "an empty name")
+
+
 @pytest.mark.parametrize(
     ("files", "given", "names"),
     [

@@ -288,6 +288,8 @@ def test_same_seed_same_bytes_other_seed_other_answers(course, tmp_path):
 
 
 def test_seed_and_names_are_checked(monkeypatch):
+    with pytest.raises(CourseError, match="chapter 99 has no graded exercises; known"):
+        assignments.drawn("x", [1, 99])
     with pytest.raises(CourseError, match="no seed"):
         assignments.drawn(" ")
     monkeypatch.setattr(

@@ -5,6 +5,7 @@ skipped, counted and named.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tarfile
 import zipfile
@@ -396,8 +397,27 @@ class TestSources:
             archive.add(folder, "pictures")
         with refused("zipped.tar", "uncompressed"):
             Pictures(tmp_path / "zipped.tar")
-        with refused("01.png", "tar"):
+        with refused("01.png", "no folder of pictures", "give a folder"):
             Pictures(folder / "a" / "01.png")
+        with refused("''", "an empty name"):  # as of a variable that is not set
+            Pictures("")
+
+    def test_folders_that_may_not_be_read_are_named(self, folder, monkeypatch):
+        """Root may read every one, so the system is asked in its place."""
+        scan, closed = os.scandir, folder / "a"
+
+        def scandir(place="."):
+            if Path(place) == closed:
+                raise PermissionError(13, "Permission denied", str(place))
+            return scan(place)
+
+        whole = len(Pictures(folder, 16))
+        monkeypatch.setattr(os, "scandir", scandir)
+        with pytest.warns(UserWarning, match="may not be read: 'a'; change"):
+            assert 0 < len(Pictures(folder, 16)) < whole
+        closed = folder
+        with refused(str(folder), "may not be read"):
+            Pictures(folder, 16)
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
     def test_a_zip_gives_the_crops_of_the_folder(self, folder, tmp_path, method):

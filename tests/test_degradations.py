@@ -17,12 +17,14 @@ from PIL import Image
 
 from pltutorial import read_image, write_image
 from pltutorial.degradations import (
+    add_camera_noise,
     add_noise,
     blur_with,
     crop_to_multiple,
     defocus_kernel,
     downscale,
     motion_kernel,
+    random_boxes,
     random_holes,
     to_8_bits,
 )
@@ -226,6 +228,57 @@ class TestNoise:
             add_noise(picture(8, 8, count=3), torch.tensor([1.0, 2.0]))
 
 
+class TestCameraNoise:
+    def test_is_add_noise_where_nothing_is_shared_and_nothing_grows(self):
+        image = picture(30, 40, count=2)
+        noisy = add_camera_noise(image, 20, 0, 0, 5)
+        assert torch.allclose(noisy, add_noise(image, 20, 5), atol=1e-6)
+
+    @pytest.mark.parametrize("smear", [0.5, 1.0, 2.5])
+    def test_neighbours_share_it_as_a_gaussian_says_and_its_strength_stays(self, smear):
+        grey = torch.full((4, 3, 128, 128), 0.5)
+        noise = add_camera_noise(grey, 25, smear, 0, 3) - grey
+        assert abs(255 * float(noise.std()) - 25) < 1.5
+        weights = [math.exp(-(x**2) / (2 * smear**2)) for x in range(-8, 9)]
+        for apart in (1, 2):
+            shared = (noise[..., apart:] * noise[..., :-apart]).mean() / noise.var()
+            pairs = zip(weights, weights[apart:], strict=False)
+            foretold = sum(a * b for a, b in pairs) / sum(a * a for a in weights)
+            assert abs(float(shared) - foretold) < 0.04
+
+    def test_its_variance_grows_with_the_light(self):
+        image = torch.full((1, 3, 64, 128), 0.2)
+        image[..., 64:] = 0.6
+        for light in (0.0, 0.5, 1.0):
+            noise = add_camera_noise(image, 20, 0, light, 3) - image
+            dark, bright = noise[..., :64].var(), noise[..., 64:].var()
+            foretold = (1 - light + light * 1.5) / (1 - light + light * 0.5)
+            assert abs(float(bright / dark) / foretold - 1) < 0.1
+            assert abs(255 * float(noise.square().mean().sqrt()) - 20) < 1
+
+    def test_each_picture_has_numbers_and_a_generator_of_its_own(self):
+        images = picture(20, 22, count=3)
+        generators = [torch.Generator().manual_seed(seed) for seed in (7, 8, 9)]
+        smear, light = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([0.0, 0.5, 1.0])
+        together = add_camera_noise(images, 15, smear, light, generators)
+        for n in range(3):
+            alone = add_camera_noise(
+                images[n : n + 1], 15, float(smear[n]), float(light[n]), 7 + n
+            )
+            assert torch.allclose(together[n], alone[0], atol=1e-6)
+
+    def test_bad_input(self):
+        for smear in (-1, 5, math.nan):
+            with refused(f"smear={smear}", "from 0 to 4"):
+                add_camera_noise(picture(8, 8), 10, smear)
+        with refused("light=2", "from 0 to 1"):
+            add_camera_noise(picture(8, 8), 10, 1, 2)
+        with refused("sigma=-1", "0 or more"):
+            add_camera_noise(picture(8, 8), -1)
+        with refused("2 values of sigma", "3 pictures"):
+            add_camera_noise(picture(8, 8, count=3), torch.tensor([1.0, 2.0]))
+
+
 class TestHoles:
     def test_shares_fill_their_range_and_go_no_further(self):
         masks = random_holes(150, 64, 64)
@@ -281,6 +334,46 @@ class TestHoles:
                 random_holes(count, height, width)
         with refused("2 seeds", "3 masks"):
             random_holes(3, 8, 8, seeds=[1, 2])
+
+
+class TestBoxes:
+    def test_one_rectangle_of_a_share_and_shape_within_bounds(self):
+        masks = random_boxes(200, 64, 48, 0.25)
+        assert masks.shape == (200, 1, 64, 48)
+        assert set(masks.unique().tolist()) == {0, 1}
+        places = set()
+        for (mask,) in masks:
+            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+            top, bottom = int(rows.min()), int(rows.max()) + 1
+            left, right = int(columns.min()), int(columns.max()) + 1
+            assert mask[top:bottom, left:right].all()
+            assert mask.sum() == (bottom - top) * (right - left)
+            assert 0.4 < (bottom - top) / (right - left) < 2.6
+            places.add((top, left))
+        assert len(places) > 150
+        shares = masks.mean((1, 2, 3))
+        assert 0.04 < shares.min() < 0.08
+        assert 0.22 < shares.max() <= 0.25
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 10**6))
+    def test_in_pictures_of_any_size_something_is_missing_and_something_there(
+        self, height, width, seed
+    ):
+        if height * width > 1:
+            (mask,) = random_boxes(1, height, width, 0.9, seed)
+            assert 1 <= mask.sum() < height * width
+
+    def test_a_seed_gives_the_same_again(self):
+        masks = random_boxes(6, 40, 48, seeds=3)
+        assert torch.equal(masks[:2], random_boxes(2, 40, 48, seeds=3))
+        assert not torch.equal(masks, random_boxes(6, 40, 48, seeds=4))
+
+    def test_bad_input(self):
+        with refused("a share of 0", "at most 0.9"):
+            random_boxes(1, 8, 8, 0)
+        with refused("2 seeds", "3 masks"):
+            random_boxes(3, 8, 8, seeds=[1, 2])
 
 
 def test_in_the_training_loop_no_value_is_asked_for(device):

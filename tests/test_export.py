@@ -60,6 +60,7 @@ RANDOM = [
     {"kind": "sub_pixel", "factor": 2, "width": 33, "blocks": 1},
     {"kind": "denoising", "width": 7, "blocks": 1},
     {"kind": "inpainting", "width": 32, "blocks": 6},
+    {"kind": "gated_inpainting", "width": 32, "blocks": 4},
     {"kind": "inversion", "layer": "relu2_2", "width": 8, "blocks": 1, "norm": "batch"},
     {"kind": "inversion", "layer": "pool5", "width": 4, "blocks": 0},
     {"kind": "autoencoder", "width": 8, "norm": "batch"},

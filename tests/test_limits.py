@@ -19,9 +19,21 @@ import pytest
 import torch
 from helpers import assert_refused, picture, refused
 
-from pltutorial import InputError, memory, read_image, resize, write_image, zoo
+from pltutorial import (
+    DenoisingNet,
+    InputError,
+    TransformNet,
+    denoise,
+    memory,
+    read_image,
+    resize,
+    stylize,
+    write_image,
+    zoo,
+)
 from pltutorial.cli.options import read_config
 from pltutorial.datasets import Pictures
+from pltutorial.images import to_bytes
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.kinds import trainable
 from pltutorial.settings import OptimizeSettings, TrainingSettings
@@ -652,3 +664,43 @@ def test_the_estimate_of_memory_is_near_the_truth(how):
         [sys.executable, "-c", MEASURE, *how.split()], capture_output=True, text=True
     )
     assert 1 / 1.5 < float(ran.stdout) < 1.5, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("steps: 1\nwidth: 2\nsteps: 3", ("'steps' twice", "lines 1 and 3")),
+        ("batch-size: 1\nbatch_size: 2", ("'batch_size' twice", "with - and with _")),
+    ],
+)
+def test_a_setting_is_set_once(text, words, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with refused(*words):
+        read_config(path, {"steps": int, "width": int, "batch_size": int})
+
+
+def test_a_network_of_no_numbers_makes_no_picture(command, tmp_path):
+    network = DenoisingNet(width=8, blocks=1)
+    torch.nn.init.constant_(network.last.weight, float("nan"))
+    model = save_network(tmp_path / "broken.safetensors", network)
+    image = picture(32, 32)
+    with refused("NaN or infinite"):
+        denoise(image, network=network)
+    with refused("NaN or infinite"):
+        denoise(to_bytes(image), network=network)
+    photo, output = write_image(tmp_path / "in.png", image), tmp_path / "out.png"
+    outcome = command("denoise", photo, "--model", model, "-o", output)
+    assert_refused(outcome, "NaN or infinite", "another network")
+    assert not output.exists()
+    style = TransformNet(width=4, blocks=1)
+    torch.nn.init.constant_(style.last.conv.weight, float("inf"))
+    with refused("NaN or infinite"):
+        stylize(image, network=style)
+
+
+@pytest.mark.parametrize(("output", "said"), [("", "missing"), ("-", "a folder")])
+def test_a_run_needs_a_folder_of_its_own(output, said, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(command("train", "denoise", "--steps", "1", "-o", output), said)
+    assert not list(tmp_path.iterdir())

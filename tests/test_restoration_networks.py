@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pltutorial.networks import apply, build, load_network, read_header, save_network
+from pltutorial.networks.gated import GatedInpaintingNet
 from pltutorial.networks.kinds import known_kinds
 from pltutorial.networks.residual import (
     DenoisingNet,
@@ -35,8 +36,11 @@ ALL = {
     "sub_pixel-8": (SubPixelNet, {"factor": 8}),
     "denoising": (DenoisingNet, {}),
     "inpainting": (InpaintingNet, {}),
+    "gated_inpainting": (GatedInpaintingNet, {}),
 }
 each = pytest.mark.parametrize("name", ALL)
+both = pytest.mark.parametrize("name", ["inpainting", "gated_inpainting"])
+RESIDUAL = ["sub_pixel-4", "denoising", "inpainting", "gated_inpainting"]
 
 
 def make(name: str, width: int = 6, blocks: int = 2, seed: int = 0) -> nn.Module:
@@ -72,12 +76,39 @@ def inputs(
     image = picture(height, width, count=count, device=device)
     return (
         (image, hole(height, width, count).to(device))
-        if network.kind == "inpainting"
+        if network.kind.endswith("inpainting")
         else (image,)
     )
 
 
 # --- plain arithmetic -----------------------------------------------------------------
+
+
+def gated(values: dict, config: dict, x: torch.Tensor) -> torch.Tensor:
+    """What gated convolutions draw of the picture and its mask."""
+
+    def layer(x, name, up=False, stride=1, dilation=1):
+        weight, bias = values[f"{name}.conv.weight"], values[f"{name}.conv.bias"]
+        if up:
+            x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            x = F.conv2d(F.pad(x, (1,) * 4, "replicate"), weight, bias)
+        else:
+            x = F.conv2d(x, weight, bias, stride, dilation, dilation)
+        half = x.shape[1] // 2
+        return F.leaky_relu(x[:, :half], 0.3) / (1 + (-x[:, half:]).exp())
+
+    height, width = x.shape[-2:]
+    rows = torch.arange(-(-height // 4) * 4).clamp(max=height - 1)
+    columns = torch.arange(-(-width // 4) * 4).clamp(max=width - 1)
+    x = F.pixel_unshuffle(x[..., rows, :][..., columns], 2)
+    skipped = layer(x, "first")
+    x = layer(skipped, "down", stride=2)
+    for n, dilation in enumerate((1, 2, 4, 8, 16, 8, 4, 2, 1)[: config["blocks"]]):
+        x = x + layer(x, f"blocks.{n}", dilation=dilation)
+    x = layer(layer(x, "up.0", up=True) + skipped, "up.1", up=True)
+    x = F.pad(x, (1,) * 4, "replicate")
+    x = F.conv2d(x, values["last.weight"], values["last.bias"])
+    return x[..., :height, :width]
 
 
 def plain(
@@ -127,6 +158,13 @@ def plain(
         for n in range({2: 1, 4: 2, 8: 3}[config["factor"]]):
             x = layer(x, f"up.{n}", up=config["upsampling"])
         return (layer(x, "last", relu=False, normed=False).tanh() + 1) / 2
+
+    if kind == "gated_inpainting":
+        known = (1 - mask).sum((2, 3), True).clamp(min=1)
+        mean = (image * (1 - mask)).sum((2, 3), True) / known
+        filled = torch.where(mask > 0, mean, image)
+        drawn = mean + gated(values, config, torch.cat([filled - mean, mask], 1))
+        return torch.where(mask > 0, drawn, image)
 
     fold, unfold = {
         "sub_pixel": (1, config.get("factor")),
@@ -325,7 +363,7 @@ class TestOutput:
         @given(st.integers(smallest, 27), st.integers(smallest, 27), st.integers(1, 2))
         def check(height, width, count):
             given = (torch.rand(count, 3, height, width),)
-            if network.kind == "inpainting":
+            if network.kind.endswith("inpainting"):
                 given += ((torch.rand(count, 1, height, width) < 0.3).float(),)
             with torch.no_grad():
                 output = network(*given)
@@ -335,7 +373,7 @@ class TestOutput:
 
         check()
 
-    @pytest.mark.parametrize("name", ["sub_pixel-4", "denoising", "inpainting"])
+    @pytest.mark.parametrize("name", RESIDUAL)
     @pytest.mark.parametrize("size", [(1, 1), (1, 19), (19, 1), (2, 3)])
     def test_strips(self, name, size):
         network = make(name)
@@ -366,7 +404,7 @@ class TestOutput:
             )
         assert (together - alone).abs().max() < 1e-5
 
-    @pytest.mark.parametrize("name", ["sub_pixel-4", "denoising", "inpainting"])
+    @pytest.mark.parametrize("name", RESIDUAL)
     def test_residual_networks_do_not_clamp(self, name):
         """Training shall see how far out a value is; noise may lie
         outside the range.
@@ -398,9 +436,10 @@ class TestOutput:
 
 
 class TestInpainting:
+    @both
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-    def test_known_pixels_stay_exactly(self, precision, device):
-        network = make("inpainting").to(device)
+    def test_known_pixels_stay_exactly(self, name, precision, device):
+        network = make(name).to(device)
         image, mask = inputs(network, 21, 30, count=2, device=device)
         with (
             torch.no_grad(),
@@ -413,8 +452,9 @@ class TestInpainting:
         assert torch.equal(output[there], image[there])
         assert (output[~there] - image[~there]).abs().mean() > 0.01
 
-    def test_values_in_the_holes_are_not_looked_at(self):
-        network = make("inpainting")
+    @both
+    def test_values_in_the_holes_are_not_looked_at(self, name):
+        network = make(name)
         image, mask = inputs(network, 21, 30, count=2)
         with torch.no_grad():
             output = network(image, mask)
@@ -425,8 +465,9 @@ class TestInpainting:
             more = image + 0.1 * (mask == 0)  # what is there is looked at
             assert not torch.equal(network(more, mask), output)
 
-    def test_a_mask_of_whole_numbers_or_truths_is_as_good(self):
-        network = make("inpainting")
+    @both
+    def test_a_mask_of_whole_numbers_or_truths_is_as_good(self, name):
+        network = make(name)
         image, mask = inputs(network, 12, 12)
         with torch.no_grad():
             expected = network(image, mask)
@@ -446,6 +487,16 @@ class TestInpainting:
         network(image, mask, mean)[..., 80, 80].sum().backward()
         assert image.grad.abs().max() > 0
 
+    def test_gated_it_sees_across_a_box_of_a_quarter_of_512_pixels(self):
+        torch.manual_seed(0)
+        network = GatedInpaintingNet(8).eval()
+        mask = torch.zeros(1, 1, 512, 512)
+        mask[..., 128:384, 128:384] = 1
+        image = picture(512, 512).requires_grad_()
+        mean = network.known_mean(image, mask).detach()
+        network(image, mask, mean)[..., 256, 256].sum().backward()
+        assert image.grad.abs().max() > 0
+
 
 class TestReach:
     @each
@@ -459,7 +510,7 @@ class TestReach:
         for place in range(middle * factor, (middle + max(network.fold, 1)) * factor):
             image = picture(2 * middle + 8, 2 * middle + 8).requires_grad_()
             given = (image,)
-            if network.kind == "inpainting":
+            if network.kind.endswith("inpainting"):
                 mask = torch.zeros(1, 1, *image.shape[-2:])
                 mask[..., place, place] = 1
                 given = (image, mask, network.known_mean(image, mask).detach())

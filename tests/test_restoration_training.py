@@ -23,7 +23,7 @@ from training_runs import (
 )
 
 from pltutorial.datasets import Pictures
-from pltutorial.degradations import add_noise, downscale, random_holes
+from pltutorial.degradations import add_noise, downscale, random_boxes, random_holes
 from pltutorial.losses import PerceptualLoss, gram_matrix, grid_loss
 from pltutorial.networks import load_network, save_network
 from pltutorial.networks.residual import DenoisingNet, SubPixelNet, SuperResolutionNet
@@ -105,6 +105,20 @@ class TestDegrade:
         torch.rand(1, generator=generator)
         assert torch.equal(even, add_noise(images[:1], 25, generator))
 
+    def test_some_crops_have_a_camera_s_noise(self):
+        images = torch.full((80, 3, 24, 24), 0.5)
+        task = restorer("denoise", sigma=(25.0, 25.0), camera=0.5)
+        (noisy,) = task.degrade(images, 0)
+        noise = noisy - images
+        shared = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3))
+        shared = shared / noise.square().mean((1, 2, 3))
+        smeared = int((shared > 0.2).sum())
+        assert 20 <= smeared <= 50
+        again = torch.cat(
+            [task.degrade(images[:2], 0)[0], task.degrade(images[2:], 2)[0]]
+        )
+        assert torch.equal(again, noisy)
+
     def test_holes_go_with_the_crops_as_they_are(self):
         images = picture(32, 32, count=3)
         given, masks = restorer("inpaint", holes=0.2).degrade(images, 4)
@@ -112,6 +126,22 @@ class TestDegrade:
         seeds = [seed_of(0, number) for number in (4, 5, 6)]
         assert torch.equal(masks, random_holes(3, 32, 32, 0.2, seeds))
         assert masks.mean((1, 2, 3)).max() <= 0.2
+
+    def test_as_many_crops_as_were_asked_for_lack_a_box(self):
+        images = picture(32, 32, count=60)
+        seeds = [seed_of(0, number) for number in range(60)]
+        boxes, holes = random_boxes(60, 32, 32, 0.25, seeds), {}
+        for share in (0.0, 0.5, 1.0):
+            masks = restorer("inpaint", boxes=share).degrade(images, 0)[1]
+            equal = [torch.equal(a, b) for a, b in zip(masks, boxes, strict=True)]
+            holes[share] = sum(equal)
+        assert holes[0.0] == 0
+        assert 18 <= holes[0.5] <= 42
+        assert holes[1.0] == 60
+
+    def test_the_gated_network_learns(self, phi):
+        task = restorer("inpaint", phi, gated=True)
+        assert task.network.kind == "gated_inpainting"
 
 
 # --- what is compared -----------------------------------------------------------------

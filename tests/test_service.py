@@ -97,6 +97,14 @@ def served(stub: Stub | None = None, **limits):
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def float32_everywhere(monkeypatch):
+    """The functions that answers are compared with compute as the service does, on
+    processors that gain by bfloat16 too.
+    """
+    monkeypatch.setenv("PLTUTORIAL_PRECISION", "float32")
+
+
 @pytest.fixture(scope="module")
 def port(random_zoo):
     """Of a service of tiny random networks."""

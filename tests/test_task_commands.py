@@ -106,6 +106,7 @@ def test_the_picture_is_what_the_function_makes(
     written(output, expected)
     deep = "deepsim" if how.get("layer") == "relu3_3" else "full"
     losses = {"upscale": "feature", "invert": deep, "colorize": "for_colorize"}
+    losses["inpaint"] = "adversarial"
     name = how.get("loss", losses.get(task, "combined"))
     height, width = expected.shape[-2:]
     assert (width, height) == (

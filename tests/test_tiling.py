@@ -26,6 +26,7 @@ from pltutorial import (
 from pltutorial.apply import in_tiles
 from pltutorial.degradations import random_holes
 from pltutorial.images import to_bytes, to_floats
+from pltutorial.networks.gated import GatedInpaintingNet
 from pltutorial.networks.residual import (
     DenoisingNet,
     InpaintingNet,
@@ -121,6 +122,7 @@ NETWORKS = {
     "paper x8, resize": (SuperResolutionNet(8, 8, 1, upsampling="resize"), 20),
     "denoising": (DenoisingNet(12, 3), 30),
     "inpainting": (InpaintingNet(12, 2), 60),
+    "gated inpainting": (GatedInpaintingNet(12, 2), 60),
 }
 HALF = 0.5 / 255
 
@@ -129,7 +131,7 @@ def run(
     network, image: torch.Tensor, mask: torch.Tensor, tile: int, precision: str
 ) -> torch.Tensor:
     how = {"network": network, "tile": tile, "precision": precision}
-    if network.kind == "inpainting":
+    if network.kind.endswith("inpainting"):
         return inpaint(image, mask, **how)
     return (denoise if network.kind == "denoising" else upscale)(image, **how)
 
@@ -138,12 +140,12 @@ def run(
 def test_no_seam_shows(name, monkeypatch):
     network, tile = NETWORKS[name]
     network = livened(network)
-    sides = (150, 171) if network.kind == "inpainting" else (51, 83)
+    sides = (150, 171) if network.kind.endswith("inpainting") else (51, 83)
     image, mask = picture(*sides), random_holes(1, *sides, 0.5, 3)
     image[..., : sides[1] // 2] *= 0.3  # the mean of one tile is not that of another
     whole = run(network, image, mask, 1000, "float32")
     with torch.inference_mode():
-        given = (image, mask) if network.kind == "inpainting" else (image,)
+        given = (image, mask) if network.kind.endswith("inpainting") else (image,)
         torch.testing.assert_close(
             whole, network(*given).clamp(0, 1), atol=1e-5, rtol=0
         )

@@ -123,6 +123,17 @@ def test_help_and_version_are_no_faults(command):
     assert "Commands:" in printed + errors
 
 
+def test_dashes_alone_are_no_command(command):
+    assert command("--")[0] == 2
+
+
+def test_a_folder_that_may_not_be_read(command, tmp_path, monkeypatch):
+    """Typer asks the system, of which root is no judge."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+    outcome = command("serve", tmp_path)
+    assert_refused(outcome, f"FOLDER {str(tmp_path)!r} may not be read", "permissions")
+
+
 def test_a_question_without_an_answer(monkeypatch):
     asking = typer.Typer()
 

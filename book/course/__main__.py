@@ -161,9 +161,9 @@ def _run(given: argparse.Namespace) -> int:
         print(f"SANDBOX={kind}: {sandbox.SAID[kind]}")
         if kind == "none":
             print(WARNING)
-        submitted = given.submitted.resolve()
+        submitted = _resolved(given.submitted)
         results = given.to or submitted.with_name(f"{submitted.name}-graded")
-        if results.resolve().is_relative_to(submitted):
+        if _resolved(results).is_relative_to(submitted):
             raise CourseError(
                 f"the results would lie in {str(submitted)!r} among what was handed "
                 "in; give another place with --to"
@@ -179,6 +179,15 @@ def _run(given: argparse.Namespace) -> int:
         kit = make_kit(folder, given.platform, given.wheels, given.python)
         print(f"copy {kit}")
     return 0
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise CourseError(
+            f"{str(path)!r} is a link that leads back to itself; give the folder"
+        ) from None
 
 
 def start_lab(folder: Path, chapter: int, options: list[str]) -> int:

@@ -58,7 +58,8 @@ def drawn(
         module: exercises to draw instead of a chapter's, under the module's own name.
 
     Raises:
-        CourseError: no seed, or two exercises with one name.
+        CourseError: no seed, a chapter without graded exercises, or two exercises with
+            one name.
     """
     if not seed.strip():
         raise CourseError(
@@ -71,13 +72,21 @@ def drawn(
             random.Random(f"{seed}/{module.__name__}")
         )
     else:
-        known = {chapter.number: chapter.course for chapter in CHAPTERS}
-        for number in chapters or known:
-            if number in known and importlib.util.find_spec(known[number]):
-                drawing = importlib.import_module(known[number])
-                found[f"chapter{number}"] = drawing.graded(
-                    random.Random(f"{seed}/chapter{number}")
+        known = {
+            chapter.number: chapter.course
+            for chapter in CHAPTERS
+            if importlib.util.find_spec(chapter.course)
+        }
+        for number in known if chapters is None else chapters:
+            if number not in known:
+                raise CourseError(
+                    f"chapter {str(number)[:20]} has no graded exercises; known are "
+                    f"{', '.join(map(str, known))}"
                 )
+            drawing = importlib.import_module(known[number])
+            found[f"chapter{number}"] = drawing.graded(
+                random.Random(f"{seed}/chapter{number}")
+            )
     if not found:
         raise CourseError(
             "no chapter has graded exercises; they stand in book/course/chapterN.py"

@@ -66,7 +66,7 @@ def main() -> None:
                 "or send it elsewhere, files that were asked for are written"
             )
         if sentence and _first_to_say(sentence):
-            print(sentence, file=sys.stderr)
+            print(_short(sentence), file=sys.stderr)
     sys.exit(code)
 
 
@@ -141,6 +141,14 @@ def _sentence(problem: Exception) -> str:
         f"{type(problem).__name__}: {text or 'no more is known'}; this should have "
         "been a sentence, so please report it with what --debug adds"
     )
+
+
+def _short(sentence: str) -> str:
+    """As one line, of no more than can be read where somebody gave a long word."""
+    from ..errors import on_a_line
+
+    line = on_a_line(sentence)
+    return line if len(line) <= 1500 else f"{line[:1000]} ... {line[-400:]}"
 
 
 def _is_out_of_memory(problem: Exception) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, on_a_line
 
 Card = Annotated[
     str | None,
@@ -58,4 +58,4 @@ def _print_cards(cards: dict[str, dict], card: str | None, as_json: bool) -> Non
             if about.get("factor", 1) > 1:
                 more = f"x{about['factor']}"
             use = ", ".join(about.get("styles") or [f"{about['task']} {more}".rstrip()])
-            print(f"{name:22} {about['bytes'] / 1e6:4.1f} MB  {use}")
+            print(f"{on_a_line(name):22} {about['bytes'] / 1e6:4.1f} MB  {use}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, on_a_line
 from ..files import exists
 
 
@@ -70,15 +70,15 @@ def progress(
         )
     if answers is not None:
         tries, new = take_in(answers)
-        print(f"{tries} tries were read from {answers}, {new} of them new.")
+        print(f"{tries} tries were read from {on_a_line(answers)}, {new} of them new.")
     if reset:
         if not exists(path):
-            print(f"There is no record at {path} yet.")
+            print(f"There is no record at {on_a_line(path)} yet.")
             return
         if not yes and not _agreed(len(read())):
             print("Nothing was changed.")
             return
-        print(f"A new record begins; the old one is kept as {begin_anew()}.")
+        print(f"A new record begins; the old one is kept as {on_a_line(begin_anew())}.")
         return
     rows = _with_untried(read())
     width = max(len(row.label) for row in rows)
@@ -91,7 +91,8 @@ def progress(
                 f"{row.solved or '-'}"
             )
     solved = sum(bool(row.solved) for row in rows)
-    print(f"{solved} of {len(rows)} checked exercises solved; the record is {path}")
+    record = on_a_line(path)
+    print(f"{solved} of {len(rows)} checked exercises solved; the record is {record}")
 
 
 def _agreed(exercises: int) -> bool:

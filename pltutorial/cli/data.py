@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import on_a_line
 from . import Stopped
 
 app = typer.Typer(
@@ -73,4 +74,4 @@ def coco(
     except KeyboardInterrupt:
         kept = "what was downloaded is kept, and the same command goes on from there"
         raise Stopped(f"interrupted; {kept}") from None
-    print(f"{source}: {COCO[split].pictures:,} pictures")
+    print(f"{on_a_line(source)}: {COCO[split].pictures:,} pictures")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, on_a_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,7 +82,7 @@ def export(
     write_whole(output, lambda file: file.write(data))
     sizes = " and ".join(f"{width}x{height}" for height, width in SIZES)
     print(
-        f"{output}: {len(data) / 1e6:.2f} MB, {storage} storage, at most "
+        f"{on_a_line(output)}: {len(data) / 1e6:.2f} MB, {storage} storage, at most "
         f"{255 * difference:.2g}/255 from PyTorch ({sizes})"
     )
     if styles := getattr(network, "style_names", ()):

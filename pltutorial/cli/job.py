@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, nearest
+from ..errors import InputError, nearest, on_a_line
 from ..files import check_side, exists, is_folder, is_path
 from . import check_stopped, streams
 from .options import (
@@ -103,7 +103,7 @@ class Job:
             stream = sys.stderr if self.output == PIPE else sys.stdout
             print(json.dumps(known), file=stream)
         elif self.output != PIPE:
-            print(f"{self.output}: {width}x{height}, {line}")
+            print(on_a_line(f"{self.output}: {width}x{height}, {line}"))
 
 
 @dataclass(kw_only=True)

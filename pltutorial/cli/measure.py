@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, on_a_line
 from ..files import is_folder
 from .job import place_of, source_of
 from .options import MAX_PIXELS, Device, MaxPixels
@@ -249,9 +249,9 @@ def _print(rows: list[dict], as_json: bool, as_csv: bool) -> None:
         writer.writerows(rows)
         return
     if "references" in rows[0]:
-        print("{pictures} pictures against {references}".format(**rows[0]))
+        print(on_a_line("{pictures} pictures against {references}".format(**rows[0])))
     elif len(rows) == 1:
-        print(rows[0]["picture"])
+        print(on_a_line(rows[0]["picture"]))
     else:
         print(f"mean of {len(rows)} pairs (--csv: each)")
     width = max(len(MEASURES[key].name) for key in mean)

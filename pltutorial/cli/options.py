@@ -112,7 +112,7 @@ def with_options(command: Callable = None, *, config: bool = False) -> Callable:
             known = {**{p.name: str | None for p in own}, **hints}
             given |= _left_out(read_config(path, known), context)
         for name in needed:
-            if given[name] is None:
+            if not given[name]:
                 raise InputError(
                     f"--{name} is missing; give it, or set {name} in the configuration"
                 )
@@ -258,6 +258,11 @@ def read_config(path: Path, known: Mapping) -> dict:
                 f"{str(path)!r} sets {shown(key)}, which is no setting of this "
                 f"command; {nearest(name[:80], known)}"
             )
+        if name in chosen:
+            raise InputError(
+                f"{str(path)!r} sets {shown(key)} twice, with - and with _; leave one "
+                "of them out"
+            )
         chosen[name] = _typed(
             value, known[name], f"{str(path)!r} sets {key}: {shown(value)}"
         )
@@ -288,6 +293,18 @@ def _plain_yaml(yaml: types.ModuleType) -> type:
             node = super().compose_node(parent, index)
             self.depth -= 1
             return node
+
+        def construct_mapping(self, node, deep=False):
+            lines: dict = {}
+            for key, _ in node.value:
+                line = key.start_mark.line + 1
+                before = lines.setdefault(str(getattr(key, "value", "")), line)
+                if before != line and isinstance(key, yaml.ScalarNode):
+                    raise InputError(
+                        f"the configuration sets {shown(key.value)} twice, on lines "
+                        f"{before} and {line}; leave one of them out"
+                    )
+            return super().construct_mapping(node, deep)
 
         def construct_object(self, node, deep=False):
             try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, on_a_line
 from ..files import exists, is_folder, is_path
 from .job import (
     PIPE,
@@ -167,10 +167,10 @@ def stylize(
             if not folder:
                 raise
             failed.append({"input": str(one), "error": str(problem)})
-            print(f"left out: {problem}", file=sys.stderr)
+            print(on_a_line(f"left out: {problem}"), file=sys.stderr)
             continue
         if not job.as_json and output != PIPE:
-            print(_line(done[-1], facts))
+            print(on_a_line(_line(done[-1], facts)))
     if folder:
         facts |= {
             "pictures": done,
@@ -376,7 +376,7 @@ def _jobs(
     if not exists(target):
         check_output(target.parent / "any.png")
     if said:
-        print(f"warning: {said}", file=sys.stderr)
+        print(on_a_line(f"warning: {said}"), file=sys.stderr)
     for path in files:
         if path.is_dir() and path != target and _holds(path, kinds):
             others.append(path.name)

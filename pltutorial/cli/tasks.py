@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import register
-from ..errors import InputError
+from ..errors import InputError, on_a_line
 from . import Stopped
-from .job import NetworkJob, source_of
+from .job import PIPE, NetworkJob, source_of
 from .options import Photo, with_options
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def train_command(spec: TaskSpec) -> Callable:
     """``pltutorial train NAME``, with the task's settings as options."""
 
     def command(output: Folder, data: Data = None, data_note: Note = None, *, settings):
+        if output == PIPE:
+            raise InputError("-o - was given and a run has many files; give a folder")
         _train(register.find(spec.name), settings, output, data, data_note)
 
     command.__annotations__["settings"] = spec.settings
@@ -113,7 +115,7 @@ def _report(result: Trained, network: Path, usage: str, more: str) -> None:
     if result.history and result.file is not None:
         first, last = result.history[0], result.history[-1]
         print(
-            f"{network}: {last.step} steps in {result.seconds:.0f} s, "
+            f"{on_a_line(network)}: {last.step} steps in {result.seconds:.0f} s, "
             f"loss {first.total:.4g} at step {first.step}, "
             f"{last.total:.4g} at step {last.step}"
         )
@@ -122,10 +124,11 @@ def _report(result: Trained, network: Path, usage: str, more: str) -> None:
             ", ..." if len(result.broken) > 3 else ""
         )
         print(
-            f"{len(result.broken)} pictures could not be used: {some}", file=sys.stderr
+            on_a_line(f"{len(result.broken)} pictures could not be used: {some}"),
+            file=sys.stderr,
         )
     if result.stopped != "interrupted":
-        print(f"use it: pltutorial {usage} --model {network}{more} -o OUT")
+        print(on_a_line(f"use it: pltutorial {usage} --model {network}{more} -o OUT"))
 
 
 def picture_command(spec: TaskSpec) -> Callable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ def obey(app: typer.Typer, words: Sequence[str]) -> int:
             unknown, missing, left over or of another kind.
     """
     try:
+        words = [] if list(words) == ["--"] else words
         code = app(words, standalone_mode=False)
     except typer.Abort:  # of a question
         check_stopped()
@@ -63,6 +65,8 @@ def _sentence(problem: Any, app: typer.Typer, words: Sequence[str]) -> str:
         return f"{name} was given no {what}; give one, see {help}"
     if kind == "BadParameter" and problem.param is not None:
         what = _called(problem.param)
+        if "is not readable" in said:
+            return f"{what} {_named(said)} may not be read; change its permissions"
         needed = next((_KINDS[one] for one in _KINDS if one in said), "another")
         if "maximum size" in said:
             needed += " that is not so long"
@@ -101,6 +105,12 @@ def _called(parameter: Any) -> str:
     if parameter.param_type_name == "option":
         return (long or parameter.opts)[0]
     return (parameter.metavar or parameter.name).strip("[]").upper()
+
+
+def _named(said: str) -> str:
+    """The path in a sentence of Typer's."""
+    found = re.search(r"path '(.*)' is not", said, re.IGNORECASE | re.DOTALL)
+    return shown(found[1]) if found else "this"
 
 
 def _value(parameter: Any, words: Sequence[str]) -> str | None:

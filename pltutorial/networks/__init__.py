@@ -17,6 +17,7 @@ from .files import load_network as load_network
 from .files import read_header as read_header
 from .files import save_network as save_network
 from .flow import FlowNet as FlowNet
+from .gated import GatedInpaintingNet as GatedInpaintingNet
 from .generators import ConvAutoencoder as ConvAutoencoder
 from .generators import InversionNet as InversionNet
 from .inference import apply as apply

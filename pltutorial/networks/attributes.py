@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import InputError
 from ..faces import ATTRIBUTES
 from ..images import check_image
+from ..tensors import check_maps
 from .kinds import network_kind
 
 FILE = Path(__file__).parent.parent / "assets" / "faces" / "face_attributes.safetensors"
@@ -56,6 +57,7 @@ class AttributeNet(nn.Module):
         Raises:
             InputError: another shape.
         """
+        check_maps(images, "the pictures", 3, self)
         if images.ndim != 4 or images.shape[1:] != (3, SIZE, SIZE):
             raise InputError(
                 f"pictures of shape {tuple(images.shape)} were given; give (N, 3, "

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import InputError, nearest
+from ..tensors import check_dense
 from ..vgg import RELU_LAYERS, Encoder, LossNetwork
 
 PLACES = ("position", "code")
@@ -130,6 +131,7 @@ def keep_strongest(
         raise InputError(
             f"there is no {of!r} to choose from; {nearest(str(of), PLACES)}"
         )
+    check_dense(code, "the code")
     if code.ndim != 4:
         raise InputError(
             f"a code of shape {tuple(code.shape)} was given; give (N, C, h, w)"

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..color import brightness_of, chroma_centres, from_chroma
 from ..errors import InputError
+from ..tensors import check_dense, check_maps
 from .kinds import network_kind
 from .stages import SLOPE, ConvStage, check_numbers
 
@@ -102,6 +103,8 @@ class ColorizationNet(nn.Module):
             or logits (N, classes^2, h, w) at half the size of the picture, filled up to
             a multiple of 8.
         """
+        check_maps(image, "the picture", 3)
+        check_dense(image, "the picture", values=not self.last.weight.is_meta)
         brightness = brightness_of(image)
         height, width = image.shape[-2:]
         x = F.pad(2 * brightness - 1, (0, -width % 8, 0, -height % 8), mode="replicate")

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, nearest
 from ..fixed import autocast_off
+from ..tensors import check_dense, check_maps
 from .kinds import network_kind
 from .stages import check_numbers
 
@@ -127,6 +128,7 @@ class Discriminator(nn.Module):
     def _run(
         self, image: torch.Tensor, code: torch.Tensor | None, layers: tuple[str, ...]
     ):
+        check_dense(image, "the picture")
         if (
             image.ndim != 4
             or image.shape[1] != 3
@@ -137,6 +139,7 @@ class Discriminator(nn.Module):
                 f"discriminator; give (N, 3, H, W) of at least {self.smallest} "
                 "pixels along each side"
             )
+        check_maps(image, "the picture", 3, self)
         x = 2 * image - 1
         with contextlib.suppress(RuntimeError):  # torch.func.vmap knows no such order
             x = x.contiguous(memory_format=torch.channels_last)

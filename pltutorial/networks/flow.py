@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError
+from ..tensors import check_maps, check_times
 from .kinds import network_kind
 
 EMBEDDED = 64  # numbers that stand for time and label
@@ -162,6 +163,7 @@ class FlowNet(nn.Module):
         Raises:
             InputError: pictures of another shape.
         """
+        check_maps(x_t, "the noisy picture", 3, self)
         if x_t.ndim != 4 or x_t.shape[1:] != (3, self.size, self.size):
             raise InputError(
                 f"noisy pictures of shape {tuple(x_t.shape)} were given; "
@@ -188,7 +190,7 @@ class FlowNet(nn.Module):
     ) -> torch.Tensor:
         """Time and label as one vector a picture, (N, EMBEDDED)."""
         count, device = len(x_t), x_t.device
-        t = torch.as_tensor(t, dtype=torch.float32, device=device).expand(count)
+        t = check_times(t, x_t, torch.float32).expand(count)
         half = EMBEDDED // 2
         rates = torch.exp(torch.arange(half, device=device) * (-math.log(1000) / half))
         angles = 1000 * t[:, None] * rates

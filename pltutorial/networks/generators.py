@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError
+from ..tensors import check_dense, check_maps
 from .codes import code_shape
 from .kinds import network_kind
 from .stages import (
@@ -129,7 +130,8 @@ class InversionNet(nn.Module):
         Raises:
             InputError: a code of another shape.
         """
-        if code.ndim != 4 or code.shape[1] != self.channels:
+        check_dense(code, "the code", values=not self.scale.is_meta)
+        if code.ndim != 4 or 0 in code.shape or code.shape[1] != self.channels:
             raise InputError(
                 f"a code of shape {tuple(code.shape)} was given to an inverter of "
                 f"{self.layer}; give (N, {self.channels}, h, w)"
@@ -205,6 +207,7 @@ class ConvAutoencoder(nn.Module):
         """The code (N, channels, ceil(H / 8), ceil(W / 8)) of pictures
         (N, 3, H, W) in [0, 1].
         """
+        check_maps(image, "the picture", 3, self)
         height, width = image.shape[-2:]
         image = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
         return self.encoder(
@@ -215,5 +218,6 @@ class ConvAutoencoder(nn.Module):
         """Pictures (N, 3, H, W) in [0, 1] through the code and back; the same shape,
         float32, in (0, 1).
         """
+        code = self.encode(image)
         height, width = image.shape[-2:]
-        return self.generator(self.encode(image))[..., :height, :width]
+        return self.generator(code)[..., :height, :width]

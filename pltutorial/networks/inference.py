@@ -10,6 +10,7 @@ from torch import nn
 from ..device import best_precision
 from ..images import check_image
 from ..memory import keep_freed_memory
+from ..tensors import check_made
 
 
 def apply(
@@ -33,7 +34,8 @@ def apply(
         the values of a trained network lie within 2/255 of float32.
 
     Raises:
-        InputError: what is given is no image, or the style does not fit.
+        InputError: what is given is no image, the style does not fit, or what is made
+            is not finite.
 
     Example:
         >>> network = load_style("great_wave", device="cpu")
@@ -53,4 +55,6 @@ def apply(
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
         given = () if style is None else (style.to(device),)
-        return network(image.to(device, torch.float32), *given).float().clamp(0, 1)
+        made = network(image.to(device, torch.float32), *given).float()
+        check_made(made)
+        return made.clamp(0, 1)

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..images import check_factor
+from ..tensors import check_dense, check_maps, check_together
 from .kinds import network_kind
 from .transform import UPSAMPLINGS, ConvLayer, ResidualBlock, check_choice
 
@@ -97,6 +98,7 @@ class SuperResolutionNet(nn.Module):
         Raises:
             InputError: a smaller picture.
         """
+        check_maps(image, "the picture", 3, self)
         _check_smallest(image, self.smallest)
         x = (2 * image - 1).contiguous(memory_format=torch.channels_last)
         for layer in (self.first, *self.blocks, *self.up):
@@ -230,6 +232,7 @@ class SubPixelNet(_ResidualNet):
             (N, 3, factor H, factor W), float32; not clamped, so that training sees how
             far out a value is.
         """
+        check_maps(image, "the picture", 3, self)
         size = [side * self.factor for side in image.shape[-2:]]
         with torch.autocast(image.device.type, enabled=False):
             large = F.interpolate(
@@ -281,6 +284,7 @@ class DenoisingNet(_ResidualNet):
         Returns:
             (N, 3, H, W), float32, not clamped.
         """
+        check_maps(image, "the picture", 3, self)
         return image.float() + self._residual(image - 0.5)
 
 
@@ -330,7 +334,18 @@ class InpaintingNet(_ResidualNet):
 
         Returns:
             (N, 3, H, W), float32, equal to the image where the mask is 0; not clamped.
+
+        Raises:
+            InputError: no pictures, or a mask of another shape.
         """
+        check_maps(image, "the picture", 3)
+        check_dense(mask, "the mask", floating=False)
+        check_together(image, mask, "the picture and the mask")
+        if mask.shape != (len(image), 1, *image.shape[2:]):
+            raise InputError(
+                f"a mask of shape {tuple(mask.shape)} was given for pictures of shape "
+                f"{tuple(image.shape)}; give (N, 1, H, W), one for each"
+            )
         image, mask = image.float(), mask.float()
         known = 1 - mask
         mean = self.known_mean(image, mask) if mean is None else mean

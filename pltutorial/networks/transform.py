@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError, nearest
+from ..tensors import check_maps
 from ._kernels import EPSILON, instance_norm, stack, stacked_conv, upsampled_conv
 from .kinds import network_kind
 
@@ -304,6 +305,7 @@ class TransformNet(nn.Module):
             InputError: a picture smaller than 16 pixels, a missing style, or one that
                 the network has not.
         """
+        check_maps(image, "the picture", 3, self)
         height, width = image.shape[-2:]
         if min(height, width) < SMALLEST:
             raise InputError(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError
+from ..tensors import check_dense, check_maps
 from .codes import code_shape
 from .kinds import network_kind
 from .stages import (
@@ -120,6 +121,7 @@ class VAE(nn.Module):
             InputError: another shape.
         """
         channels, side = self.given
+        check_maps(given, "the input", None, None if self.fixed else self)
         if given.ndim != 4 or given.shape[1:] != (channels, side, side):
             kind = f"codes of {self.config['encoder']}" if self.fixed else "pictures"
             raise InputError(
@@ -142,6 +144,7 @@ class VAE(nn.Module):
         Raises:
             InputError: vectors of another length.
         """
+        check_dense(z, "the latent vector")
         if z.ndim != 2 or z.shape[1] != self.latent:
             raise InputError(
                 f"latent vectors of shape {tuple(z.shape)} were given; "

@@ -237,7 +237,7 @@ def _noise(
         inputs["weights"] = (
             blend if number % 2 else torch.eye(len(names))[number // 2 % len(names)]
         )
-    if network.kind == "inpainting":
+    if network.kind.endswith("inpainting"):
         inputs["mask"] = (torch.rand(1, 1, *size, generator=generator) < 0.3).float()
     return inputs
 

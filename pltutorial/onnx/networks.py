@@ -20,6 +20,7 @@ from ..networks import (
     ConvAutoencoder,
     DenoisingNet,
     Discriminator,
+    GatedInpaintingNet,
     InpaintingNet,
     InversionNet,
     SubPixelNet,
@@ -207,7 +208,35 @@ def _denoising(graph: Graph, network: nn.Module) -> str:
     return _clamped(graph, graph.op("Add", image, graph.cut(x, image)))
 
 
+def _gated(graph: Graph, layer: nn.Module, x: str, fold: int = 1) -> str:
+    """``gated.GatedConv``: the first half of the channels, gated by the second."""
+    conv, outputs = layer.conv, layer.conv.out_channels // 2
+    if layer.up:
+        weight, bias = graph.weight(values_of(conv.weight)), values_of(conv.bias)
+        x = graph.upsampled(x, weight, conv.out_channels, bias)
+    else:
+        x = graph.convolved(x, conv, fold)
+    halves = []
+    for start in (0, outputs):
+        ends = graph.constant([start]), graph.constant([start + outputs])
+        halves.append(graph.op("Slice", x, *ends, graph.constant([1])))
+    return graph.op("Mul", _leaky(graph, halves[0]), graph.op("Sigmoid", halves[1]))
+
+
+def _gated_residual(graph: Graph, network: nn.Module, x: str) -> str:
+    x = graph.folded(graph.whole(x, network.fold, "edge"), 2)
+    skipped = _gated(graph, network.first, x, 2)
+    x = _gated(graph, network.down, skipped)
+    for block in network.blocks:
+        x = graph.op("Add", x, _gated(graph, block, x))
+    one, two = network.up
+    x = graph.op("Add", _gated(graph, one, x), skipped)
+    return graph.convolved(_gated(graph, two, x), network.last)
+
+
 def _inpainting(graph: Graph, network: nn.Module) -> str:
+    gated = isinstance(network, GatedInpaintingNet)
+    residual = _gated_residual if gated else _residual
     image = graph.input("image", (1, 3, "height", "width"))
     mask = graph.input("mask", (1, 1, "height", "width"))
     known = graph.op("Sub", graph.numbers(1), mask)
@@ -217,7 +246,7 @@ def _inpainting(graph: Graph, network: nn.Module) -> str:
     mean = graph.op("Div", graph.op("ReduceSum", seen, axes), count)
     filled = graph.op("Add", seen, graph.op("Mul", mean, mask))
     x = graph.op("Concat", graph.op("Sub", filled, mean), mask, axis=1)
-    drawn = graph.op("Add", mean, graph.cut(_residual(graph, network, x), image))
+    drawn = graph.op("Add", mean, graph.cut(residual(graph, network, x), image))
     drawn = graph.op("Mul", drawn, mask)
     return _clamped(graph, graph.op("Add", seen, drawn))
 

@@ -21,10 +21,12 @@ with deferred_imports():
     import torch
     from torch import nn
 
-    from ..degradations import add_noise
+    from ..degradations import add_camera_noise, add_noise
     from ..networks import DenoisingNet
     from ..seeds import seed_of
 
+LOSSES = ("pixel", "camera", "combined")
+SMEAR = 1.5  # pixels, the most that a camera's noise is smeared by
 LIMITS = (
     "Gaussian noise, independent in each pixel; the noise of cameras and of JPEG "
     "files is of another kind"
@@ -56,11 +58,19 @@ class DenoisingSettings(RestorationTrainingSettings):
         growing=True,
         example="5,55",
     )
+    camera: float = setting(
+        0.0,
+        "How many of the crops have noise like a camera's, shared by neighbours and "
+        "growing with the light: a share.",
+        least=0,
+        most=1,
+    )
 
 
 class DenoisingTask(RestorationTask):
-    """Denoising: Gaussian noise, of a strength drawn from
-    ``settings.sigma`` for each crop.
+    """Denoising: Gaussian noise, of a strength drawn from ``settings.sigma`` for each
+    crop; a share of ``settings.camera`` has noise that is smeared, by up to 1.5 pixels,
+    and grows with the light.
 
     Args and errors are those of :class:`RestorationTask`.
 
@@ -91,7 +101,12 @@ class DenoisingTask(RestorationTask):
             [torch.rand(1, generator=generator) for generator in generators]
         )
         sigma = (low + (high - low) * draws.double()).float()
-        return (add_noise(images, sigma, generators),)
+        if not self.settings.camera:
+            return (add_noise(images, sigma, generators),)
+        draws = torch.stack([torch.rand(3, generator=one) for one in generators])
+        taken = draws[:, 0] < self.settings.camera
+        smear, light = draws[:, 1] * SMEAR * taken, draws[:, 2] * taken
+        return (add_camera_noise(images, sigma, smear, light, generators),)
 
 
 def denoise(
@@ -110,8 +125,9 @@ def denoise(
             (``read_image(path, dtype=torch.uint8)``) a picture of 100 million pixels
             takes 1.1 GB besides the program, the result, bytes too, included.
         loss: what the network was trained with: ``"pixel"`` for accuracy,
-            ``"combined"`` (pixel, feature and style) for likeness, or a number between
-            0 (pixel) and 1 (combined) that mixes both networks' weights.
+            ``"combined"`` (pixel, feature and style) for likeness, ``"camera"`` for
+            accuracy on noise like a camera's (:func:`add_camera_noise`), or a number
+            between 0 (pixel) and 1 (combined) that mixes the weights of these two.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -164,9 +180,10 @@ register(
             "denoise",
             "Take Gaussian noise of any strength out of a picture.",
             denoise,
+            losses=LOSSES,
             bytes_too=True,
         ),
         function=denoise,
-        losses=("pixel", "combined"),
+        losses=LOSSES,
     )
 )

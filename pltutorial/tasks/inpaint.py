@@ -25,20 +25,23 @@ with deferred_imports():
     from torch import nn
 
     from ..apply import through
-    from ..degradations import random_holes
+    from ..degradations import random_boxes, random_holes
     from ..images import check_image, open_file, to_image
-    from ..networks import InpaintingNet
+    from ..networks import GatedInpaintingNet, InpaintingNet
     from ..samples import understood
     from ..seeds import seed_of
+    from ..tensors import check_dense
     from ..zoo import check_network, load_restorer
 
 if TYPE_CHECKING:
     from ..samples import Decoded
 
+LOSSES, BLENDS = ("pixel", "combined", "adversarial"), ("pixel", "combined")
 LIMITS = (
     "holes up to two fifths of the picture, narrower than about 60 pixels; it "
     "continues textures and edges, and knows no objects"
 )
+BOX = 0.25  # the largest share of a crop that a box takes
 NEAR = 0.25  # how far from black or white a mask in a file may be
 BETWEEN = 0.05  # the share of it that may be farther
 
@@ -63,10 +66,20 @@ class InpaintingSettings(RestorationTrainingSettings):
     holes: float = setting(
         0.4, "The largest share of a crop that is missing.", above=0, most=0.9
     )
+    boxes: float = setting(
+        0.0,
+        "How many of the crops lack a box of up to a quarter of them, in place of "
+        "strokes: a share.",
+        least=0,
+        most=1,
+    )
+    gated: bool = setting(
+        False, "Gated convolutions with a wide view (Yu et al. 2019)."
+    )
 
 
 class InpaintingTask(RestorationTask):
-    """Inpainting: free-form holes, of at most ``settings.holes`` of each crop.
+    """Inpainting: free-form holes, at most ``settings.holes`` of each crop, or boxes.
 
     Args and errors are those of :class:`RestorationTask`.
 
@@ -83,20 +96,26 @@ class InpaintingTask(RestorationTask):
 
     def new_network(self) -> nn.Module:
         """The network, untrained."""
-        return InpaintingNet(self.settings.width, self.settings.blocks)
+        kind = GatedInpaintingNet if self.settings.gated else InpaintingNet
+        return kind(self.settings.width, self.settings.blocks)
 
     def degrade(self, images: torch.Tensor, first: int) -> tuple[torch.Tensor, ...]:
         """The crops and their masks, (N, 3, H, W) and (N, 1, H, W)."""
         count, _, height, width = images.shape
         seeds = [seed_of(self.settings.seed, first + number) for number in range(count)]
         masks = random_holes(count, height, width, self.settings.holes, seeds)
+        if self.settings.boxes:
+            boxes = random_boxes(count, height, width, BOX, seeds)
+            draws = [numpy.random.default_rng([seed, 1]).random() for seed in seeds]
+            boxed = torch.tensor(draws) < self.settings.boxes
+            masks = torch.where(boxed[:, None, None, None], boxes, masks)
         return images, masks.to(images.device, non_blocking=True)
 
 
 def inpaint(
     image: torch.Tensor,
     mask: torch.Tensor,
-    loss: str | float = "combined",
+    loss: str | float = "adversarial",
     *,
     network: nn.Module | None = None,
     precision: str = "auto",
@@ -110,9 +129,11 @@ def inpaint(
             are not looked at.
         mask: (N, 1, H, W) or (1, 1, H, W), 1 (or True) where the picture is
             missing and 0 elsewhere.
-        loss: what the network was trained with: ``"pixel"`` for accuracy,
-            ``"combined"`` (pixel, feature and style) for likeness, or a number between
-            0 (pixel) and 1 (combined) that mixes both networks' weights.
+        loss: what the network was trained with: ``"adversarial"`` (pixel, feature,
+            style and an adversary, in a network with a wider view) for likeness,
+            ``"combined"`` (the same without an adversary, in a smaller network),
+            ``"pixel"`` for accuracy, or a number between 0 (pixel) and 1 (combined)
+            that mixes the weights of these two.
         network: a network to use, and to reuse: left out, the one that ships is
             loaded in each call.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -227,6 +248,7 @@ def _check_mask(mask: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
             f"the mask is a {type(mask).__name__}; give a tensor (N, 1, H, W), 1 "
             "where the picture is missing"
         )
+    check_dense(mask, "the mask", floating=False, values=True)
     count, _, height, width = image.shape
     if mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] != image.shape[2:]:
         raise InputError(
@@ -280,7 +302,7 @@ register(
         settings=InpaintingSettings,
         training=InpaintingTask,
         card=restoration_card,
-        networks={"inpainting": InpaintingNet},
+        networks={"inpainting": InpaintingNet, "gated_inpainting": GatedInpaintingNet},
         limits=LIMITS,
         usage="inpaint PHOTO MASK",
         command=restoring(
@@ -297,9 +319,12 @@ register(
                     argument=True,
                 ),
             ),
+            LOSSES,
+            BLENDS,
             read=_with_mask,
         ),
         function=inpaint,
-        losses=("pixel", "combined"),
+        losses=LOSSES,
+        blends=BLENDS,
     )
 )

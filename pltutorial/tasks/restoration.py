@@ -386,6 +386,7 @@ def restoring(
     function: Callable,
     options: Sequence[Option] = (),
     losses: Sequence[str] = ("pixel", "combined"),
+    blends: Sequence[str] = (),
     **more,
 ) -> Command:
     """The command of a task of restoration: a network by its loss, or from a file.
@@ -396,13 +397,15 @@ def restoring(
         function: the Python function, which takes ``network=`` and ``precision=``.
         options: those that it has besides.
         losses: of the networks that ship, as in :class:`pltutorial.register.TaskSpec`.
+        blends: the two that a number blends, as there.
         **more: see :class:`pltutorial.register.Command`.
     """
     *others, default_loss = losses
     between = "".join(f", {loss}" for loss in others[1:])
+    plain, likely = blends or (losses[0], losses[-1])
     loss_help = (
         f"{default_loss} (likeness; the default){between} or {others[0]} (accuracy); "
-        f"a number from 0 ({others[0]}) to 1 ({default_loss}) blends."
+        f"a number from 0 ({plain}) to 1 ({likely}) blends."
         if others
         else ""
     )

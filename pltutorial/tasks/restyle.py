@@ -19,6 +19,7 @@ with deferred_imports():
     from ..color import match_color
     from ..device import best_device, is_out_of_memory
     from ..images import check_image, resize
+    from ..tensors import check_dense
     from ..vgg import LossNetwork
     from ..zoo import load_decoder
     from .style import _too_large, check_options, finished
@@ -26,9 +27,6 @@ with deferred_imports():
 STATISTICS = ("covariance", "deviation")
 LAYERS = ("relu4_3", "relu3_3")
 _SMALL = 1e-5  # of the largest eigenvalue: a direction that a code does not use
-# Bytes a pixel, of the picture or the painting, at the peak of a pass; measured at 512
-# and 1024 pixels.
-_BYTES = 1_000
 
 
 def match_statistics(
@@ -68,9 +66,12 @@ def match_statistics(
             f"there are no statistics {statistics!r}; "
             f"{nearest(str(statistics), STATISTICS)}"
         )
+    check_dense(code, "the code", values=True)
+    check_dense(style, "the style's code", values=True)
     if (
         code.ndim != 4
         or style.ndim != 4
+        or 0 in (*code.shape, *style.shape)
         or (code.shape[:2] != style.shape[:2] or len(code) > 1)
     ):
         raise InputError(
@@ -230,9 +231,15 @@ def _check_painting(style: torch.Tensor) -> None:
         raise InputError(f"{len(style)} paintings were given; give one, (1, 3, H, W)")
 
 
+def memory_needed(shape: tuple[int, ...]) -> int:
+    """Bytes that a picture or a painting takes at the peak of a pass, networks
+    included, measured from 512 to 4096 pixels; one goes through at a time.
+    """
+    return 200_000_000 + 600 * shape[-2] * shape[-1]
+
+
 def _check_memory(shape: tuple[int, ...], device: torch.device) -> None:
-    """One picture goes through at a time."""
-    needed, room = _BYTES * shape[-2] * shape[-1], memory.free(device)
+    needed, room = memory_needed(shape), memory.free(device)
     if needed > room:
         raise InputError(_too_large(shape, room, needed))
 

@@ -19,11 +19,15 @@ from typing import Any
 import numpy
 from PIL import Image
 
-from ..errors import InputError, needed
+from ..deferred import deferred_imports
+from ..errors import InputError, needed, shown
 from .facts import curve_facts, picture_facts, plain, sizes_of
 from .panels import panels_page
 from .sheets import fit, limits_of, panels_of, rgb
 from .slider import slider_page, slug
+
+with deferred_imports():
+    from ..tensors import check_dense
 
 # pixels; the width of a page's text column, and still legible at half the size on a
 # phone
@@ -441,14 +445,23 @@ def _somebody_is_there() -> bool:
     return bool(getattr(kernel, "_allow_stdin", False))
 
 
+def _numbers(given) -> numpy.ndarray:
+    """What was given for a curve, tensors too, in float64."""
+    if hasattr(given, "detach"):
+        check_dense(given, "a curve", floating=False, values=True)
+        given = given.detach().double().cpu()
+    try:
+        return numpy.asarray(given, dtype=numpy.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{shown(given)} was given for a curve; give numbers, one a place"
+        ) from None
+
+
 def _line(label: str, line, log: str) -> tuple[numpy.ndarray, numpy.ndarray]:
     pair = isinstance(line, tuple) and len(line) == 2 and numpy.ndim(line[0]) == 1
-    y = numpy.asarray(line[1] if pair else line, dtype=numpy.float64)
-    x = (
-        numpy.asarray(line[0], dtype=numpy.float64)
-        if pair
-        else numpy.arange(len(y), dtype=numpy.float64)
-    )
+    y = _numbers(line[1] if pair else line)
+    x = _numbers(line[0]) if pair else numpy.arange(y.size, dtype=numpy.float64)
     if y.ndim != 1 or x.shape != y.shape or not len(y):
         raise InputError(
             f"The curve {label!r} has {x.size} x and {y.size} y values; give as many "

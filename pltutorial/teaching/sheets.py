@@ -10,7 +10,11 @@ from typing import Any
 import numpy
 from PIL import Image, ImageDraw, ImageFont
 
+from ..deferred import deferred_imports
 from ..errors import InputError, needed
+
+with deferred_imports():
+    from ..tensors import check_dense
 
 _MARGIN, _GAP = 6, 10
 
@@ -22,6 +26,8 @@ def panels_of(
     if isinstance(image, list | tuple):
         panels = [panel for one in image for panel in panels_of(one, scale)]
     else:
+        if hasattr(image, "detach"):
+            check_dense(image, "a figure's picture", floating=False, values=True)
         array = (
             image.detach().cpu().float().numpy()
             if hasattr(image, "detach")

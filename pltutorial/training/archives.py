@@ -94,13 +94,16 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
         InputError: the source is missing, damaged, or holds no picture.
     """
     path = Path(source)
-    if no_file(path) == "is a folder":
-        files, known = _below(path), endings()
+    if no_file(source) == "is a folder":
+        files, closed = _below(path)
+        known = endings()
         names = [name for name in files if name.lower().endswith(known)]
         others = [name for name in files if not name.lower().endswith(known)]
         others = [
             name for name in others if looks_like_picture(name, start_of(path / name))
         ]
+        if closed:
+            warnings.warn(_closed(closed, path), stacklevel=2)
         if names:
             _say(others, path)
             return PictureFiles([path], names, None)
@@ -113,7 +116,7 @@ def find_pictures(source: str | os.PathLike) -> PictureFiles:
             )
         return _members(shards, source)
     shards = []
-    for name in [str(source)] if not no_file(path) else _expand(str(source)):
+    for name in [str(source)] if not no_file(source) else _expand(str(source)):
         if fault := no_file(name):
             raise InputError(
                 f"{shown(name)} {fault}; give a folder of pictures, a .tar or .zip, or "
@@ -132,12 +135,33 @@ def _also(others: list[str], source: str | os.PathLike) -> str:
     return f" ({passed_over(others, source)})" if others else ""
 
 
-def _below(folder: Path) -> list[str]:
-    """Paths of the files below a folder, relative and sorted; hidden ones are left out,
-    links followed once.
+def _closed(folders: list[str], source: Path) -> str:
+    some = ", ".join(map(shown, folders[:3])) + (", ..." if len(folders) > 3 else "")
+    return (
+        f"passed over {len(folders)} folders of {str(source)!r} that may not be read: "
+        f"{some}; change their permissions"
+    )
+
+
+def _below(folder: Path) -> tuple[list[str], list[str]]:
+    """Paths of the files below a folder, relative and sorted, and of the folders that
+    may not be read; hidden ones are left out, links followed once.
+
+    Raises:
+        InputError: the folder itself may not be read.
     """
-    found, seen = [], set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+    found, seen, closed = [], set(), []
+
+    def passed_over(problem: OSError) -> None:
+        place = Path(problem.filename)
+        if place == folder:
+            raise InputError(
+                f"the folder {str(folder)!r} may not be read ({problem.strerror}); "
+                "change its permissions"
+            )
+        closed.append(place.relative_to(folder).as_posix())
+
+    for root, folders, files in os.walk(folder, onerror=passed_over, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:
             folders.clear()
@@ -149,7 +173,7 @@ def _below(folder: Path) -> list[str]:
             for name in files
             if not name.startswith(".")
         ]
-    return sorted(found)
+    return sorted(found), sorted(closed)
 
 
 def _expand(pattern: str, braces: int = 0) -> Iterator[str]:
@@ -197,6 +221,11 @@ def _members(shards: list[Path], source: str | os.PathLike) -> PictureFiles:
             if zipped:
                 kind = "zip file with deflated or plain members"
             reason = str(problem) or type(problem).__name__
+            if not shard.name.lower().endswith(SHARD_ENDINGS):
+                raise InputError(
+                    f"{str(shard)!r} is no folder of pictures and no archive of them; "
+                    "give a folder, a .tar or a .zip"
+                ) from None
             raise InputError(
                 f"{str(shard)!r} is not a whole, {kind} ({reason}); make "
                 "or download it again"
