@@ -13,8 +13,7 @@ cards of the networks.
                                   [--folder pltutorial/assets/styles]
 
 The networks that ship were measured on one photograph, and each curve ends once it is
-below 0.95 of what the network has: `--photographs test/kodim23 --stop 0.95`. The curves
-of one weight for all layers are of networks that shipped before.
+below 0.95 of what the network has: `--photographs test/kodim23 --stop 0.95`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from pltutorial import bundled, optimize_image
 from pltutorial.images import middle_square, write_whole
 from pltutorial.networks import apply, load_network, save_network
 from pltutorial.optimize import Record
-from pltutorial.settings import StyleTrainingSettings, default_of
+from pltutorial.settings import StyleTrainingSettings
 from pltutorial.tasks.style import StyleTask
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -67,8 +66,6 @@ def curves(
     """
     how = {name: getattr(task.settings, name) for name in KEPT}
     del how["style_weights"]
-    if how["normalization"] == default_of(task.settings, "normalization"):
-        del how["normalization"]  # older curves have none
     kept = record.setdefault(json.dumps(how), {}).setdefault(style, {})
     index = torch.tensor([task.names.index(style)])
     for name in photos:

@@ -43,6 +43,7 @@ LABS = {
     "knows": "A photo, and what is drawn of a layer's numbers alone",
     "restyle": "A photo in the style of any painting, in one pass",
     "gram": "A shuffled copy of a painting, and the Gram matrices of both",
+    "flip": "Two networks' pictures of one photo in one place, flipped by a key",
     "repair": "A photo with holes or noise, mended by two networks of different loss",
     "eye": "Eight copies of equal squared error, ordered by you and by five judges",
     "faces": "Faces between four faces, by three networks, and 64 new ones",
@@ -54,6 +55,7 @@ LAB_OF = {
     "03_style_reconstruction": "gram",
     "04_gatys_transfer": "gatys",
     "05_feed_forward": "restyle",
+    "06_super_resolution": "flip",
     "07_denoising_inpainting": "repair",
     "08_inverting_features": "knows",
     "09_learned_similarity": "faces",
@@ -77,6 +79,12 @@ LAB_WORDS = {
         "shuffle the tiles, paint on the copy, and watch what the matrix and what the "
         "features notice. Each cell of a matrix shows its two channels. Your picture "
         "stays on your device."
+    ),
+    "flip": (
+        "photographs of 120 by 80 pixels, enlarged four times by the networks of this "
+        "chapter. Two of them lie in one place: press the space bar, or tap the "
+        "picture, and look at what changes. Other tasks, from noise to paintings, are "
+        "in the first list."
     ),
     "repair": (
         "cut holes into a photo, or make it noisy. Two networks of this chapter mend "
@@ -115,6 +123,12 @@ LAB_WORDS = {
         "what it answers, at every step. Choose 1 to 25 steps, Euler or Heun, a hair "
         "colour and the guidance; look back along the walk."
     ),
+}
+# What the page that flips two pictures shows of chapters that have a lab of their own.
+FLIPPED = {
+    "05_feed_forward": ("great_wave", "networks that paint"),
+    "07_denoising_inpainting": ("holes", "what fills the holes"),
+    "08_inverting_features": ("codes", "what is drawn of a code"),
 }
 # Where a notebook is read without the site; on the site Colab has a button.
 COLAB_BADGE = re.compile(r"^\[!\[Open in Colab\]\(.*\)\n\n?", re.M)
@@ -257,12 +271,15 @@ def add_labs(name: str, notebook: dict) -> None:
             if output.get("name") == "stdout":
                 text = "".join(output["text"])
                 output["text"] = re.sub(PANEL_LINE, "It starts like this:", text)
-    text = (
-        f"**In this page, without Jupyter:** {LAB_WORDS[LAB_OF[name]]}\n\n"
-        f"{lab(LAB_OF[name], '../', LAB_STATES.get(name, ''))}"
-    )
     words = LAB_WORDS.get(name, LAB_WORDS[LAB_OF[name]])
-    text = f"**In this page, without Jupyter:** {words}\n\n{lab(LAB_OF[name], '../')}"
+    if name in FLIPPED:
+        task, what = FLIPPED[name]
+        words += (
+            f' <a href="../live/flip.html#task={task}">Flip between {what}</a>, two at '
+            "a time and in one place."
+        )
+    framed = lab(LAB_OF[name], "../", LAB_STATES.get(name, ""))
+    text = f"**In this page, without Jupyter:** {words}\n\n{framed}"
     place = panels[0] + 1 if panels else 1
     cells.insert(place, {**MARKDOWN, "id": "lab", "source": text})
 

@@ -2,7 +2,7 @@
 
 A file in book/live/labs/ begins with lines `name: text`, one for each place of
 frame.html, and after an empty line comes the lab itself. `{{ name }}` is the file's
-own name, which its script has too.
+own name, which its script has too. What most labs say alike stands in `ALIKE`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 FRAME = "frame.html"
+ALIKE = {"how": "Everything is computed in your browser, and nothing is sent."}
 PLACE = re.compile(r"\{\{ (\w+) \}\}")
 
 
@@ -22,7 +23,7 @@ def page(frame: str, name: str, text: str) -> str:
             which the frame has no place.
     """
     lines, _, content = text.partition("\n\n")
-    said = dict(line.split(": ", 1) for line in lines.splitlines())
+    said = ALIKE | dict(line.split(": ", 1) for line in lines.splitlines())
     said |= {"name": name, "content": content}
     places = set(PLACE.findall(frame))
     if wrong := sorted(places ^ set(said)):

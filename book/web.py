@@ -43,6 +43,8 @@ LARGEST = {"style": 1024, "upscale": 256}
 LAB_LAYERS = ["relu1_2", "relu2_1", "relu2_2"]
 STYLE_LAYERS = ["relu1_2", "relu2_2", "relu3_3"]
 NOT_SERVED = ("*.test.js", "fixtures", "labs", "*.d.ts", "__pycache__", ".*")
+# the pictures of live/flip.html, by benchmarks/flip.py
+FLIP = "flip"
 # networks of the lab of chapter 7
 REPAIRS = ("inpaint_pixel", "inpaint_combined", "denoise_pixel", "denoise_combined")
 OLDEST_NODE = 20
@@ -449,7 +451,8 @@ def stage_live(html: Path) -> Path | None:
 
 def manifest(live: Path) -> dict:
     """What version.json holds: one digest of the whole page, and every file with
-    its size in bytes; what the labs draw with is kept only once it is used (`later`).
+    its size in bytes; what the labs draw with, and pictures, are kept only once they
+    are used (`later`).
     """
     later = {*lab_networks.names(), *lab_faces.GRAPHS}
     files = sorted(
@@ -466,7 +469,7 @@ def manifest(live: Path) -> dict:
         )
     listed = [
         {"path": path.relative_to(live).as_posix(), "bytes": path.stat().st_size}
-        | ({"later": True} if path.name in later else {})
+        | ({"later": True} if path.name in later or path.parent.name == FLIP else {})
         for path in files
     ]
     return {"version": total.hexdigest()[:16], "files": listed}

@@ -121,7 +121,9 @@ def memory_needed(
     factor, fold = getattr(network, "factor", 1), network.fold
     spans = [list(_spans(side, tile, network.reach, fold)) for side in (height, width)]
     seen = [max(below - above for *_, above, below in along) for along in spans]
-    if hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
+    if hasattr(network, "channels_at_once"):
+        channels = network.channels_at_once
+    elif hasattr(network, "tile_share"):  # an encoder of 64 channels at full size
         channels = 44  # as if two thirds of them were there at once
     else:
         channels = getattr(network, "config", {}).get("width", 64) / fold**2

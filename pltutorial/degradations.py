@@ -230,17 +230,27 @@ def add_camera_noise(
 
     Taught in chapter 7.
     """
+    check_dense(image, "the picture")
+    if image.ndim != 4 or 0 in image.shape:
+        raise InputError(
+            f"pictures of shape {tuple(image.shape)} were given; give (N, 3, H, W)"
+        )
     count = len(image)
     ranges = {"smear": (smear, 4), "light": (light, 1)}
     drawn = {}
     for name, (value, most) in ranges.items():
-        values = torch.as_tensor(value, dtype=torch.float32).cpu().flatten()
+        if isinstance(value, torch.Tensor):
+            check_dense(value, name, floating=False, values=True)
+        try:
+            values = torch.as_tensor(value, dtype=torch.float32).cpu().flatten()
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            values = torch.zeros(0)  # none of them
         if values.numel() not in (1, count) or not bool(
             ((values >= 0) & (values <= most)).all()
         ):
             raise InputError(
-                f"{name}={value} was given; give a number from 0 to {most}, one for "
-                f"all pictures or {count}"
+                f"{name}={shown(value)} was given; give a number from 0 to {most}, one "
+                f"for all pictures or {count}"
             )
         drawn[name] = values.expand(count)
     noise = add_noise(torch.zeros_like(image, device="cpu"), sigma, generator)

@@ -134,7 +134,7 @@ _short.maxstring = _short.maxother = _short.maxlong = 80
 def shown(value: object) -> str:
     """What was given as a sentence shows it: short, however long or deep it is."""
     try:
-        return _short.repr(value)
+        return " ".join(_short.repr(value).splitlines())
     except (ValueError, RecursionError):  # Python writes no number of 5,000 digits
         return f"a {type(value).__name__} too long to be shown"
 

@@ -558,8 +558,11 @@ def check_values(
     *,
     slack: float = 0.01,
     span: tuple[float, float] = (0, 1),
+    otherwise: str = "",
 ) -> None:
     """What :func:`check_image` says of the values, for any range; waits for the device.
+
+    ``otherwise`` is what else may be done with a picture in [-1, 1].
 
     Raises:
         InputError: NaN or infinite values, or values outside the span.
@@ -579,8 +582,17 @@ def check_values(
     if low < span[0] - slack * unit or high > span[1] + slack * unit:
         raise InputError(
             f"{what} has values from {low:.3g} to {high:.3g}, but {needed} is needed; "
-            "give plain pictures: the loss network subtracts its own mean"
+            + other_range(low, high, span, otherwise)
         )
+
+
+def other_range(
+    low: float, high: float, span: tuple[float, float] = (0, 1), otherwise: str = ""
+) -> str:
+    """What to do with a picture of these values, which are not in the span."""
+    if span == (0, 1) and -1.01 <= low < 0 <= high <= 1.01:
+        return f"give (image + 1) / 2 of a picture in [-1, 1]{otherwise}"
+    return "give plain pictures: the loss network subtracts its own mean"
 
 
 def middle_square(picture: Path | torch.Tensor, size: int) -> torch.Tensor:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
-from .errors import InputError, nearest
-from .images import check_form, check_values
+from .errors import InputError, nearest, shown
+from .images import check_form, check_values, other_range
 from .tensors import check_dense
 
 # an untrained network strays that far outside [0, 1]; a 0-255 picture farther
 UNTRAINED = 20.0
+_OTHERWISE = ", or say input_range=(-1, 1)"
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,20 @@ class Inputs:
                 f"there is no choice of channels {self.channels!r}; "
                 f"{nearest(str(self.channels), ('repeat', 'each'))}, or give a function"
             )
-        if len(self.input_range) != 2 or not self.input_range[0] < self.input_range[1]:
-            raise InputError(
-                f"the input_range {self.input_range} was given; give what black and "
-                "white are, such as (-1, 1)"
+        try:
+            black, white = (
+                value if isinstance(value, int) else float(value)
+                for value in self.input_range
             )
+        except (TypeError, ValueError):
+            black = white = 0
+        if not black < white:
+            raise InputError(
+                f"the input_range {shown(self.input_range)} was given; give what black "
+                "and white are, such as (-1, 1)"
+            )
+        # settings of a frozen dataclass
+        object.__setattr__(self, "input_range", (black, white))
 
     def check_form(self, image: torch.Tensor, what: str) -> None:
         """Refuse what has not the shape or type of a picture or volume, whatever its
@@ -69,7 +79,8 @@ class Inputs:
         may have any.
         """
         if not callable(self.channels):
-            check_values(image, what, slack=slack, span=self.input_range)
+            how = {"slack": slack, "span": self.input_range, "otherwise": _OTHERWISE}
+            check_values(image, what, **how)
 
     def check_output(self, output: torch.Tensor) -> None:
         """Refuse an output on another scale, and warn of one that strays, as an
@@ -85,9 +96,9 @@ class Inputs:
         ):
             warnings.warn(
                 f"{what} {low:.3g} to {high:.3g}, but [{black:g}, {white:g}] is "
-                "needed; that is well for a network still untrained, else give plain "
-                "pictures: the loss network subtracts its own mean",
-                stacklevel=6,
+                "needed; that is well for a network still untrained, else "
+                + other_range(low, high, self.input_range, _OTHERWISE),
+                stacklevel=9,
             )
 
     def check_fit(
@@ -100,7 +111,7 @@ class Inputs:
         # a decoder may have changed the size
         same = read and callable(self.channels)
         same = same or target.shape[first:] == output.shape[first:]
-        if not same or len(target) not in (1, len(output)):
+        if not same or not one_or_equal(target, output):
             raise InputError(
                 f"the output has shape {tuple(output.shape)} and the content target "
                 f"{tuple(target.shape)}; give equal shapes, or one target for all"
@@ -109,18 +120,36 @@ class Inputs:
     @staticmethod
     def check_weight(output: torch.Tensor, weight: torch.Tensor) -> None:
         """Refuse a weight map that does not fit the output."""
-        check_dense(weight, "the weight", floating=False)
-        shape = tuple(getattr(weight, "shape", ()))
-        wanted = (1, *output.shape[2:])
-        if shape[:1] not in ((1,), (len(output),)) or shape[1:] != wanted:
+        if not isinstance(weight, torch.Tensor):
             raise InputError(
-                f"a weight of shape {shape} was given for outputs of shape "
-                f"{tuple(output.shape)}; give (1 or N, 1, H, W) of the same size"
+                f"the weight is a {type(weight).__name__}; give a tensor "
+                "(1 or N, 1, H, W) of how much each place counts, such as a mask"
+            )
+        check_dense(weight, "the weight", floating=False)
+        wanted = (1, *output.shape[2:])
+        if weight.shape[1:] != wanted or not one_or_equal(weight, output):
+            raise InputError(
+                f"a weight of shape {tuple(weight.shape)} was given for outputs of "
+                f"shape {tuple(output.shape)}; give (1 or N, 1, H, W) of the same size"
+            )
+
+    @staticmethod
+    def check_weight_values(weight: torch.Tensor) -> None:
+        """Refuse a weight map with values below 0, or none."""
+        low, high = (float(value) for value in weight.detach().float().aminmax())
+        if not 0 <= low <= high < float("inf"):
+            raise InputError(
+                f"a weight with values from {low:.3g} to {high:.3g} was given; give "
+                "how much each place counts, finite and at least 0"
             )
 
     def has_parts(self, image: torch.Tensor) -> bool:
         """Whether it is a volume, or channels that are looked at one by one."""
         return image.ndim == 5 or (self.channels == "each" and image.shape[1] > 1)
+
+    def grams_each(self, image: torch.Tensor) -> int:
+        """How many Gram matrices one style has for such pictures."""
+        return image.shape[1] if self.channels == "each" else 1
 
     @staticmethod
     def parts(image: torch.Tensor) -> list[torch.Tensor]:
@@ -144,3 +173,10 @@ class Inputs:
         """The range made [0, 1]."""
         low, high = self.input_range
         return image if (low, high) == (0, 1) else (image - low) / (high - low)
+
+
+def one_or_equal(some: torch.Tensor, others: torch.Tensor) -> bool:
+    """Whether there is one, or as many as of the others; asked in this way a graph of
+    torch.export stays one for any number.
+    """
+    return some.shape[0] == others.shape[0] or some.shape[0] == 1

@@ -459,7 +459,9 @@ def _check_shapes(output: torch.Tensor, target: torch.Tensor) -> None:
                 "such as (N, C, H, W)"
             )
     check_together(output, target, "the output and the target")
-    if output.shape[1:] != target.shape[1:] or len(target) not in (1, len(output)):
+    # said so, a graph of torch.export stays one for any number of pictures
+    fit = target.shape[0] == output.shape[0] or target.shape[0] == 1
+    if output.shape[1:] != target.shape[1:] or not fit:
         raise InputError(
             f"shapes {tuple(output.shape)} and {tuple(target.shape)} were given; give "
             "equal shapes, or one target for all"

@@ -19,6 +19,7 @@ from .losses import (
     JOHNSON_CONTENT,
     JOHNSON_STYLE,
     NORMALIZATIONS,
+    at_least_float32,
     feature_loss,
     gram_matrix,
     pixel_loss,
@@ -30,6 +31,7 @@ from .targets import (
     ContentTarget,
     StyleTarget,
     balanced,
+    check_count,
     normalized,
     regions_of,
     spread,
@@ -51,6 +53,18 @@ _ELSEWHERE = {
     "layers": "content={'relu3_3': 1.0}, weights by layer",
     "reduction": "loss(output, target=picture, reduction=...) in the call",
     "device": ".to(device) of the loss",
+    "weights": "content={'relu3_3': 1.0}, weights by layer",
+    "layer_weights": "content={'relu3_3': 1.0}, weights by layer",
+    "net": "LPIPS('vgg') of pltutorial.calibrated, or network=Encoder(yours)",
+    "net_type": "LPIPS('vgg') of pltutorial.calibrated, or network=Encoder(yours)",
+    "network_type": "LPIPS('vgg') of pltutorial.calibrated, or network=Encoder(yours)",
+    "spatial_dims": "nothing of it: volumes are known by their shape (N, C, D, H, W)",
+}
+_CALLED_ELSEWHERE = {
+    "mask": "weight=mask, (1 or N, 1, H, W)",
+    "normalize": "nothing of it: pictures are in [0, 1], others by input_range=(-1, 1) "
+    "of the loss",
+    "retPerLayer": "nothing of it: what is returned has each layer's term by its name",
 }
 
 
@@ -140,7 +154,7 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         _check_choice("normalization", normalization, NORMALIZATIONS)
         _check_choice("balance", balance, (None, "layers"))
-        self.inputs = Inputs(channels, tuple(input_range))
+        self.inputs = Inputs(channels, input_range)
         for name, weights in (("content", content), ("style", style)):
             if not isinstance(weights, Mapping | bool | None):
                 raise InputError(
@@ -158,9 +172,9 @@ class PerceptualLoss(nn.Module):
         weights = self.content_weights | self.style_weights
         weights |= {"pixel": pixel, "total_variation": total_variation}
         for name, weight in weights.items():
-            if not 0 <= weight < float("inf"):
+            if not _is_weight(weight):
                 raise InputError(
-                    f"the weight {weight} of {name} was given; weights are "
+                    f"the weight {shown(weight)} of {name} was given; weights are "
                     "finite and at least 0"
                 )
         if not (self.content_weights or self.style_weights or pixel or total_variation):
@@ -208,7 +222,7 @@ class PerceptualLoss(nn.Module):
         """
         self.inputs.check_form(image, "the content target")
         check_dense(image, "the content target", floating=False, values=True)
-        self.inputs.check_values(image, "the content target")
+        _if_there_are_values(self.inputs.check_values, image, "the content target")
         return self._content_target(image)
 
     def _content_target(self, image: torch.Tensor) -> ContentTarget:
@@ -257,7 +271,7 @@ class PerceptualLoss(nn.Module):
         for picture in [styles] if isinstance(styles, torch.Tensor) else styles:
             check_dense(picture, "the style target", floating=False, values=True)
             self.inputs.check_form(picture, "the style target")
-            self.inputs.check_values(picture, "the style target")
+            _if_there_are_values(self.inputs.check_values, picture, "the style target")
         return self._style_target(styles, weights, masks)
 
     def _style_target(self, styles, weights=None, masks=None) -> StyleTarget:
@@ -299,6 +313,7 @@ class PerceptualLoss(nn.Module):
         features = self.network(self.inputs.pictures(image), tuple(self.style_weights))
         return {name: gram_matrix(feature, mask) for name, feature in features.items()}
 
+    @known_elsewhere_as(**_CALLED_ELSEWHERE)
     def forward(
         self,
         output: torch.Tensor,
@@ -337,12 +352,20 @@ class PerceptualLoss(nn.Module):
                 are not in [0, 1], and outputs on a 0-255 scale. An output that strays
                 less, as an untrained network's does, gives a warning.
         """
+        if content is not None and target is not None:
+            raise InputError(
+                "both content and target were given, two names of one thing; give one"
+            )
         content = target if content is None else content
         self._check(output, content, style, weight)
+        if weight is not None:  # in the precision that the terms have
+            weight = weight.to(at_least_float32(output).dtype)
         if isinstance(content, torch.Tensor):
             content = self._content_target(content)
         if style is not None and not isinstance(style, StyleTarget):
             style = self._style_target(style)
+        if style is not None:
+            check_count(style, output.shape[0], self.inputs.grams_each(output))
         if self.inputs.has_parts(output):
             return self._of_parts(output, content, style, weight, reduction)
         output = self.inputs.pictures(output)
@@ -402,21 +425,21 @@ class PerceptualLoss(nn.Module):
             weights = self.inputs.parts(weight.expand(whole))
         found: dict[str, list] = {}
         for axis, part in enumerate(parts, 2):
+            slices = len(part) // count if output.ndim == 5 else None
             terms = self.forward(
                 part,
                 None if content is None else content.parts[axis - 2],
-                spread(style, len(part)),
+                spread(style, count, self.inputs.grams_each(output), slices),
                 weight=weights[axis - 2],
                 reduction=inner,
             )
             for name, value in terms.items():
                 value = value.unflatten(0, (count, -1))
-                slices = inner == "map" and output.ndim == 5
-                value = value.movedim(1, axis) if slices else value.mean(1)
+                places = inner == "map" and output.ndim == 5
+                value = value.movedim(1, axis) if places else value.mean(1)
                 found.setdefault(name, []).append(value)
         terms = LossTerms((name, torch.stack(v).mean(0)) for name, v in found.items())
         if self.pixel and output.ndim == 5 and not callable(self.inputs.channels):
-            weight = None if weight is None else weight.to(output.dtype)
             terms["pixel"] = self._pixel_term(
                 self.inputs.unit(output), content.image, weight, inner
             )
@@ -429,8 +452,8 @@ class PerceptualLoss(nn.Module):
         self.inputs.check_form(output, "the output")
         if content is None and (self.content_weights or self.pixel):
             raise InputError(
-                "the loss has content or pixel weights but no content was given; "
-                "give content=picture"
+                "the loss has content or pixel weights but no target was given; "
+                "give target=picture"
             )
         if style is None and self.style_weights:
             raise InputError(
@@ -454,15 +477,18 @@ class PerceptualLoss(nn.Module):
             self.inputs.check_weight(output, weight)
         if torch.compiler.is_compiling() or self._checked:
             return
-        try:
-            self.inputs.check_output(output)
-            if isinstance(content, torch.Tensor):
-                self.inputs.check_values(content, "the content target")
-            for picture in style if isinstance(style, list | tuple) else ():
-                self.inputs.check_values(picture, "the style target")
-        except RuntimeError:  # there are none: meta and fake tensors, torch.func.vmap
-            return
-        self._checked = True
+        self._checked = _if_there_are_values(
+            self._check_values, output, content, style, weight
+        )
+
+    def _check_values(self, output, content, style, weight) -> None:
+        self.inputs.check_output(output)
+        if isinstance(content, torch.Tensor):
+            self.inputs.check_values(content, "the content target")
+        for picture in style if isinstance(style, list | tuple) else ():
+            self.inputs.check_values(picture, "the style target")
+        if weight is not None:
+            self.inputs.check_weight_values(weight)
 
 
 def perceptual_loss(
@@ -561,6 +587,27 @@ def _finished(
         (name, reduced(value, reduction) if value.ndim == 1 else value)
         for name, value in terms.items()
     )
+
+
+def _is_weight(weight: object) -> bool:
+    """A number, or a tensor of one, that is finite and at least 0."""
+    try:
+        return 0 <= float(weight) < float("inf")  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def _if_there_are_values(check: Callable, *given) -> bool:
+    """Whether they could be checked: meta and fake tensors have none, nor is there a
+    look at them within torch.func.vmap.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    try:
+        check(*given)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _check_choice(what: str, given, known: Sequence) -> None:

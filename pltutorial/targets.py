@@ -46,26 +46,52 @@ class StyleTarget:
     masks: list[torch.Tensor | None]
 
 
-def spread(style: StyleTarget | None, count: int) -> StyleTarget | None:
-    """Gram matrices of single channels, for the channels of all pictures."""
+def spread(
+    style: StyleTarget | None, count: int, channels: int, slices: int | None
+) -> StyleTarget | None:
+    """Gram matrices for the parts of pictures or volumes.
+
+    Args:
+        style: of one style, or of one for each of them.
+        count: how many pictures or volumes there are.
+        channels: how many Gram matrices one style has: of each channel one, or one.
+        slices: into how many each volume is cut; None of channels.
+    """
     if style is None:
         return None
-    grams = [
-        {
-            name: gram if len(gram) == 1 else gram.repeat(count // len(gram), 1, 1)
-            for name, gram in region.items()
-        }
-        for region in style.grams
-    ]
+
+    def fit(gram: torch.Tensor) -> torch.Tensor:
+        if len(gram) == 1 or (slices is not None and len(gram) == channels):
+            return gram
+        if slices is None:
+            return gram if len(gram) != channels else gram.repeat(count, 1, 1)
+        each = gram.unflatten(0, (count, channels))
+        return each.repeat_interleave(slices, 0).flatten(0, 1)
+
+    grams = [{n: fit(gram) for n, gram in region.items()} for region in style.grams]
     return StyleTarget(grams, style.masks)
+
+
+def check_count(style: StyleTarget, count: int, channels: int) -> None:
+    """Refuse styles that are neither one nor one for each output.
+
+    Raises:
+        InputError: another number.
+    """
+    grams = (gram for region in style.grams for gram in region.values())
+    given = next((gram.shape[0] for gram in grams), 1)
+    # the last first: a graph of torch.export stays one for any number of pictures
+    if given not in (count * channels, 1, channels):
+        raise InputError(
+            f"styles for {given // channels} outputs were given and {count} outputs; "
+            "give one style, one for each output, or a list of styles to blend"
+        )
 
 
 def regions_of(style: StyleTarget | None, weight: torch.Tensor | None):
     """Pairs of Gram matrices and regions of the output, in which the weight counts too,
     and the weight.
     """
-    if weight is not None and not weight.is_floating_point():
-        weight = weight.float()
     if style is None:
         return [], weight
     masks = style.masks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils import _pytree
@@ -14,9 +15,11 @@ class LossTerms(dict):
 
     Where a plain loss is wanted it serves as its total: ``0.1 * terms``,
     ``terms + other``, ``sum([...])``, ``terms / 2``, ``-terms``, ``terms.backward()``,
-    ``terms.item()``, ``terms.detach()``, ``float(terms)``, ``terms.mean()``, ``terms <
-    best`` and ``f"{terms:.3f}"``; arithmetic gives a tensor. What asks for a tensor by
-    its type, as ``GradScaler.scale`` does, is given ``terms.total``.
+    ``terms.item()``, ``terms.detach()``, ``float(terms)``, ``terms < best``,
+    ``f"{terms:.3f}"``, what a tensor has (``terms.shape``, ``terms.mean()``) and
+    functions of torch (``torch.isnan(terms)``); arithmetic gives a tensor. What asks
+    for a tensor by its type, as ``GradScaler.scale``, ``torch.func.grad`` and Lightning
+    do, is given ``terms.total``.
 
     Example:
         >>> terms = LossTerms(content=torch.tensor(2.0), style=torch.tensor(0.5))
@@ -43,6 +46,24 @@ class LossTerms(dict):
     def detach(self) -> torch.Tensor:
         """The total without its graph."""
         return self.total.detach()
+
+    if not TYPE_CHECKING:  # which finds misspelt names
+
+        def __getattr__(self, name: str):
+            if name.startswith("_") or not hasattr(torch.Tensor, name):
+                raise AttributeError(f"LossTerms has no {name!r}, and no tensor has")
+            return getattr(self.total, name)
+
+    def __reduce__(self):  # torch.load knows how to call, not how to fill a subclass
+        return type(self), (dict(self),)
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        """Functions of torch see the total."""
+        seen = _pytree.tree_map(
+            _total, (args, kwargs or {}), is_leaf=lambda value: isinstance(value, cls)
+        )
+        return function(*seen[0], **seen[1])
 
     def mean(self) -> torch.Tensor:
         """The mean of the total: of values per picture, or of a map."""
@@ -74,6 +95,15 @@ class LossTerms(dict):
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def __rtruediv__(self, other) -> torch.Tensor:
+        return _total(other) / self.total
+
+    def __pow__(self, power) -> torch.Tensor:
+        return self.total**power
+
+    def __abs__(self) -> torch.Tensor:
+        return self.total.abs()
+
     def __lt__(self, other) -> torch.Tensor:
         return self.total < _total(other)
 
@@ -91,6 +121,8 @@ def _total(other):
     return other.total if isinstance(other, LossTerms) else other
 
 
+# checkpoints hold it, {"loss": loss}, and torch.load reads only what it knows
+torch.serialization.add_safe_globals([LossTerms])
 # torch.func, torch.export and vmap look into what they return
 _pytree.register_pytree_node(
     LossTerms,

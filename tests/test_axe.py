@@ -19,7 +19,7 @@ sys.path.pop(0)
 SCREENS = {"screen": (1280, 900, "light"), "phone": (390, 844, "dark")}
 LIVE = (
     *("index", "thesis", "gram", "gatys", "repair", "eye", "knows", "restyle"),
-    *("faces", "diffusion"),
+    *("faces", "diffusion", "flip"),
 )
 # On the phone only what colours and sizes can change is looked at again: all
 # else is the same page.

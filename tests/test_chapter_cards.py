@@ -119,6 +119,7 @@ def test_first_screen_offers_the_book_and_the_page(site):
         ("03_style_reconstruction", "gram"),
         ("04_gatys_transfer", "gatys"),
         ("05_feed_forward", "restyle"),
+        ("06_super_resolution", "flip"),
         ("07_denoising_inpainting", "repair"),
         ("08_inverting_features", "knows"),
         ("09_learned_similarity", "faces"),

@@ -134,6 +134,7 @@ def test_the_readme_says_what_the_record_of_peers_holds():
     record = json.loads((root / "benchmarks/peers.json").read_text(encoding="utf-8"))
     assert (record["batch"], record["size"]) == (4, 256)
     ratios = {row["name"]: row["ratio"] for row in record["rows"]}
+    megabytes = {row["name"]: row["MB"] for row in record["rows"]}
     words = (root / "README.md").read_text(encoding="utf-8")
     for said, name in (
         ("torchvision by hand takes {:.2f} times", "torchvision by hand"),
@@ -142,6 +143,17 @@ def test_the_readme_says_what_the_record_of_peers_holds():
         ("a kept target {:.2f} times", "ours, target kept"),
     ):
         assert said.format(ratios[name]) in words
+    for said, name in (
+        ("A step adds {:,} MB", "ours"),
+        ("{:,} MB with a kept target", "ours, target kept"),
+        ("torchvision by hand adds {:,} MB", "torchvision by hand"),
+        ("piq.ContentLoss {:,} MB", "piq.ContentLoss"),
+        ("lpips {:,} MB", "lpips, VGG"),
+    ):
+        assert said.format(megabytes[name]) in words
+    assert megabytes["ours"] < min(
+        megabytes[name] for name in ("torchvision by hand", "piq.ContentLoss")
+    )
 
 
 def test_a_term_keeps_nothing_as_large_as_features_but_its_target():
@@ -342,6 +354,16 @@ class TestGraphs:
         program = torch.export.export(step, given, strict=False)
         assert relative(program.module()(*given), step(*given)) < 1e-4
 
+    @pytest.mark.parametrize("make", [content, relative_terms, balanced])
+    def test_exports_for_any_number_of_pictures(self, phi, given, make):
+        count = torch.export.Dim("count", max=64)
+        step = Step(make(phi))
+        program = torch.export.export(
+            step, given, dynamic_shapes=({0: count}, {0: count}, None), strict=False
+        )
+        more = [picture(32, 32, seed, 5) for seed in (1, 2)]
+        assert relative(program.module()(*more, given[2]), step(*more, given[2])) < 1e-4
+
     def test_terms_are_outputs_of_graphs(self, phi, given):
         loss = relative_terms(phi)
         terms = loss(*given)
@@ -405,6 +427,17 @@ class TestTransforms:
             alone = [image[index : index + 1] for image in (output, target)]
             _, gradient = plain(step, (*alone, style))
             assert relative(single[index], gradient[0]) < 1e-4
+
+    def test_targets_are_made_within_vmap_too(self, phi, given):
+        loss = relative_terms(phi)
+
+        def kept(x, y):
+            style = loss.style_target(given[2])
+            return loss(x[None], loss.content_target(y[None]), style).total
+
+        totals = torch.func.vmap(kept)(*given[:2])
+        expected = loss(*given, reduction="none").total
+        assert relative(totals, expected) < 1e-4
 
     def test_second_derivatives(self, step, given):
         """Hessian times vector: twice backward, and forward over backward."""

@@ -79,6 +79,26 @@ def test_zips_of_one_student_and_of_a_class(tmp_path):
     ]
 
 
+def test_a_zip_in_a_student_s_folder_may_have_folders_and_a_zip(tmp_path):
+    def packed(name: str, content: bytes) -> bytes:
+        path = tmp_path.with_name("packed.zip")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, content)
+        return path.read_bytes()
+
+    once = packed("work/chapter1/chapter1.ipynb", notebook("one", "one-tests"))
+    put(tmp_path / "ann" / "work.zip", once)
+    put(tmp_path / "bob" / "week 1" / "a.zip", packed("b/c.zip", once))
+    put(tmp_path / "eve" / "a.zip", packed("b.zip", packed("c.zip", once)))
+    found, left = collect_all(tmp_path, NAMES)
+    graded = {one.student for one in found if one.path is not None}
+    assert graded == {"ann", "bob"}
+    assert [one.remark for one in found if one.student == "eve"] == [
+        "nothing handed in; c.zip is a zip in a zip in a zip"
+    ] * len([one for one in found if one.student == "eve"])
+    assert [one.file for one in left] == ["eve/a.zip/b.zip/c.zip"]
+
+
 def test_zips_that_lie(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chapter1.ipynb", b"0" * (submissions.LARGEST + 1))

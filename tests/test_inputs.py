@@ -123,8 +123,22 @@ class TestRange:
             loss(x, y * 2, s)
         with pytest.warns(UserWarning, match=r"\[-1, 1\] is needed"):
             loss(x * 6 - 3, y, s)
-        with refused("(1, 0)", "black and white"):
-            make(network, input_range=(1, 0))
+        for wrong in ((1, 0), 255, "rgb", (0, 1, 2), (0, float("nan"))):
+            with refused(str(wrong), "black and white"):
+                make(network, input_range=wrong)
+
+    def test_pictures_around_zero_are_told_what_to_say(self, network, three):
+        x, y, s = three
+        with refused("(image + 1) / 2", "input_range=(-1, 1)"):
+            make(network)(x, 2 * y - 1, s)
+        with pytest.warns(UserWarning, match=r"input_range=\(-1, 1\)") as said:
+            make(network)(2 * x - 1, y, s)
+        assert said[0].filename == __file__
+
+    def test_a_tensor_or_a_list_of_both(self, network, three):
+        for both in (torch.tensor([-1.0, 1.0]), [-1, 1]):
+            given = make(network, input_range=both)(*(2 * x - 1 for x in three))
+            same(given, make(network)(*three), 1e-4)
 
 
 class TestVolumes:
@@ -163,6 +177,21 @@ class TestVolumes:
         assert {value.shape for value in maps.values()} == {(2, 1, 4, 6, 8)}
         assert relative(maps["pixel"].mean(), loss(x, y, s)["pixel"]) < 1e-5
         assert relative(maps["content/relu1_1"].mean(), given["content/relu1_1"].mean())
+
+    @pytest.mark.parametrize(("count", "channels"), [(1, "repeat"), (4, "each")])
+    def test_each_volume_has_its_own_style(self, network, device, count, channels):
+        generator = torch.Generator().manual_seed(0)
+        x, y = (torch.rand(2, count, 3, 4, 5, generator=generator) for _ in "xy")
+        s = torch.rand(2, count, 8, 8, generator=generator)
+        x, y, s = (image.to(device) for image in (x, y, s))
+        loss = make(network, channels=channels)
+        both = loss(x, y, s, reduction="none")
+        for index in range(2):
+            alone = loss(*(image[index : index + 1] for image in (x, y, s)))
+            same({name: value[index] for name, value in both.items()}, alone)
+        if count == 4:
+            one, another = loss(x, y, s[:1]), loss(x, y, s[:1].expand(2, -1, -1, -1))
+            same(one, another)
 
 
 class TestWeights:
@@ -206,7 +235,27 @@ class TestWeights:
         make(network)(x, *three[1:], weight=weight).backward()
         assert x.grad.isfinite().all()
 
+    def test_any_precision_and_kind_of_number(self, network, three):
+        """The terms keep theirs."""
+        loss = make(network)
+        expected = loss(*three)
+        for dtype in (torch.uint8, torch.int64, torch.float16, torch.float64):
+            weight = torch.ones(1, 1, 24, 16, dtype=dtype, device=three[0].device)
+            terms = loss(*three, weight=weight)
+            assert {term.dtype for term in terms.values()} == {torch.float32}
+            same(terms, expected, 1e-4)
+
+    @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+    def test_values_are_checked_in_the_first_call(self, network, three, wrong):
+        weight = torch.ones(1, 1, 24, 16, device=three[0].device)
+        weight[..., 3, 5] = wrong
+        with refused(f"{wrong:g}", "finite and at least 0"):
+            make(network)(*three, weight=weight)
+
     def test_refused(self, network, three):
+        for wrong in (2.0, torch.ones(1, 1, 24, 16).numpy()):
+            with refused(type(wrong).__name__, "(1 or N, 1, H, W)"):
+                make(network)(*three, weight=wrong)
         for shape in ((1, 3, 24, 16), (1, 1, 16, 24), (3, 1, 24, 16), (24, 16)):
             with refused(str(shape), "(1 or N, 1, H, W)"):
                 weight = torch.ones(shape, device=three[0].device)
@@ -329,6 +378,44 @@ def test_forms_are_checked_in_every_call(network, three, change, word, place):
             make(network, style={}).forward(*given[:2])
 
 
+def test_both_names_of_the_target_are_one_too_many(network, three):
+    with refused("content and target"):
+        make(network)(three[0], content=three[1], target=three[0], style=three[2])
+
+
+def test_styles_are_one_or_as_many_as_the_outputs(network, three):
+    styles = three[2].repeat(3, 1, 1, 1)
+    for channels in (None, "each"):
+        loss = make(network, channels=channels)
+        for style in (styles, loss.style_target(styles)):
+            with refused("styles for 3 outputs", "2 outputs"):
+                loss(*three[:2], style)
+
+
+def test_weights_are_numbers(network):
+    for wrong in ("one", None, [1.0], float("nan"), -1):
+        for given in ({"content": {"relu1_1": wrong}}, {"pixel": wrong}):
+            with refused(str(wrong), "finite and at least 0"):
+                PerceptualLoss(**given, network=network)
+    one = PerceptualLoss({"relu1_1": torch.tensor(1.0)}, network=network)
+    assert one.content_weights == {"relu1_1": 1.0}
+
+
+def test_what_other_packages_say_is_answered(network, three):
+    for name, answer in {
+        "scaling": "normalization=",
+        "net_type": "LPIPS(",
+        "layer_weights": "content=",
+        "spatial_dims": "shape",
+    }.items():
+        with refused(f"{name}=", answer):
+            PerceptualLoss(**{name: "vgg"})
+    loss = make(network)
+    for name, answer in {"mask": "weight=", "normalize": "input_range="}.items():
+        with refused(f"{name}=", answer):
+            loss(*three, **{name: three[0][:, :1]})
+
+
 def test_a_target_of_another_size_is_seen_where_layers_would_not_tell(network, three):
     loss = PerceptualLoss({"relu3_1": 1.0}, network=network)
     x, y = (picture(33, 33, seed, device=three[0].device) for seed in (1, 2))
@@ -409,6 +496,38 @@ class TestArithmetic:
         assert [terms < one, terms <= one, terms > 3, terms >= two] == [False] * 4
         assert max([one, terms, two]) is two
         assert list(terms) == ["a", "b"]
+
+    def test_what_a_tensor_has_and_what_functions_of_torch_give(self, terms):
+        """Of the total: as loops look for NaN, or take means of what is no scalar."""
+        for given, expected in (
+            (terms**2, 6.25),
+            (1 / terms, 0.4),
+            (abs(LossTerms(c=torch.tensor(-2.5))), 2.5),
+            (terms.sum(), 2.5),
+            (terms.cpu().float(), 2.5),
+            (torch.isfinite(terms), 1),
+            (torch.isnan(terms), 0),
+            (torch.stack([terms, terms]).sum(), 5),
+            (torch.add(terms, 1), 3.5),
+        ):
+            assert isinstance(given, torch.Tensor)
+            assert given.item() == pytest.approx(expected)
+        assert (terms.ndim, terms.shape, terms.dtype) == (0, (), torch.float32)
+        assert terms.requires_grad
+        whole = torch.zeros(())
+        whole += terms.detach()
+        assert whole == 2.5
+        torch.autograd.backward(terms)
+        assert float(terms["a"].grad) == 1
+        with pytest.raises(AttributeError, match="'totl'"):
+            _ = terms.totl
+
+    def test_a_checkpoint_may_hold_it(self, terms, tmp_path):
+        """As in PyTorch's own tutorial, {"loss": loss}."""
+        torch.save({"loss": terms, "epoch": 3}, tmp_path / "checkpoint.pt")
+        kept = torch.load(tmp_path / "checkpoint.pt")
+        assert float(kept["loss"]) == 2.5
+        assert list(kept["loss"]) == ["a", "b"]
 
     def test_gradients(self, terms):
         (3 * terms).backward()

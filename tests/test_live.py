@@ -104,9 +104,18 @@ def test_sizes_are_the_packages(visit, tmp_path):
     assert (
         largest(saved(page), package(data, tmp_path, "great_wave", size=256)) <= CLOSE
     )
+    for step, stroke in ((2, 2.0), (-1, 0.5**0.5)):  # larger and finer strokes
+        set_range(page, "#stroke", step)
+        painted(page)
+        wanted = package(data, tmp_path, "great_wave", size=256, stroke=stroke)
+        assert largest(saved(page), wanted) <= CLOSE
+    assert page.inner_text("#stroke-value") == "0.7 times"
+    set_range(page, "#stroke", 0)
     page.check("#as-is")
     choose(page, "long.png", png(picture(1300, 40)))
     assert "1,024 × 32 pixels, shrunk from 1,300 × 40" in painted(page)
+    set_range(page, "#stroke", -2)
+    assert "Finer strokes need a smaller longer side" in painted(page)
 
 
 def profile() -> bytes:

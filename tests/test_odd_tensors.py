@@ -71,6 +71,10 @@ CALLS = {
     "Encoder": (lambda image: P.Encoder(phi())(image, ["relu1_2"]), (ONE,)),
     "FastTransformNet": network("FastTransformNet"),
     "FlowNet": (lambda *given: made("FlowNet")(*given), (ONE, TIME)),
+    "GatedInpaintingNet": (
+        lambda *given: made("GatedInpaintingNet")(*given),
+        (ONE, MASK),
+    ),
     "InpaintingNet": (lambda *given: made("InpaintingNet")(*given), (ONE, MASK)),
     "InversionNet": (lambda code: made("InversionNet")(code), (MAPS,)),
     "LossNetwork": (lambda image: phi()(image, ["relu2_2"]), (ONE,)),
@@ -84,6 +88,10 @@ CALLS = {
     "SuperResolutionNet": network("SuperResolutionNet"),
     "TransformNet": network("TransformNet"),
     "VAE": network("VAE"),
+    "add_camera_noise": (
+        P.add_camera_noise,
+        (ONE, torch.tensor([25.0]), torch.tensor([0.8]), TIME),
+    ),
     "add_noise": (P.add_noise, (ONE, torch.tensor([25.0]))),
     "blur_with": (P.blur_with, (ONE, P.defocus_kernel(2.0)[None])),
     "colorize": (P.colorize, (ONE,)),

@@ -14,6 +14,7 @@ from pltutorial import (
     load_style,
     match_statistics,
     read_image,
+    resize,
     restyle,
     stylize,
     write_image,
@@ -123,6 +124,13 @@ class TestRestyle:
             restyle(odd, painting, strength=0.0, device="cpu"), odd, atol=1e-6, rtol=0
         )
 
+    def test_larger_strokes_are_painted_smaller(self, pair):
+        photo, painting = pair
+        odd = photo[..., :61, :75]
+        made = restyle(odd, painting, stroke=2.0, device="cpu")
+        small = restyle(resize(odd, (30, 38)), painting, device="cpu")
+        torch.testing.assert_close(made, resize(small, (61, 75)))
+
     def test_a_prepared_painting_gives_the_same(self, pair):
         photo, painting = pair
         ready = module.prepared(painting, device="cpu")
@@ -147,6 +155,7 @@ class TestRestyle:
         [
             ({"share": 2.0}, "share=2.0 was given"),
             ({"strength": -1.0}, "strength=-1.0 was given"),
+            ({"stroke": 0.0}, "stroke=0.0 was given"),
             ({"statistics": "gram"}, "no statistics 'gram'"),
             ({"style": torch.rand(2, 3, 64, 64)}, "2 paintings were given"),
             ({"style": torch.rand(1, 3, 4, 4)}, "4x4 pixels"),
@@ -290,6 +299,7 @@ class TestRefine:
                 ("--style", "poppies", "--refine", "2", "--strength", "0.5"),
                 "whole style",
             ),
+            (("--style", "poppies", "--refine", "2", "--stroke", "2"), "--stroke 2"),
         ],
     )
     def test_refused(self, more, sentence, command, tmp_path):

@@ -182,9 +182,9 @@ def wait_for(what) -> None:
             )[-1],
         ),
         (
-            "stylize?style=great_wave&strength=0.5&preserve_color=luminance",
+            "stylize?style=great_wave&strength=0.5&preserve_color=luminance&stroke=1.5",
             lambda x: stylize(
-                x, "great_wave", strength=0.5, preserve_color="luminance"
+                x, "great_wave", strength=0.5, preserve_color="luminance", stroke=1.5
             ),
         ),
         (

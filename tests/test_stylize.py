@@ -18,7 +18,17 @@ from PIL import Image
 from test_video import film, frames_of, gif, seen, sound_of, still
 from test_zoo import CARD, shaken
 
-from pltutorial import bundled, read_image, stylize, write_image, zoo
+from pltutorial import (
+    bundled,
+    load_style,
+    read_image,
+    resize,
+    sharpness,
+    stylize,
+    write_image,
+    zoo,
+)
+from pltutorial.color import with_colors_of
 from pltutorial.images import open_picture, to_image, to_picture
 from pltutorial.networks import FastTransformNet, save_network
 
@@ -77,6 +87,7 @@ def command(command, monkeypatch, networks):
             {"preserve_color": "histogram"},
         ),
         (("--style", "poppies", "--size", "36"), "poppies", {"size": 36}),
+        (("--style", "poppies", "--stroke", "0.5"), "poppies", {"stroke": 0.5}),
         (
             ("--style", "great_wave", "--precision", "float32"),
             "great_wave",
@@ -95,6 +106,25 @@ def test_a_picture_becomes_what_the_function_computes(
     height, width = expected.shape[-2:]
     assert printed.startswith(f"{output}: {width}x{height}, ")
     assert printed.count("\n") == 1
+
+
+def test_strokes_become_larger_by_their_factor():
+    """The picture is painted smaller, and the print is as large as it was; with colours
+    kept from the picture as it is.
+    """
+    photo = read_image(bundled("test/kodim23"), 128)[..., :83, :]
+    how = {"network": load_style("eight_styles", "cpu"), "precision": "float32"}
+    prints = {}
+    for stroke, sides in ((0.5, (166, 256)), (1.0, (83, 128)), (2.0, (42, 64))):
+        prints[stroke] = stylize(photo, "great_wave", stroke=stroke, **how)
+        by_hand = stylize(resize(photo, sides), "great_wave", **how)
+        torch.testing.assert_close(prints[stroke], resize(by_hand, (83, 128)))
+    fine = [float(sharpness(prints[stroke])) for stroke in (0.5, 1.0, 2.0)]
+    assert fine[0] > fine[1] > 2 * fine[2], "fine detail makes room for large strokes"
+    kept = {"preserve_color": "luminance", **how}
+    made = stylize(photo, "great_wave", stroke=2.0, **kept)
+    expected = with_colors_of(prints[2.0], photo)
+    torch.testing.assert_close(made, expected)
 
 
 def test_a_bundled_picture_by_its_name_and_json(command, tmp_path):
@@ -202,6 +232,9 @@ def test_a_network_of_ones_own(command, photo, tmp_path):
         (("--styles", "poppies,village"), ("'village'",)),
         (("--style", "poppies", "--strength", "1.5"), ("strength=1.5",)),
         (("--style", "poppies", "--preserve-color", "lum"), ("'lum'", "'luminance'")),
+        (("--style", "poppies", "--stroke", "5"), ("stroke=5.0", "from 0.25")),
+        (("--style", "poppies", "--stroke", "nan"), ("stroke=nan", "0.25")),
+        (("--style", "poppies", "--stroke", "4"), ("stroke=4", "at most 2.5")),
         (("--style", "poppies", "--size", "0"), ("--size 0",)),
         (("--style", "poppies", "--size", "8"), ("16",)),
         (

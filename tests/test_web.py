@@ -99,6 +99,7 @@ def test_version_lists_exactly_the_files(live):
     assert len(said["version"]) == 16
     later = {Path(file["path"]).name for file in said["files"] if file.get("later")}
     wanted = {*web.lab_networks.names(), *web.lab_faces.GRAPHS}
+    wanted |= {path.name for path in (live / web.FLIP).iterdir()}
     assert later == wanted, "kept offline once they are used"
     at_once = sum(file["bytes"] for file in said["files"] if not file.get("later"))
     assert at_once < 32e6

@@ -264,7 +264,12 @@ def _kind(path: Path) -> str:
 
 
 def _student(
-    folder: Path, shown: str, one: _Handed, left: list[Leftover], depth: int = 0
+    folder: Path,
+    shown: str,
+    one: _Handed,
+    left: list[Leftover],
+    depth: int = 0,
+    zips: int = 0,
 ) -> None:
     """All files of a student's folder, at any depth, and those in its zips."""
     for path in _listed(folder, shown, left):
@@ -278,18 +283,21 @@ def _student(
             if name in (".ipynb_checkpoints", "__MACOSX"):
                 left.append(Leftover(where, "a copy that a program made for itself"))
             elif depth < 20:
-                _student(path, where, one, left, depth + 1)
+                _student(path, where, one, left, depth + 1, zips)
             else:
                 left.append(Leftover(where, "more than 20 folders deep"))
         elif kind != "file":
             one.remarks.append(f"{name} is {kind}")
             left.append(Leftover(where, f"{kind}, and no file"))
+        elif path.suffix.lower() == ".zip" and zips == _ZIP_DEPTH:
+            one.remarks.append(f"{name} is a zip in a zip in a zip")
+            left.append(Leftover(where, "a zip in a zip in a zip"))
         elif path.suffix.lower() == ".zip":
             inside = _unpacked(path, where, left)
             if inside is None:
                 one.remarks.append(f"{name} could not be unpacked")
-            elif depth < 20:
-                _student(inside, where, one, left, 20)
+            else:
+                _student(inside, where, one, left, depth, zips + 1)
         elif name.startswith(".") and not (_marks(path) and not name.startswith("._")):
             left.append(Leftover(where, "its name begins with a dot"))
         else:

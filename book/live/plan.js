@@ -32,6 +32,19 @@ export function plan(width, height, size, largest) {
 }
 
 /**
+ * What a network sees of a picture for strokes of this size: the package's rule, `pltutorial.tasks.style.at_stroke`.
+ *
+ * @param {number} width
+ * @param {number} height
+ * @param {number} stroke
+ * @returns {{width: number, height: number}}
+ */
+export function seenAt(width, height, stroke) {
+  const [across, down] = [width, height].map((side) => Math.max(1, roundHalfEven(side / stroke)));
+  return { width: across, height: down };
+}
+
+/**
  * How large a bitmap is read into memory as pixels: three times what a network sees is enough, and fits into a phone.
  *
  * @param {number} width

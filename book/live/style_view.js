@@ -21,7 +21,7 @@ export function styleView(engine, model, samples) {
   const styles = model.styles ?? [];
   const names = styles.map(({ name }) => name);
   const second = get("second", HTMLSelectElement);
-  const [mix, strength, size] = ["mix", "strength", "size"].map((id) => get(id, HTMLInputElement));
+  const [mix, strength, size, stroke] = ["mix", "strength", "size", "stroke"].map((id) => get(id, HTMLInputElement));
   const [asIs, colors] = ["as-is", "colors"].map((id) => get(id, HTMLInputElement));
   const [saveButton, share, cancel] = ["save", "share", "cancel"].map((id) => get(id, HTMLButtonElement));
   const [status, compare, credit] = ["status", "compare", "credit"].map((id) => get(id, HTMLElement));
@@ -53,12 +53,17 @@ export function styleView(engine, model, samples) {
 
   const chosen = () => document.querySelector("input[name=style]:checked")?.getAttribute("value") ?? names[0];
 
+  /** From half to twice as large, in even ratios. */
+  const factor = () => 2 ** (Number(stroke.value) / 2);
+
   function describe() {
     const facts = samples.styles[chosen()];
     get("style-title", HTMLElement).textContent = facts ? `${facts.author}: ${facts.title}` : chosen();
     get("mix-value", HTMLOutputElement).value = `${mix.value} %`;
     get("strength-value", HTMLOutputElement).value = `${strength.value} %`;
     get("size-value", HTMLOutputElement).value = asIs.checked ? "as it is" : `${size.value} pixels`;
+    get("stroke-value", HTMLOutputElement).value = factor() === 1 ? "as learned" : `${factor().toFixed(1)} times`;
+    stroke.setAttribute("aria-valuetext", get("stroke-value", HTMLOutputElement).value);
     size.disabled = asIs.checked;
     get("share-field", HTMLElement).hidden = !second.value || second.value === chosen();
   }
@@ -75,6 +80,7 @@ export function styleView(engine, model, samples) {
       largest: model.largest,
       size: asIs.checked ? null : Number(size.value),
       weights: weights(names, chosen(), second.value, Number(mix.value) / 100),
+      stroke: factor(),
       strength: Number(strength.value) / 100,
       keepColors: colors.checked,
     };
@@ -120,7 +126,7 @@ export function styleView(engine, model, samples) {
   }
 
   /** @param {import("./types").Outcome} outcome @param {number} key @param {string} said */
-  function show({ before, after, seconds: took, threads, original }, key, said) {
+  function show({ before, after, seconds: took, threads, original, stroke: painted }, key, said) {
     if (!before || !after) return;
     view.show(before, after);
     compare.hidden = false;
@@ -128,7 +134,8 @@ export function styleView(engine, model, samples) {
     credit.textContent = said;
     const shrunk = original && asIs.checked && original.width !== before.width;
     const size = `${pixels(before.width, before.height)}${shrunk ? `, shrunk from ${pixels(original.width, original.height)}` : ""}`;
-    status.textContent = took ? `Painted in ${seconds(took)}: ${size}.` : `Ready: ${size}.`;
+    const finer = painted && painted > factor() + 0.01 ? " Finer strokes need a smaller longer side." : "";
+    status.textContent = (took ? `Painted in ${seconds(took)}: ${size}.` : `Ready: ${size}.`) + finer;
     get("threads", HTMLElement).textContent = `here on ${threads === 1 ? "one thread" : `${threads} threads`}`;
     if (key !== shown && !matchMedia("(prefers-reduced-motion: reduce)").matches) reveal();
     shown = key;
@@ -166,7 +173,7 @@ export function styleView(engine, model, samples) {
   get("settings", HTMLFormElement).addEventListener("change", ({ target }) => {
     if (target !== strength && target !== colors) change();
   });
-  for (const input of [mix, size]) input.addEventListener("input", describe);
+  for (const input of [mix, size, stroke]) input.addEventListener("input", describe);
   // These cost no run of the network, so they follow at once.
   for (const input of [strength, colors]) {
     input.addEventListener("input", () => {

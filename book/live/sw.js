@@ -55,7 +55,7 @@ async function activate() {
 }
 
 /**
- * What is kept once it was used: networks that not every reader needs, of this very version.
+ * What is kept once it was used: networks and pictures that not every reader needs, of this very version.
  *
  * @param {Request} request
  * @param {string} file
@@ -89,7 +89,7 @@ async function answer(request) {
   if (url.href === base) url.pathname += "index.html";
   const cache = await caches.open(cacheName);
   const kept = await cache.match(url.href);
-  if (!kept) return url.pathname.includes("/live/models/") ? used(request, url.href) : fetch(request);
+  if (!kept) return /\/live\/(models|flip)\//.test(url.pathname) ? used(request, url.href) : fetch(request);
   const headers = new Headers(kept.headers);
   for (const [key, value] of Object.entries(ISOLATION)) headers.set(key, value);
   return new Response(kept.body, { status: 200, headers });

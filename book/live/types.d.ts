@@ -75,6 +75,8 @@ export interface StyleJob {
   largest: number;
   size: number | null;
   weights: number[];
+  /** How large the strokes are: the network sees the photo at 1 / stroke of its size. */
+  stroke: number;
   strength: number;
   keepColors: boolean;
 }
@@ -272,7 +274,7 @@ export interface Progress {
 }
 
 export interface Outcome {
-  /** The photo at the size the network saw. */
+  /** The photo at the size that was asked for. */
   before?: Pixels;
   after?: Pixels;
   /** Of an enlargement: by loss, and "bicubic". */
@@ -292,6 +294,8 @@ export interface Outcome {
   seconds: number;
   threads: number;
   original?: { width: number; height: number };
+  /** Of the strokes, not finer than the largest picture that a network is given allows. */
+  stroke?: number;
 }
 
 export type ProblemKind = "input" | "network" | "memory" | "unsupported" | "broken" | "cancelled";
@@ -323,4 +327,23 @@ export interface ServiceWorkerScope {
   addEventListener(type: "install" | "activate", listener: (event: Lasting) => void): void;
   addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
   addEventListener(type: "fetch", listener: (event: Fetching) => void): void;
+}
+
+/** flip.json: pictures of several networks of the same photographs, and their numbers. */
+export interface FlipFacts {
+  photos: Record<string, { title: string; credit: string; alt: string }>;
+  tasks: Record<string, FlipTask>;
+}
+
+export interface FlipTask {
+  name: string;
+  words: string;
+  /** The two views that are shown first. */
+  first: [string, string];
+  /** Prints, which have no picture that is right. */
+  style: boolean;
+  /** Names by key. */
+  views: Record<string, string>;
+  /** By photo and view: PSNR and distance, or what is lost of photo and painting. */
+  numbers: Record<string, Record<string, Record<string, number>>>;
 }

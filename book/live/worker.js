@@ -8,7 +8,7 @@ import { gram } from "./gram_jobs.js";
 import { knows } from "./knows_jobs.js";
 import { features, gatys, photo as labPhoto } from "./lab_jobs.js";
 import { fetchBytes } from "./fetching.js";
-import { plan } from "./plan.js";
+import { plan, seenAt } from "./plan.js";
 import { repair } from "./repair_jobs.js";
 import { Problem, asProblem } from "./problem.js";
 import { resize } from "./resize.js";
@@ -140,26 +140,28 @@ async function atSize(job, report) {
 async function stylize(job, report) {
   const { of, picture, original } = await atSize(job, report);
   const { width, height } = picture;
-  if (Math.min(width, height) < SMALLEST) {
+  const stroke = Math.max(job.stroke, Math.max(width, height) / job.largest);
+  const seen = seenAt(width, height, stroke);
+  if (Math.min(seen.width, seen.height) < SMALLEST) {
     throw new Problem(
       "input",
-      `“${job.name}” is ${pixels(width, height)} at this size, and the network needs at least ${SMALLEST} along each side. ` +
-        "Choose a larger size, or a picture that is less narrow.",
+      `“${job.name}” is ${pixels(seen.width, seen.height)} at this size, and the network needs at least ${SMALLEST} along each side. ` +
+        `Choose a larger size${stroke > 1 ? ", smaller strokes" : ""}, or a picture that is less narrow.`,
     );
   }
   const [ort, session] = await ready(job.model, report);
-  const wanted = `${of} ${job.weights}`;
+  const wanted = `${of} ${job.weights} ${stroke}`;
   let seconds = 0;
   if (printed?.of !== wanted) {
-    report({ stage: "compute", done: 0, total: width * height });
+    report({ stage: "compute", done: 0, total: seen.width * seen.height });
     printed = undefined;
     const start = performance.now();
-    const made = await run(ort, session, picture, job.weights);
+    const made = await run(ort, session, resize(picture, seen.width, seen.height), job.weights);
     seconds = (performance.now() - start) / 1000;
-    printed = { of: wanted, picture: made };
+    printed = { of: wanted, picture: resize(made, width, height) };
   }
   const after = toPixels(mix(picture, printed.picture, job.strength, job.keepColors));
-  return { before: toPixels(picture), after, seconds, threads, original };
+  return { before: toPixels(picture), after, seconds, threads, original, stroke };
 }
 
 /**

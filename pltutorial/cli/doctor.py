@@ -378,7 +378,8 @@ def _niceties() -> Iterator[Finding]:
         yield Finding("ok", "browser", "found")
     spec = importlib.util.find_spec("matplotlib")
     folder = Path(spec.submodule_search_locations[0]) if spec else Path()
-    if not (folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf").exists():
+    # a missing matplotlib is among the packages above
+    if spec and not (folder / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf").exists():
         yield Finding(
             "warn",
             "fonts",

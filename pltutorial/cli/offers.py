@@ -168,6 +168,12 @@ def _styling() -> Offer:
                 "luminance or histogram: keep the picture's colours.",
             ),
             Option(
+                "stroke",
+                float,
+                "How large the strokes are: 2 for twice as large, 0.5 for half.",
+                default=1.0,
+            ),
+            Option(
                 "size", int, "Longer side of the answer; the picture's if left out."
             ),
         ),
@@ -191,7 +197,16 @@ def _load_style(*, style=None, model=None, device=None, **options):
 
 
 def _stylize(
-    network, image, *, precision, style, strength, preserve_color, size, **options
+    network,
+    image,
+    *,
+    precision,
+    style,
+    strength,
+    preserve_color,
+    stroke,
+    size,
+    **options,
 ):
     from ..tasks.style import stylize
 
@@ -201,6 +216,7 @@ def _stylize(
         network=network,
         strength=strength,
         preserve_color=preserve_color,
+        stroke=stroke,
         size=size,
         precision=precision,
     )

@@ -64,6 +64,15 @@ def stylize(
         str | None,
         typer.Option(help="luminance or histogram: keep the picture's colours."),
     ] = None,
+    stroke: Annotated[
+        float,
+        typer.Option(
+            help=(
+                "How large the strokes are: 2 for twice as large, 0.5 for half as "
+                "large as the network paints them."
+            )
+        ),
+    ] = 1.0,
     size: Annotated[
         int | None,
         typer.Option(
@@ -100,7 +109,7 @@ def stylize(
     from ..tasks.style import stylize as paint
     from ..video import temporal_smoothing as check_smoothing
 
-    check_options(strength, preserve_color)
+    check_options(strength, preserve_color, stroke)
     check_smoothing(temporal_smoothing)
     if size is not None and size < 1:
         raise InputError(
@@ -118,6 +127,7 @@ def stylize(
     how = {
         "strength": strength,
         "preserve_color": preserve_color,
+        "stroke": stroke,
         "precision": job.precision,
     }
     if paintings:
@@ -135,7 +145,7 @@ def stylize(
         work = functools.partial(paint, style=chosen, network=network, **how)
 
     if refine is not None:
-        _check_refine(refine, strength, jobs)
+        _check_refine(refine, strength, stroke, jobs)
         work = _refining(
             work,
             painting=job.read(paintings[0]) if paintings else None,
@@ -251,7 +261,10 @@ def _network(
 
 
 def _check_refine(
-    steps: int, strength: float, jobs: list[tuple[Path | str, Path | str]]
+    steps: int,
+    strength: float,
+    stroke: float,
+    jobs: list[tuple[Path | str, Path | str]],
 ) -> None:
     from .. import video
 
@@ -263,6 +276,11 @@ def _check_refine(
         raise InputError(
             f"--refine leads the print to the whole style, and --strength {strength:g} "
             "asks for less; leave one of them out"
+        )
+    if stroke != 1:
+        raise InputError(
+            "--refine leads the print to the strokes that its network was trained on, "
+            f"and --stroke {stroke:g} asks for others; leave one of them out"
         )
     moving = (".gif", *video.VIDEO_ENDINGS)
     if any(str(target).lower().endswith(moving) for _, target in jobs):

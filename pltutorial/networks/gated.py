@@ -83,6 +83,14 @@ class GatedInpaintingNet(InpaintingNet):
 
     kind = "gated_inpainting"
     fold = 4
+    tile_share = 1  # its last convolution has half of the width at full size
+
+    @property
+    def channels_at_once(self) -> float:
+        """A fifth of how many numbers a pixel of the picture takes at the worst, as
+        benchmarks/memory.py measures it.
+        """
+        return 0.4 * self.config["width"]
 
     def __init__(self, width: int = 64, blocks: int = 9) -> None:
         nn.Module.__init__(self)

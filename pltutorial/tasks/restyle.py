@@ -22,10 +22,11 @@ with deferred_imports():
     from ..tensors import check_dense
     from ..vgg import LossNetwork
     from ..zoo import load_decoder
-    from .style import _too_large, check_options, finished
+    from .style import _too_large, at_stroke, check_options, finished
 
 STATISTICS = ("covariance", "deviation")
 LAYERS = ("relu4_3", "relu3_3")
+SMALLEST = 8  # pixels along each side
 _SMALL = 1e-5  # of the largest eigenvalue: a direction that a code does not use
 
 
@@ -149,6 +150,7 @@ def restyle(
     share: float = 0.6,
     strength: float = 1.0,
     preserve_color: str | None = None,
+    stroke: float = 1.0,
     size: int | tuple[int, int] | None = None,
     style_size: int | None = 512,
     precision: str = "auto",
@@ -172,9 +174,11 @@ def restyle(
             the picture's (Li et al. 2017, equation 4, whose alpha is 0.6 as well).
         strength: from 0, the picture itself, to 1; pixels are mixed.
         preserve_color: as in :func:`stylize`.
+        stroke: as in :func:`stylize`.
         size: longer side, or (height, width), to which the picture is resized first.
         style_size: longer side of the painting in pixels; larger paintings are shrunk.
-            Strokes become larger with it. None keeps its size.
+            Strokes become larger with it, up to the painting's own pixels; beyond these
+            ``stroke`` goes on. None keeps its size.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
         device: where to compute; None takes the best there is.
 
@@ -194,7 +198,7 @@ def restyle(
 
     Taught in chapter 5.
     """
-    check_options(strength, preserve_color)
+    check_options(strength, preserve_color, stroke)
     if not 0 <= share <= 1:
         raise InputError(f"share={share} was given; give a number from 0 to 1")
     check_image(image, "the picture", slack=0.5)
@@ -203,15 +207,16 @@ def restyle(
         _check_painting(style)
     source = image.clamp(0, 1) if size is None else resize(image, size)
     device = style.picture.device if is_ready else best_device(device)
-    _check_memory(source.shape, device)
+    seen = at_stroke(source, stroke, SMALLEST)
+    _check_memory(seen.shape, device)
     done = []
-    height, width = source.shape[-2:]
+    height, width = seen.shape[-2:]
     by = (0, -width % 8, 0, -height % 8)  # whole positions of the code
     try:
         if not is_ready:
             style = prepared(style, style_size, precision, device)
         with torch.inference_mode():
-            for one in source.to(device).split(1):
+            for one in seen.to(device).split(1):
                 drawn = F.pad(match_color(one, style.picture), by, mode="replicate")
                 for layer, decoder in style.decoders.items():
                     code = style.network(drawn, (layer,))[layer].float()
@@ -221,8 +226,11 @@ def restyle(
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
             raise
-        raise InputError(_too_large(source.shape)) from problem
-    return finished(torch.cat(done).to(image.device), source, strength, preserve_color)
+        raise InputError(_too_large(seen.shape)) from problem
+    output = torch.cat(done).to(image.device)
+    if stroke != 1:
+        output = resize(output, tuple(source.shape[-2:]))
+    return finished(output, source, strength, preserve_color)
 
 
 def _check_painting(style: torch.Tensor) -> None:

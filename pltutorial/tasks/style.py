@@ -52,6 +52,7 @@ LIMITS = (
     "paints textures and colours, not shapes; large even areas and faces suffer first"
 )
 PRESERVE_COLOR = ("luminance", "histogram")
+STROKES = (0.25, 4.0)
 
 
 @dataclass(frozen=True)
@@ -363,6 +364,7 @@ def stylize(
     network: TransformNet | None = None,
     strength: float = 1.0,
     preserve_color: str | None = None,
+    stroke: float = 1.0,
     size: int | tuple[int, int] | None = None,
     precision: str = "auto",
     device: str | torch.device | None = None,
@@ -388,6 +390,10 @@ def stylize(
             brightness alone from the output (Gatys et al. 2017, section 5.2);
             ``"histogram"`` gives the output the picture's mean colour and covariance
             (section 5.1, there done to the style, which here is learned already).
+        stroke: how large the strokes are, from 0.25 to 4: the network paints the
+            picture at 1 / ``stroke`` of its size, and the print is resized back. Its
+            strokes always have the same number of pixels, so they become larger by this
+            factor, and softer above 1.
         size: longer side in pixels, or (height, width), to which the picture is resized
             first; None keeps its size.
         precision: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
@@ -397,8 +403,9 @@ def stylize(
         (N, 3, H, W), float32, in [0, 1], on the device of ``image``.
 
     Raises:
-        InputError: no image, an unknown style, a strength outside [0, 1], or a picture
-            that does not fit into memory.
+        InputError: no image, an unknown style, a strength outside [0, 1], a stroke
+            outside [0.25, 4] or too large for the picture, or a picture that does not
+            fit into memory.
 
     Example:
         >>> print_of_it = stylize(torch.rand(1, 3, 32, 48), "great_wave", device="cpu")
@@ -407,7 +414,7 @@ def stylize(
 
     Taught in chapter 5.
     """
-    check_options(strength, preserve_color)
+    check_options(strength, preserve_color, stroke)
     check_image(image, "the picture", slack=0.5)
     if network is None:
         if style is None:
@@ -425,14 +432,37 @@ def stylize(
         )
     source = image.clamp(0, 1) if size is None else resize(image, size)
     shares = None if style is None else network.blend(style)
-    check_memory(source.shape, network, precision)
+    seen = at_stroke(source, stroke, network.smallest)
+    check_memory(seen.shape, network, precision)
     try:
-        output = apply(network, source, shares, precision=precision).to(image.device)
+        output = apply(network, seen, shares, precision=precision).to(image.device)
     except (MemoryError, RuntimeError) as problem:
         if not is_out_of_memory(problem):
             raise
-        raise InputError(_too_large(source.shape)) from problem
+        raise InputError(_too_large(seen.shape)) from problem
+    if stroke != 1:
+        output = resize(output, tuple(source.shape[-2:]))
     return finished(output, source, strength, preserve_color)
+
+
+def at_stroke(source: torch.Tensor, stroke: float, smallest: int) -> torch.Tensor:
+    """The picture as a network that needs ``smallest`` pixels along each side shall see
+    it, for strokes of this size.
+
+    Raises:
+        InputError: too little would be left of it.
+    """
+    if stroke == 1:
+        return source
+    sides = tuple(max(1, round(side / stroke)) for side in source.shape[-2:])
+    if min(sides) < smallest <= min(source.shape[-2:]):
+        most = min(source.shape[-2:]) / smallest
+        raise InputError(
+            f"stroke={stroke:g} was given, and {source.shape[-1]}x{source.shape[-2]} "
+            f"pixels are too few for it; give at most {int(100 * most) / 100:g}, or a "
+            "larger picture"
+        )
+    return resize(source, sides)
 
 
 def finished(
@@ -450,8 +480,12 @@ def finished(
     return output if strength == 1 else torch.lerp(source, output, strength)
 
 
-def check_options(strength: float = 1.0, preserve_color: str | None = None) -> None:
-    """Refuse a strength outside [0, 1] and an unknown way to keep colours."""
+def check_options(
+    strength: float = 1.0, preserve_color: str | None = None, stroke: float = 1.0
+) -> None:
+    """Refuse a strength outside [0, 1], an unknown way to keep colours, and strokes
+    that are too large or too small.
+    """
     if not 0 <= strength <= 1:
         raise InputError(
             f"strength={strength} was given; give a number from 0 (the "
@@ -461,6 +495,11 @@ def check_options(strength: float = 1.0, preserve_color: str | None = None) -> N
         raise InputError(
             f"preserve_color={preserve_color!r} is unknown; "
             f"{nearest(str(preserve_color), PRESERVE_COLOR)}"
+        )
+    if not STROKES[0] <= stroke <= STROKES[1]:
+        raise InputError(
+            f"stroke={stroke} was given; give a number from {STROKES[0]:g} (fine) to "
+            f"{STROKES[1]:g} (large), where 1 is what the network learned"
         )
 
 
