@@ -252,13 +252,13 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(
             "ex-claims-period",
             "With dots of period 3 the judge's distance is …?",
-            r"period  3: (\w+) than",
+            r"period  3: [\d.]+, (\w+) than",
             CHANGE,
         ),
         Question(
             "ex-claims-period",
             "And with dots of period 16?",
-            r"period 16: (\w+) than",
+            r"period 16: [\d.]+, (\w+) than",
             CHANGE,
         ),
     ],

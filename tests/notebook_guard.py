@@ -28,6 +28,7 @@ TAGS = {
     "remove-input",
     "remove-cell",
     "live",
+    "divider",  # site.js lays two panels of the figure over each other
     "raises-exception",
     "nbval-ignore-output",
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers import picture, refused
 
 from pltutorial import bundled, read_image, upscale, write_image
@@ -25,6 +26,7 @@ from pltutorial.tasks.deblur import deblurring_net
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "book")]
 benchmark = importlib.import_module("benchmarks.restoration")
+back_projection = importlib.import_module("benchmarks.back_projection")
 which_layer = importlib.import_module("which_layer")
 del sys.path[:2]
 
@@ -377,3 +379,32 @@ def test_what_ships_for_likeness_draws_no_lattice():
     for loss in ("pixel", "feature", "adversarial"):
         made = upscale(downscale(square, 4), 4, loss)
         assert max(rows[loss]["lattice"], float(lattice(made))) <= 1.2, loss
+
+
+def test_back_projection_ends_at_the_small_picture():
+    """The correction leaves a shrunk picture that agrees, and a picture that agreed
+    already as it was; the control changes as much, in other places.
+    """
+    target = benchmark.larger(picture(16, 24), 4)
+    small = downscale(target, 4, round_values=False)
+    given = F.interpolate(small, scale_factor=4)
+    made = back_projection.arms(given, small)
+    off = [
+        back_projection.judged(made[arm], small, target)["off"]
+        for arm in ("0", "1", "10", "turned")
+    ]
+    assert off[0] > 2 * off[1] > 4 * off[2]
+    assert off[3] > off[0]
+    changes = [float((made[arm] - given).square().mean()) for arm in ("10", "turned")]
+    assert changes[0] == pytest.approx(changes[1], rel=0.1)
+    again = back_projection.back_projected(target, small, 10)
+    torch.testing.assert_close(again, target, atol=1e-4, rtol=0)
+
+
+def test_the_record_of_back_projection():
+    """What chapter 6 says of it."""
+    rows = json.loads(back_projection.RECORD.read_text(encoding="utf-8"))["rows"]
+    assert set(rows) == {"bicubic", *back_projection.SHIPPED}
+    for row in rows.values():
+        assert row["10"]["off"] < row["1"]["off"] < row["0"]["off"]
+        assert row["turned"]["psnr"] < row["0"]["psnr"]

@@ -201,6 +201,30 @@ def _state(slider) -> list[str]:
     )
 
 
+@pytest.mark.parametrize(
+    "page", [name for name in CHAPTERS if re.search("/0[67]_", f"/{name}")]
+)
+def test_a_divider_lies_over_two_panels(visit, page):
+    """It moves by keyboard, and the menus choose which two panels it parts."""
+    opened = visit(page, 390, 844)
+    (box,) = opened.locator(".divide").all()
+    handle, (left, right) = box.get_by_role("slider"), box.locator("select").all()
+    panels = opened.locator(".tag_divider img.panel")
+    assert left.locator("option").count() == panels.count()
+    before, after = (
+        box.locator(f"canvas.{side}").evaluate_handle("(canvas) => canvas")
+        for side in ("before", "after")
+    )
+    opened.wait_for_function("(canvas) => canvas.width > 200", arg=after)
+    drawn = "(canvas) => canvas.toDataURL()"
+    assert before.evaluate(drawn) != after.evaluate(drawn)
+    right.select_option(index=left.evaluate("(menu) => menu.selectedIndex"))
+    assert before.evaluate(drawn) == after.evaluate(drawn)
+    handle.press("End")
+    assert handle.get_attribute("aria-valuenow") == "100"
+    assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
+
+
 @chapters
 def test_answers_and_solutions_unfold(visit, page):
     opened = visit(page)

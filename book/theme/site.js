@@ -52,6 +52,44 @@ document.querySelectorAll(".panels img").forEach((image) => {
   };
 });
 
+/**
+ * Figures whose cell is tagged `divider`: above the panels two of them lie over each other, with a line to drag between.
+ * At first what was given is on the left, and on the right the picture half way through the panels.
+ */
+const divide = (panels, {divider}) => {
+  const images = [...panels.querySelectorAll("img.panel")];
+  const box = document.createElement("figure");
+  box.className = "divide d-print-none";
+  box.classList.toggle("exact", panels.classList.contains("exact"));
+  box.innerHTML = `<div class="compare"><canvas class="before"></canvas><canvas class="after"></canvas>
+    <div class="handle" role="slider" tabindex="0" aria-label="Divider between two pictures" aria-orientation="horizontal" aria-valuemin="0" aria-valuemax="100"></div></div>
+    <p><label>Left <select></select></label> <label>right <select></select></label></p>`;
+  const [left, right] = box.querySelectorAll("select");
+  [left, right].forEach((menu) => menu.append(...images.map((image) => new Option(image.alt))));
+  const view = divider(box.querySelector(".compare"), () => [left.value, right.value]);
+  const pixels = (image) => {
+    const canvas = Object.assign(document.createElement("canvas"), {width: image.naturalWidth, height: image.naturalHeight});
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    return context.getImageData(0, 0, canvas.width, canvas.height);
+  };
+  const show = () => {
+    view.show(pixels(images[left.selectedIndex]), pixels(images[right.selectedIndex]));
+    view.set(Number(box.querySelector("[role=slider]").getAttribute("aria-valuenow")));
+  };
+  right.selectedIndex = images.length / 2;
+  left.onchange = right.onchange = show;
+  panels.before(box);
+  return Promise.all(images.map((image) => image.decode())).then(show);
+};
+const divided = document.querySelectorAll(".tag_divider .panels");
+if (divided.length) {
+  import(new URL("../live/divider.js", document.currentScript.src)).then(
+    (module) => divided.forEach((panels) => divide(panels, module)),
+    () => {}, // a site that was built without the live page has no dividers
+  );
+}
+
 /** Copy the address of the page and of the section in view, and say so. */
 window.copyLink = async () => {
   const above = [...document.querySelectorAll("article section[id]")].filter(
