@@ -356,7 +356,8 @@ def test_another_architecture_is_refused(file):
 
 
 def test_sample_draws_with_it(network):
-    pictures = pltutorial.sample(3, network=network, seed=4, steps=2)
+    how = {"seed": 4, "steps": 2, "precision": "float32"}
+    pictures = pltutorial.sample(3, network=network, **how)
     assert pictures.shape == (3, 3, 16, 16)
     assert 0 <= float(pictures.min()) <= float(pictures.max()) <= 1
     noise = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(4))
