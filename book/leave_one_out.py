@@ -6,7 +6,7 @@ for noise and four for holes: with the combined loss of the recipe, and with its
 feature or style term left out. Some six minutes on one core; interrupted, it goes on
 where it was. Writes ``notebooks/records/leave_one_out.json`` and a sheet of details.
 ``title``: the picture at the top of the chapter, by the shipped networks; seconds.
-``boxes``: strokes and boxes, filled by the smoothest surface and two shipped networks.
+``boxes``: strokes and a box, filled by the smoothest surface and by a shipped network.
 """
 
 from __future__ import annotations
@@ -260,13 +260,10 @@ BOXES = {"kodim23": None, "monarch": (48, 104, 128, 112)}
 
 
 def boxes(options: argparse.Namespace) -> None:
-    """Strokes and a box, filled in three ways: of the middle 256 pixels the box has
+    """Strokes and a box, filled in two ways: of the middle 256 pixels the box has
     this top, left, height and width.
     """
-    networks = {
-        loss: load_network(options.networks / f"inpaint_{loss}.safetensors")
-        for loss in ("combined", "adversarial")
-    }
+    network = load_network(options.networks / "inpaint_adversarial.safetensors")
     panels = []
     for name, box in BOXES.items():
         photo = middle_square(bundled(f"test/{name}"), SIDE)
@@ -278,15 +275,15 @@ def boxes(options: argparse.Namespace) -> None:
         array = (photo * (1 - mask))[0].permute(1, 2, 0).numpy()
         smooth = inpaint_biharmonic(array, mask[0, 0].numpy() > 0, channel_axis=-1)
         smooth = torch.from_numpy(smooth).permute(2, 0, 1)[None].float().clamp(0, 1)
-        filled = [inpaint(photo, mask, network=one) for one in networks.values()]
-        panels += [photo * (1 - mask) + mask, smooth, *filled]
-    titles = ["given", "smoothest surface", "combined", "adversarial"]
+        filled = inpaint(photo, mask, network=network)
+        panels += [photo * (1 - mask) + mask, smooth, filled]
+    titles = ["given", "smoothest surface", "adversarial"]
     _store(
         "inpaint_boxes",
         [panel[0].numpy() for panel in panels],
         titles * len(BOXES),
-        4,
-        1040,
+        3,
+        780,
     )
 
 
