@@ -70,7 +70,7 @@ def available(folder: str | os.PathLike | None = None) -> dict[str, dict]:
         >>> "eight_styles" in available()
         True
         >>> sorted(available(RESTORERS))[:2]
-        ['deblur_combined', 'denoise_combined']
+        ['deblur_combined', 'denoise_camera']
         >>> available(RESTORERS)["denoise_pixel"]["steps"]
         8000
 
