@@ -163,7 +163,7 @@ def _check_points(**points: torch.Tensor) -> None:
         check_dense(point, name)
     check_together(*points.values(), " and ".join(points))
     one, other = (tuple(point.shape) for point in points.values())
-    if one != other or len(one) < 2:
+    if one != other or not one:  # numbers (N,) have paths, too
         raise InputError(
             f"{' and '.join(points)} have the shapes {one} and {other}; give two of "
             "the same, (N, 3, H, W)"

@@ -352,6 +352,15 @@ def test_another_architecture_is_refused(file):
         DiffusionTask(DiffusionSettings(**{**TINY, "size": 24}, start=str(file)))
 
 
+def test_numbers_have_paths_as_pictures_do():
+    starts = torch.tensor([-1.0, 0.5, 2.0])
+    *_, (time, ends) = path(lambda x, t: torch.ones_like(x), starts, 4)
+    assert time == 1
+    torch.testing.assert_close(ends, torch.ones(3))
+    slope = velocity(torch.ones(3), starts, torch.tensor([0.0, 0.5, 0.75]))
+    torch.testing.assert_close(slope, torch.tensor([2.0, 1.0, -4.0]))
+
+
 # --- drawing ------------------------------------------------------------------------
 
 
