@@ -60,7 +60,7 @@ from pltutorial.networks.attributes import face_attributes
 from pltutorial.tasks.diffuse import DiffusionSettings, DiffusionTask, draw
 from pltutorial.training.cards import processor
 
-from .judged import among
+from .judged import among, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "diffusion.json"
@@ -106,14 +106,6 @@ def frequencies() -> dict[str, torch.Tensor]:
         / len(faces.pictures)
         for name, values in faces.names.items()
     }
-
-
-def nearest(images: torch.Tensor) -> torch.Tensor:
-    """(N,): the distance to the nearest training face."""
-    known = load_faces("train").pictures.flatten(1)
-    exactly = "donot_use_mm_for_euclid_dist"  # a product loses what is nearly equal
-    least = torch.cdist(images.flatten(1), known, compute_mode=exactly).min(1).values
-    return least / known.shape[1] ** 0.5
 
 
 def counted(images: torch.Tensor) -> dict[str, float]:

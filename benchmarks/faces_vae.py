@@ -37,7 +37,7 @@ from pltutorial.networks import VAE, load_network
 from pltutorial.networks.attributes import face_attributes
 from pltutorial.training.cards import processor
 
-from .judged import among, among_faces
+from .judged import among, among_faces, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "notebooks" / "records" / "faces_vae.json"
@@ -135,16 +135,13 @@ def drawn_in_numbers(pictures: torch.Tensor, first: int = 0) -> dict[str, float]
     """
     precision, recall = among_faces(pictures)
     bare = among(pictures, grain=0)
-    others = faces("train").pictures[first:].flatten(1)
-    exactly = "donot_use_mm_for_euclid_dist"  # a product loses what is nearly equal
-    near = torch.cdist(pictures.flatten(1), others, compute_mode=exactly).min(1).values
     return rounded(
         precision=precision,
         recall=recall,
         **{"bare precision": bare[0], "bare recall": bare[1]},
         sharpness=float(sharpness(pictures).mean()),
         miscounted=miscounted(pictures),
-        nearest=float(near.mean()) / pictures[0].numel() ** 0.5,
+        nearest=float(nearest(pictures, first).mean()),
     )
 
 

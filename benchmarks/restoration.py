@@ -631,10 +631,10 @@ def show(found: dict) -> None:
                     print(
                         f"{task:8s} {where:5s} {case:8s} {method:16s} {numbers}  "
                         f"distance {row['distance']:.4f}"
-                        + (
-                            f"  content {row['content']:.4f}"
-                            if "content" in row
-                            else ""
+                        + "".join(
+                            f"  {judge} {row[judge]:.4f}"
+                            for judge in ("content", "style")
+                            if judge in row
                         )
                     )
 

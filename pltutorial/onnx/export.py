@@ -24,6 +24,7 @@ from torch import nn
 
 from ..errors import InputError, nearest, needed
 from ..files import check_output, no_file, printable, write_whole
+from ..networks.residual import InpaintingNet
 
 LIMITS = {"half": 2 / 255, "float": 1e-4}
 """How weights are stored, and how far the output may then be from
@@ -237,7 +238,7 @@ def _noise(
         inputs["weights"] = (
             blend if number % 2 else torch.eye(len(names))[number // 2 % len(names)]
         )
-    if network.kind.endswith("inpainting"):
+    if isinstance(network, InpaintingNet):
         inputs["mask"] = (torch.rand(1, 1, *size, generator=generator) < 0.3).float()
     return inputs
 

@@ -5,6 +5,7 @@ one picture, in eval mode.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy
 import onnx
@@ -234,9 +235,9 @@ def _gated_residual(graph: Graph, network: nn.Module, x: str) -> str:
     return graph.convolved(_gated(graph, two, x), network.last)
 
 
-def _inpainting(graph: Graph, network: nn.Module) -> str:
-    gated = isinstance(network, GatedInpaintingNet)
-    residual = _gated_residual if gated else _residual
+def _inpainting(
+    graph: Graph, network: nn.Module, residual: Callable = _residual
+) -> str:
     image = graph.input("image", (1, 3, "height", "width"))
     mask = graph.input("mask", (1, 1, "height", "width"))
     known = graph.op("Sub", graph.numbers(1), mask)
@@ -374,6 +375,7 @@ _WRITERS: dict[type[nn.Module], Callable[[Graph, nn.Module], str]] = {
     SubPixelNet: _sub_pixel,
     DenoisingNet: _denoising,
     InpaintingNet: _inpainting,
+    GatedInpaintingNet: partial(_inpainting, residual=_gated_residual),
     InversionNet: _inversion,
     ConvAutoencoder: _autoencoder,
     VAE: _vae,
